@@ -1,0 +1,7 @@
+//! git-carry carries a queue of local patches on an upstream trunk that never stops moving.
+//!
+//! The modules stand in the order of the flow of a night; an import goes down this list or to
+//! [`store`], never up.
+
+pub mod replay;
+pub mod store;

@@ -1,0 +1,63 @@
+//! Three-way merge of one file's content, as git's default merge does it: histogram hunks, no fuzz.
+
+use std::num::NonZeroU8;
+
+use gix_merge::blob::Resolution;
+use gix_merge::blob::builtin_driver::text::{Conflict, ConflictStyle, Labels, Merge};
+
+/// Git looks for a NUL in this many first bytes to call a file binary (`buffer_is_binary`).
+const BINARY_PROBE: usize = 8000;
+
+/// What a merge of contents gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The merged bytes.
+    Clean(Vec<u8>),
+    /// The same lines were changed on both sides.
+    Conflict,
+    /// A binary file was changed on both sides.
+    Binary,
+}
+
+/// Does git take `data` for binary?
+pub fn is_binary(data: &[u8]) -> bool {
+    data[..data.len().min(BINARY_PROBE)].contains(&0)
+}
+
+/// Merges what changed from `base` to `theirs` into `ours`.
+pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
+    if is_binary(base) || is_binary(ours) || is_binary(theirs) {
+        return Content::Binary;
+    }
+    let mut input = imara_diff::InternedInput::default();
+    let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
+    let mut out = Vec::with_capacity(ours.len().max(theirs.len()));
+    let keep = Conflict::Keep { style: ConflictStyle::Merge, marker_size: NonZeroU8::MIN.saturating_add(6) };
+    match merge.run(&mut out, Labels::default(), keep) {
+        Resolution::Complete => Content::Clean(out),
+        _ => Content::Conflict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_apart_from_each_other_merge() {
+        let base = b"1\n2\n3\n4\n5\n6\n7\n8\n";
+        let ours = b"one\n2\n3\n4\n5\n6\n7\n8\n";
+        let theirs = b"1\n2\n3\n4\n5\n6\n7\neight\n";
+        assert_eq!(merge(base, ours, theirs), Content::Clean(b"one\n2\n3\n4\n5\n6\n7\neight\n".to_vec()));
+    }
+
+    #[test]
+    fn changes_of_one_line_conflict() {
+        assert_eq!(merge(b"1\n", b"2\n", b"3\n"), Content::Conflict);
+    }
+
+    #[test]
+    fn a_binary_file_changed_on_both_sides_conflicts() {
+        assert_eq!(merge(b"a\0", b"b\0", b"c\0"), Content::Binary);
+    }
+}
