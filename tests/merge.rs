@@ -1,8 +1,8 @@
 //! The merge of trees gives git's answer: held against `git merge-tree` on random trees.
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Output};
 
 use git_carry::replay::merge::merge_trees;
 use git_carry::replay::tree::{Entry, MODE_TREE, Tree};
@@ -10,25 +10,10 @@ use git_carry::replay::{Merged, Objects as _};
 use git_carry::store::Objects;
 use gix_hash::ObjectId;
 use proptest::prelude::*;
+use support::{bare_store, git};
 
 /// A snapshot of a tree: path to (executable?, content).
 type Files = BTreeMap<String, (bool, String)>;
-
-fn git(dir: &Path, args: &[&str]) -> Output {
-    Command::new("git")
-        .args(args)
-        .current_dir(dir)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("LC_ALL", "C")
-        .output()
-        .expect("git runs")
-}
-
-fn store(dir: &Path) -> Objects {
-    assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());
-    Objects::open(dir).expect("a bare store opens")
-}
 
 /// Writes `files` as a tree; a file whose path is also a folder gives way to the folder.
 fn write(objects: &Objects, files: &Files) -> Option<ObjectId> {
@@ -94,7 +79,7 @@ proptest! {
     #[test]
     fn the_merge_of_trees_is_gits(base in files(), ours in files(), theirs in files()) {
         let dir = tempfile::tempdir()?;
-        let objects = store(dir.path());
+        let objects = bare_store(dir.path());
         let [base, ours, theirs] = [&base, &ours, &theirs].map(|files| root(&objects, files));
         let merged = merge_trees(&objects, &base, &ours, &theirs).expect("all objects are there");
         objects.flush().expect("the pack is written");
@@ -120,7 +105,7 @@ proptest! {
 #[test]
 fn a_subtree_that_one_side_left_alone_is_not_read() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let objects = store(dir.path());
+    let objects = bare_store(dir.path());
     // The folder's object does not exist: the merge succeeds only if it never looks.
     let absent = ObjectId::from_hex(b"1234567890123456789012345678901234567890").expect("an id");
     let tree = |content: &str| {

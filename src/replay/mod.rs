@@ -2,7 +2,9 @@
 //! Never: a work tree, an index, a ref, a file, the terminal.
 
 pub mod content;
+pub mod delta;
 pub mod merge;
+pub mod sequence;
 pub mod tree;
 
 use std::rc::Rc;

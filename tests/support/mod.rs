@@ -1,0 +1,44 @@
+//! Repositories for tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use git_carry::replay::Objects as _;
+use git_carry::replay::tree::{Entry, Tree};
+use git_carry::store::Objects;
+use gix_hash::ObjectId;
+
+/// File names at the root, and what they hold.
+pub type Snapshot = BTreeMap<String, String>;
+
+/// Runs git in `dir`, away from the machine's own configuration.
+pub fn git(dir: &Path, args: &[&str]) -> Output {
+    Command::new("git")
+        .args(args)
+        .current_dir(dir)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("LC_ALL", "C")
+        .output()
+        .expect("git runs")
+}
+
+/// A new bare repository at `dir`, opened.
+pub fn bare_store(dir: &Path) -> Objects {
+    assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());
+    Objects::open(dir).expect("a bare store opens")
+}
+
+/// The tree of a snapshot.
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub fn tree(objects: &Objects, snapshot: &Snapshot) -> ObjectId {
+    let entries = snapshot
+        .iter()
+        .map(|(name, content)| {
+            let id = objects.put_blob(content.clone().into_bytes());
+            (name.as_str().into(), Entry { mode: 0o100644, id })
+        })
+        .collect();
+    Tree { entries }.write(objects).unwrap_or_else(|| objects.put_tree(Vec::new()))
+}
