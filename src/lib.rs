@@ -5,3 +5,4 @@
 
 pub mod replay;
 pub mod store;
+pub mod trunk;

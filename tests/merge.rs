@@ -4,10 +4,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use git_carry::replay::Merged;
 use git_carry::replay::merge::merge_trees;
-use git_carry::replay::tree::{Entry, MODE_TREE, Tree};
-use git_carry::replay::{Merged, Objects as _};
-use git_carry::store::Objects;
+use git_carry::store::tree::{Entry, MODE_TREE, Tree};
+use git_carry::store::{Objects as _, Odb};
 use gix_hash::ObjectId;
 use proptest::prelude::*;
 use support::{bare_store, git};
@@ -16,7 +16,7 @@ use support::{bare_store, git};
 type Files = BTreeMap<String, (bool, String)>;
 
 /// Writes `files` as a tree; a file whose path is also a folder gives way to the folder.
-fn write(objects: &Objects, files: &Files) -> Option<ObjectId> {
+fn write(objects: &Odb, files: &Files) -> Option<ObjectId> {
     let mut tree = Tree::default();
     let mut folders: BTreeMap<&str, Files> = BTreeMap::new();
     for (path, file) in files {
@@ -27,7 +27,7 @@ fn write(objects: &Objects, files: &Files) -> Option<ObjectId> {
     for (path, (executable, content)) in files {
         if !path.contains('/') && !folders.contains_key(path.as_str()) {
             let mode = if *executable { 0o100755 } else { 0o100644 };
-            let id = objects.put_blob(content.clone().into_bytes());
+            let id = objects.put_blob(content.clone().into_bytes()).expect("a blob is kept");
             tree.entries.push((path.as_str().into(), Entry { mode, id }));
         }
     }
@@ -36,11 +36,12 @@ fn write(objects: &Objects, files: &Files) -> Option<ObjectId> {
             tree.entries.push(((*folder).into(), Entry { mode: MODE_TREE, id }));
         }
     }
-    tree.write(objects)
+    tree.write(objects).expect("a tree is kept")
 }
 
-fn root(objects: &Objects, files: &Files) -> ObjectId {
-    write(objects, files).unwrap_or_else(|| objects.put_tree(Vec::new()))
+fn root(objects: &Odb, files: &Files) -> ObjectId {
+    write(objects, files)
+        .unwrap_or_else(|| Tree::default().write_root(objects).expect("the empty tree is kept"))
 }
 
 /// A file of ten lines, some of them changed to one of three words.

@@ -3,11 +3,11 @@
 mod support;
 
 use git_carry::replay::sequence::{Placed, Step, replay};
-use git_carry::store::Objects;
+use git_carry::store::Odb;
 use support::{Snapshot, bare_store, git, tree};
 
 /// The steps of a queue given as snapshots: the base, then the tree after each patch.
-fn steps(objects: &Objects, base: &Snapshot, patches: &[(&str, Snapshot)]) -> Vec<Step> {
+fn steps(objects: &Odb, base: &Snapshot, patches: &[(&str, Snapshot)]) -> Vec<Step> {
     let mut before = tree(objects, base);
     let mut steps = Vec::new();
     for (name, snapshot) in patches {

@@ -4,8 +4,9 @@ use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::content::{self, Content};
-use super::tree::{Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, Tree};
-use super::{Conflict, ConflictKind, Merged, ObjectError, Objects};
+use super::{Conflict, ConflictKind, Merged};
+use crate::store::tree::{Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, Tree};
+use crate::store::{ObjectError, Objects};
 
 /// Merges what changed from the tree `base` to the tree `theirs` into the tree `ours`.
 ///
@@ -20,7 +21,10 @@ pub fn merge_trees(
     let mut merge = Merge { objects, conflicts: Vec::new(), path: BString::default() };
     let tree = merge.level(Some(*base), Some(*ours), Some(*theirs))?;
     if merge.conflicts.is_empty() {
-        return Ok(Merged::Clean(tree.unwrap_or_else(|| objects.put_tree(Vec::new()))));
+        return Ok(Merged::Clean(match tree {
+            Some(tree) => tree,
+            None => objects.put_tree(Vec::new())?,
+        }));
     }
     merge.conflicts.sort_by(|a, b| a.path.cmp(&b.path).then(a.kind.cmp(&b.kind)));
     Ok(Merged::Conflicts(merge.conflicts))
@@ -95,7 +99,7 @@ impl Merge<'_> {
                 None => self.name(name.as_bstr(), sides, &mut out)?,
             }
         }
-        Ok(out.write(self.objects))
+        out.write(self.objects)
     }
 
     /// Merges one name that both sides changed, the folder and the file part apart.
@@ -161,7 +165,7 @@ impl Merge<'_> {
             None => {
                 let blob = |e: Entry| self.objects.blob(&e.id);
                 match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
-                    Content::Clean(data) => self.objects.put_blob(data),
+                    Content::Clean(data) => self.objects.put_blob(data)?,
                     Content::Conflict => {
                         self.conflict(ConflictKind::Content);
                         ours.id

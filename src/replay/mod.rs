@@ -2,40 +2,12 @@
 //! Never: a work tree, an index, a ref, a file, the terminal.
 
 pub mod content;
-pub mod delta;
 pub mod merge;
 pub mod sequence;
-pub mod tree;
-
-use std::rc::Rc;
 
 use bstr::BString;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
-
-/// Where the engine reads and leaves objects. Implemented by [`crate::store::Objects`].
-///
-/// New objects stay in memory until the caller decides to keep them.
-pub trait Objects {
-    /// The content of the tree `id`, in git's raw tree format.
-    fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
-    /// The content of the blob `id`.
-    fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
-    /// Keeps a tree (git's raw tree format) in memory and returns its id.
-    fn put_tree(&self, raw: Vec<u8>) -> ObjectId;
-    /// Keeps a blob in memory and returns its id.
-    fn put_blob(&self, data: Vec<u8>) -> ObjectId;
-}
-
-/// An object that could not be read.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("object {id} cannot be read: {reason}")]
-pub struct ObjectError {
-    /// The object asked for.
-    pub id: ObjectId,
-    /// What the store said.
-    pub reason: String,
-}
 
 /// What a conflict at one path is, in the terms of `git merge-tree`'s messages.
 #[derive(

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use super::delta;
 use super::merge::merge_trees;
-use super::{Conflict, Merged, ObjectError, Objects};
+use super::{Conflict, Merged};
+use crate::store::{ObjectError, Objects};
+use crate::trunk::delta;
 
 /// A patch as the engine sees it: the trees before and after it in the stack on the recorded base.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,39 @@
-//! In: ids, names and bytes. Out: git's objects. The only module that knows git's object database.
+//! In: ids, names and bytes. Out: git's objects and refs. The only module that knows git's object database.
 //! Never: a decision about a patch.
 
-mod objects;
+mod odb;
 mod pack;
+pub mod tree;
 
-pub use objects::Objects;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use gix_hash::ObjectId;
+pub use odb::Odb;
+
+/// Where objects are read and left. The steps of the flow see git's objects through this alone.
+///
+/// New objects stay in memory until the caller decides to keep them.
+pub trait Objects {
+    /// The content of the tree `id`, in git's raw tree format.
+    fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
+    /// The content of the blob `id`.
+    fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
+    /// Keeps a tree (git's raw tree format) in memory and returns its id.
+    fn put_tree(&self, raw: Vec<u8>) -> Result<ObjectId, ObjectError>;
+    /// Keeps a blob in memory and returns its id.
+    fn put_blob(&self, data: Vec<u8>) -> Result<ObjectId, ObjectError>;
+}
+
+/// An object that could not be read or made.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("object {id}: {reason}")]
+pub struct ObjectError {
+    /// The object asked for (the null id for one that could not be made).
+    pub id: ObjectId,
+    /// What the store said.
+    pub reason: String,
+}
 
 /// What can go wrong between the tool and git's objects.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +42,7 @@ pub enum StoreError {
     #[error("'{path}' cannot be opened as a git repository: {reason}")]
     Open {
         /// Where it was looked for.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What git said.
         reason: String,
     },
@@ -21,7 +50,7 @@ pub enum StoreError {
     #[error("new objects cannot be written to '{path}': {reason}")]
     Write {
         /// The repository.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What git or the system said.
         reason: String,
     },

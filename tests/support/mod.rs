@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use git_carry::replay::Objects as _;
-use git_carry::replay::tree::{Entry, Tree};
-use git_carry::store::Objects;
+use git_carry::store::tree::{Entry, Tree};
+use git_carry::store::{Objects as _, Odb};
 use gix_hash::ObjectId;
 
 /// File names at the root, and what they hold.
@@ -25,20 +24,20 @@ pub fn git(dir: &Path, args: &[&str]) -> Output {
 }
 
 /// A new bare repository at `dir`, opened.
-pub fn bare_store(dir: &Path) -> Objects {
+pub fn bare_store(dir: &Path) -> Odb {
     assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());
-    Objects::open(dir).expect("a bare store opens")
+    Odb::open(dir).expect("a bare store opens")
 }
 
 /// The tree of a snapshot.
 #[allow(dead_code, reason = "each test binary uses what it needs")]
-pub fn tree(objects: &Objects, snapshot: &Snapshot) -> ObjectId {
+pub fn tree(objects: &Odb, snapshot: &Snapshot) -> ObjectId {
     let entries = snapshot
         .iter()
         .map(|(name, content)| {
-            let id = objects.put_blob(content.clone().into_bytes());
+            let id = objects.put_blob(content.clone().into_bytes()).expect("a blob is kept");
             (name.as_str().into(), Entry { mode: 0o100644, id })
         })
         .collect();
-    Tree { entries }.write(objects).unwrap_or_else(|| objects.put_tree(Vec::new()))
+    Tree { entries }.write_root(objects).expect("a tree is kept")
 }

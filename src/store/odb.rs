@@ -9,11 +9,10 @@ use std::rc::Rc;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::{StoreError, pack};
-use crate::replay::{ObjectError, Objects as ReplayObjects};
+use super::{ObjectError, Objects, StoreError, pack};
 
 /// A repository's objects, and the new ones that are not written yet.
-pub struct Objects {
+pub struct Odb {
     path: PathBuf,
     repository: git2::Repository,
     new: RefCell<New>,
@@ -26,7 +25,7 @@ struct New {
     data: HashMap<ObjectId, Rc<[u8]>>,
 }
 
-impl Objects {
+impl Odb {
     /// Opens the bare store at `path`.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let repository = git2::Repository::open_bare(path)
@@ -73,22 +72,24 @@ impl Objects {
         Ok(object.data().into())
     }
 
-    fn put(&self, kind: Kind, data: Vec<u8>) -> ObjectId {
+    fn put(&self, kind: Kind, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
         let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
         hasher.update(&gix_object::encode::loose_header(kind, data.len() as u64));
         hasher.update(&data);
-        // The hasher only fails on bytes made to collide; such an object gets the null id and is refused on read.
-        let id = hasher.try_finalize().unwrap_or(gix_hash::Kind::Sha1.null());
+        // The hasher only fails on bytes made to collide.
+        let id = hasher
+            .try_finalize()
+            .map_err(|e| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() })?;
         let mut new = self.new.borrow_mut();
         if !new.data.contains_key(&id) {
             new.order.push((id, kind));
             new.data.insert(id, data.into());
         }
-        id
+        Ok(id)
     }
 }
 
-impl ReplayObjects for Objects {
+impl Objects for Odb {
     fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
         self.read(id, Kind::Tree)
     }
@@ -97,11 +98,11 @@ impl ReplayObjects for Objects {
         self.read(id, Kind::Blob)
     }
 
-    fn put_tree(&self, raw: Vec<u8>) -> ObjectId {
+    fn put_tree(&self, raw: Vec<u8>) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Tree, raw)
     }
 
-    fn put_blob(&self, data: Vec<u8>) -> ObjectId {
+    fn put_blob(&self, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Blob, data)
     }
 }

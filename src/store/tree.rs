@@ -73,10 +73,18 @@ impl Tree {
         self.entries.iter().find(|(n, _)| n.as_bstr() == name).map(|(_, e)| *e)
     }
 
+    /// Keeps the tree in `objects` as a root, which may be empty.
+    pub fn write_root(self, objects: &dyn Objects) -> Result<ObjectId, ObjectError> {
+        match self.write(objects)? {
+            Some(id) => Ok(id),
+            None => objects.put_tree(Vec::new()),
+        }
+    }
+
     /// Keeps the tree in `objects`; `None` if it has no entries, as git keeps no empty folders.
-    pub fn write(mut self, objects: &dyn Objects) -> Option<ObjectId> {
+    pub fn write(mut self, objects: &dyn Objects) -> Result<Option<ObjectId>, ObjectError> {
         if self.entries.is_empty() {
-            return None;
+            return Ok(None);
         }
         self.entries.sort_by(|(a, x), (b, y)| name_order(a.as_bstr(), x.is_tree(), b.as_bstr(), y.is_tree()));
         let mut raw = Vec::with_capacity(self.entries.len() * 40);
@@ -86,6 +94,6 @@ impl Tree {
             raw.push(0);
             raw.extend_from_slice(entry.id.as_slice());
         }
-        Some(objects.put_tree(raw))
+        objects.put_tree(raw).map(Some)
     }
 }

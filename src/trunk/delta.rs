@@ -3,8 +3,8 @@
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use super::tree::{Entry, Tree, name_order};
-use super::{ObjectError, Objects};
+use crate::store::tree::{Entry, Tree, name_order};
+use crate::store::{ObjectError, Objects};
 
 /// One path at which two trees differ.
 #[derive(Debug, Clone, PartialEq, Eq)]

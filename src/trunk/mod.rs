@@ -1,0 +1,4 @@
+//! In: the upstream's address and branch. Out: its newest commit, what lies between two of its commits, and what
+//! differs between their trees. Never: a patch.
+
+pub mod delta;
