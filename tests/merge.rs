@@ -110,19 +110,20 @@ fn a_subtree_that_one_side_left_alone_is_not_read() {
     // The folder's object does not exist: the merge succeeds only if it never looks.
     let absent = ObjectId::from_hex(b"1234567890123456789012345678901234567890").expect("an id");
     let tree = |content: &str| {
-        let blob = objects.put_blob(content.as_bytes().to_vec());
+        let blob = objects.put_blob(content.as_bytes().to_vec()).expect("a blob is kept");
         let entries = vec![
             ("file".into(), Entry { mode: 0o100644, id: blob }),
             ("folder".into(), Entry { mode: MODE_TREE, id: absent }),
         ];
-        Tree { entries }.write(&objects).expect("not empty")
+        Tree { entries }.write_root(&objects).expect("a tree is kept")
     };
     let (base, theirs) = (tree("1\n"), tree("2\n"));
     assert_eq!(merge_trees(&objects, &base, &base, &theirs).expect("no read"), Merged::Clean(theirs));
     let ours = {
         let mut read = Tree::read(&objects, Some(&base)).expect("it is in memory");
-        read.entries.push(("new".into(), Entry { mode: 0o100644, id: objects.put_blob(b"n\n".to_vec()) }));
-        read.write(&objects).expect("not empty")
+        let id = objects.put_blob(b"n\n".to_vec()).expect("a blob is kept");
+        read.entries.push(("new".into(), Entry { mode: 0o100644, id }));
+        read.write_root(&objects).expect("a tree is kept")
     };
     let Merged::Clean(merged) = merge_trees(&objects, &base, &ours, &theirs).expect("no read") else {
         panic!("the two sides touch different files")

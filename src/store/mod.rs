@@ -1,15 +1,21 @@
 //! In: ids, names and bytes. Out: git's objects and refs. The only module that knows git's object database.
 //! Never: a decision about a patch.
 
+mod commit;
+pub mod git;
 mod odb;
 mod pack;
+mod repo;
 pub mod tree;
 
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use gix_hash::ObjectId;
+
+pub use commit::{Commit, Signature};
 pub use odb::Odb;
+pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 
 /// Where objects are read and left. The steps of the flow see git's objects through this alone.
 ///
@@ -54,4 +60,10 @@ pub enum StoreError {
         /// What git or the system said.
         reason: String,
     },
+    /// A call of the git program did not work.
+    #[error(transparent)]
+    Git(#[from] git::GitError),
+    /// An object could not be read or made.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
 }

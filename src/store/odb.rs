@@ -9,7 +9,7 @@ use std::rc::Rc;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::{ObjectError, Objects, StoreError, pack};
+use super::{Commit, ObjectError, Objects, StoreError, pack};
 
 /// A repository's objects, and the new ones that are not written yet.
 pub struct Odb {
@@ -50,6 +50,24 @@ impl Odb {
         writer.write_all(&bytes).map_err(|e| failed(e.to_string()))?;
         writer.commit().map_err(|e| failed(e.message().to_owned()))?;
         Ok(new.order.len())
+    }
+
+    /// The commit `id`.
+    pub fn commit(&self, id: &ObjectId) -> Result<Commit, ObjectError> {
+        let raw = self.read(id, Kind::Commit)?;
+        Commit::parse(&raw).map_err(|what| ObjectError { id: *id, reason: format!("a commit with {what}") })
+    }
+
+    /// Keeps a commit in memory and returns its id.
+    pub fn put_commit(&self, commit: &Commit) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Commit, commit.raw())
+    }
+
+    /// Is the object here, of whatever kind?
+    pub fn has(&self, id: &ObjectId) -> bool {
+        self.new.borrow().data.contains_key(id)
+            || git2::Oid::from_bytes(id.as_slice())
+                .is_ok_and(|oid| self.repository.odb().is_ok_and(|odb| odb.exists(oid)))
     }
 
     fn read(&self, id: &ObjectId, kind: Kind) -> Result<Rc<[u8]>, ObjectError> {

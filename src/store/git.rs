@@ -1,0 +1,323 @@
+//! The only caller of the `git` program: arguments as they are, never a shell, and an environment of its own.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Variables that would point a call at another repository than the one asked for (hooks export them).
+const INHERITED: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+];
+
+/// Settings of the user's that would change a diff's bytes.
+const PINNED: [&str; 10] = [
+    "core.quotePath=true",
+    "diff.algorithm=myers",
+    "diff.renames=true",
+    "diff.noprefix=false",
+    "diff.mnemonicPrefix=false",
+    "diff.context=3",
+    "diff.interHunkContext=0",
+    "diff.suppressBlankEmpty=false",
+    "diff.indentHeuristic=true",
+    "diff.orderFile=",
+];
+
+/// A call of the `git` program that did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// There is no `git` to run.
+    #[error("the git program cannot be run: {0}")]
+    Missing(std::io::Error),
+    /// It ended with an error.
+    #[error("git {command} failed{}: {stderr}", .code.map(|c| format!(" (exit code {c})")).unwrap_or_default())]
+    Failed {
+        /// Its arguments, without secrets.
+        command: String,
+        /// Its exit code; none if a signal ended it.
+        code: Option<i32>,
+        /// What it said, without secrets.
+        stderr: String,
+    },
+    /// It said nothing for too long and was ended.
+    #[error("git {command} said nothing for {seconds} seconds and was ended")]
+    Silent {
+        /// Its arguments, without secrets.
+        command: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// It said something that cannot be understood.
+    #[error("git {command} answered something unexpected: {answer}")]
+    Answer {
+        /// Its arguments.
+        command: String,
+        /// What it said, cut short.
+        answer: String,
+    },
+}
+
+/// Where calls of git run.
+#[derive(Debug, Clone)]
+pub struct Git {
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    Bare(PathBuf),
+}
+
+/// One call, before it is made.
+pub struct Call<'a> {
+    command: Command,
+    stdin: Vec<u8>,
+    silence: Option<Duration>,
+    progress: Option<&'a dyn Fn(&str)>,
+}
+
+/// What a call said.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, without secrets.
+    pub stderr: String,
+}
+
+impl Git {
+    /// Calls in the folder `path` (a work tree).
+    pub fn at(path: &Path) -> Self {
+        Self { place: Place::Folder(path.to_owned()) }
+    }
+
+    /// Calls on the bare repository `path`.
+    pub fn bare(path: &Path) -> Self {
+        Self { place: Place::Bare(path.to_owned()) }
+    }
+
+    /// A call with these arguments.
+    pub fn call<'a, A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Call<'a> {
+        let mut command = Command::new("git");
+        for name in INHERITED {
+            command.env_remove(name);
+        }
+        command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0");
+        if !std::io::stdin().is_terminal() {
+            command.env("GIT_TERMINAL_PROMPT", "0");
+        }
+        for pin in PINNED {
+            command.arg("-c").arg(pin);
+        }
+        match &self.place {
+            Place::Folder(path) => command.arg("-C").arg(path),
+            Place::Bare(path) => command.arg("--git-dir").arg(path),
+        };
+        command.args(args);
+        Call { command, stdin: Vec::new(), silence: None, progress: None }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// One more argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// A variable of the call's environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What the call reads from standard input.
+    pub fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.stdin = data.into();
+        self
+    }
+
+    /// Ends the call when it says nothing for so long. For calls that reach the network.
+    pub fn silence(mut self, limit: Duration) -> Self {
+        self.silence = Some(limit);
+        self
+    }
+
+    /// Hands on what git says of its progress, a line at a time.
+    pub fn progress(mut self, listener: &'a dyn Fn(&str)) -> Self {
+        self.progress = Some(listener);
+        self
+    }
+
+    /// Makes the call; any exit code other than 0 is an error.
+    pub fn output(self) -> Result<Vec<u8>, GitError> {
+        let command = self.words();
+        let answer = self.answer()?;
+        match answer.code {
+            Some(0) => Ok(answer.stdout),
+            code => Err(GitError::Failed { command, code, stderr: answer.stderr.trim().to_owned() }),
+        }
+    }
+
+    /// Makes the call; its output as one trimmed line of text.
+    pub fn line(self) -> Result<String, GitError> {
+        Ok(String::from_utf8_lossy(&self.output()?).trim().to_owned())
+    }
+
+    /// Makes the call and returns whatever it said.
+    pub fn answer(mut self) -> Result<Answer, GitError> {
+        let words = self.words();
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().map_err(GitError::Missing)?;
+        let stdin = std::mem::take(&mut self.stdin);
+        if let Some(mut pipe) = child.stdin.take() {
+            // A program that ends before it read all closes the pipe: its exit code tells.
+            std::thread::spawn(move || pipe.write_all(&stdin));
+        }
+        let (sender, said) = mpsc::channel();
+        listen(child.stdout.take(), true, sender.clone());
+        listen(child.stderr.take(), false, sender);
+        let (mut stdout, mut stderr, mut line) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let piece = match self.silence {
+                Some(limit) => said.recv_timeout(limit),
+                None => said.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            match piece {
+                Ok((true, bytes)) => stdout.extend_from_slice(&bytes),
+                Ok((false, bytes)) => {
+                    if let Some(progress) = self.progress {
+                        for byte in &bytes {
+                            if matches!(byte, b'\r' | b'\n') {
+                                progress(&without_secrets(&String::from_utf8_lossy(&line)));
+                                line.clear();
+                            } else {
+                                line.push(*byte);
+                            }
+                        }
+                    }
+                    stderr.extend_from_slice(&bytes);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    end(&mut child);
+                    let seconds = self.silence.unwrap_or_default().as_secs();
+                    return Err(GitError::Silent { command: words, seconds });
+                }
+            }
+        }
+        let status = child.wait().map_err(GitError::Missing)?;
+        let stderr = without_secrets(&String::from_utf8_lossy(&stderr));
+        Ok(Answer { code: status.code(), stdout, stderr })
+    }
+
+    /// The arguments as a message shows them: without the pins and without secrets.
+    fn words(&self) -> String {
+        let skipped = 2 * PINNED.len() + 2;
+        let words: Vec<String> =
+            self.command.get_args().skip(skipped).map(|a| without_secrets(&a.to_string_lossy())).collect();
+        words.join(" ")
+    }
+}
+
+fn end(child: &mut Child) {
+    // It may have ended by itself just now; either way it is gone.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn listen(pipe: Option<impl Read + Send + 'static>, out: bool, sender: mpsc::Sender<(bool, Vec<u8>)>) {
+    let Some(mut pipe) = pipe else { return };
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16384];
+        while let Ok(n) = pipe.read(&mut buffer) {
+            if n == 0 || sender.send((out, buffer[..n].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// `text` with the password of every address in it replaced.
+pub fn without_secrets(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (head, tail) = rest.split_at(at + 3);
+        out.push_str(head);
+        let end = tail.find(|c: char| c == '/' || c.is_whitespace() || c == '\'').unwrap_or(tail.len());
+        let (authority, after) = tail.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((user, host)) => {
+                match user.split_once(':') {
+                    Some((user, _)) => out.push_str(&format!("{user}:***@{host}")),
+                    // A token may stand alone before the '@'; an ssh user is no secret, but nobody misses it.
+                    None if head.ends_with("ssh://") => out.push_str(authority),
+                    None => out.push_str(&format!("***@{host}")),
+                };
+            }
+            None => out.push_str(authority),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// An argument made of a name and a value, for instance `--force-with-lease=<ref>:<old>`.
+pub fn joined(name: &str, value: impl AsRef<OsStr>) -> OsString {
+    let mut out = OsString::from(name);
+    out.push(value);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_reach_messages() {
+        assert_eq!(
+            without_secrets("fatal: 'https://bot:s3cret@host/x.git' and http://tok@h/y"),
+            "fatal: 'https://bot:***@host/x.git' and http://***@h/y"
+        );
+        assert_eq!(without_secrets("ssh://git@host/x"), "ssh://git@host/x");
+    }
+
+    #[test]
+    fn a_failing_call_tells_its_code_and_words() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let err =
+            Git::at(dir.path()).call(["rev-parse", "--verify", "nope"]).output().expect_err("no repository");
+        let GitError::Failed { command, code, .. } = err else { panic!("{err}") };
+        assert_eq!((command.as_str(), code), ("rev-parse --verify nope", Some(128)));
+    }
+
+    #[test]
+    fn a_hook_s_variables_do_not_reach_the_call() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let call = Git::bare(dir.path()).call(["version"]);
+        let removed: Vec<_> = call.command.get_envs().filter(|(_, v)| v.is_none()).map(|(k, _)| k).collect();
+        assert!(removed.contains(&OsStr::new("GIT_INDEX_FILE")));
+    }
+}

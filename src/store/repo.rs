@@ -1,0 +1,262 @@
+//! A project's bare repository inside the workspace: refs, ranges and diffs, asked through the `git` program.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bstr::ByteSlice;
+use gix_hash::ObjectId;
+
+use super::git::{Git, GitError};
+use super::{Odb, StoreError};
+
+/// How long a call that reaches the network may say nothing.
+pub const SILENCE: Duration = Duration::from_secs(300);
+
+/// A bare repository of the tool's own.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    path: PathBuf,
+    git: Git,
+}
+
+/// One ref to move.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RefUpdate {
+    /// Its full name.
+    pub name: String,
+    /// What it must be now; none: it must not exist. Held against git's own view when it is moved.
+    pub old: Option<String>,
+    /// What it becomes; none: it goes.
+    pub new: Option<String>,
+}
+
+/// A commit of a range, with its parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranged {
+    /// The commit.
+    pub id: ObjectId,
+    /// Its parents.
+    pub parents: Vec<ObjectId>,
+}
+
+impl Repo {
+    /// Opens the bare repository at `path`, or makes it. `lent` is a local clone whose objects it may use.
+    pub fn open_or_create(path: &Path, lent: Option<&Path>) -> Result<Self, StoreError> {
+        let repo = Self { path: path.to_owned(), git: Git::bare(path) };
+        if !path.join("HEAD").exists() {
+            let failed =
+                |e: std::io::Error| StoreError::Write { path: path.to_owned(), reason: e.to_string() };
+            std::fs::create_dir_all(path).map_err(failed)?;
+            // The format is fixed here: what reads it must know it, whatever the user's defaults are.
+            Git::at(path)
+                .call(["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=unused", "."])
+                .env("GIT_DEFAULT_REF_FORMAT", "files")
+                .output()?;
+        }
+        repo.lend(lent)?;
+        Ok(repo)
+    }
+
+    /// Sets the alternates to the objects of `lent` alone.
+    fn lend(&self, lent: Option<&Path>) -> Result<(), StoreError> {
+        let file = self.path.join("objects/info/alternates");
+        let wanted = match lent {
+            None => return Ok(()),
+            Some(lent) => {
+                let place = Git::at(lent).call(["rev-parse", "--git-path", "objects"]).line()?;
+                let place = lent.join(place);
+                let place = place.canonicalize().unwrap_or(place);
+                format!("{}\n", place.display())
+            }
+        };
+        if std::fs::read_to_string(&file).is_ok_and(|now| now == wanted) {
+            return Ok(());
+        }
+        std::fs::write(&file, wanted).map_err(|e| StoreError::Write { path: file, reason: e.to_string() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Calls of git on it.
+    pub fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// Its objects.
+    pub fn odb(&self) -> Result<Odb, StoreError> {
+        Odb::open(&self.path)
+    }
+
+    /// What the ref `name` (full) points at.
+    pub fn reference(&self, name: &str) -> Result<Option<ObjectId>, StoreError> {
+        Ok(self.references(name)?.into_iter().find(|(n, _)| n == name).map(|(_, id)| id))
+    }
+
+    /// All refs under `prefix` (`refs/carry/`, or one full name), sorted by name.
+    pub fn references(&self, prefix: &str) -> Result<Vec<(String, ObjectId)>, StoreError> {
+        let out = self.git.call(["for-each-ref", "--format=%(objectname) %(refname)", prefix]).output()?;
+        let line = |line: &[u8]| {
+            let (id, name) = line.split_once_str(" ")?;
+            Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
+        };
+        Ok(out.lines().filter_map(line).collect())
+    }
+
+    /// Moves refs, all or none; each must still be what its update says.
+    pub fn update(&self, updates: &[RefUpdate], why: &str) -> Result<(), StoreError> {
+        let mut input = Vec::from(*b"start\0");
+        let null = gix_hash::Kind::Sha1.null().to_string();
+        for u in updates {
+            let old = u.old.as_deref().unwrap_or(&null);
+            match &u.new {
+                Some(new) => input.extend_from_slice(format!("update {}\0{new}\0{old}\0", u.name).as_bytes()),
+                None => input.extend_from_slice(format!("delete {}\0{old}\0", u.name).as_bytes()),
+            }
+        }
+        input.extend_from_slice(b"prepare\0commit\0");
+        self.git.call(["update-ref", "--stdin", "-z", "--create-reflog", "-m", why]).stdin(input).output()?;
+        Ok(())
+    }
+
+    /// The commit that `rev` names, if it is here.
+    pub fn commit_of(&self, rev: &str) -> Result<Option<ObjectId>, StoreError> {
+        let spec = format!("{rev}^{{commit}}");
+        let answer =
+            self.git.call(["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]).answer()?;
+        Ok(ObjectId::from_hex(answer.stdout.trim()).ok().filter(|_| answer.code == Some(0)))
+    }
+
+    /// Is `older` an ancestor of `newer`, or the same?
+    pub fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, StoreError> {
+        let (older, newer) = (older.to_string(), newer.to_string());
+        let answer = self.git.call(["merge-base", "--is-ancestor", &older, &newer]).answer()?;
+        match answer.code {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            code => {
+                let command = "merge-base --is-ancestor".to_owned();
+                Err(GitError::Failed { command, code, stderr: answer.stderr }.into())
+            }
+        }
+    }
+
+    /// The best common ancestor of two commits.
+    pub fn merge_base(&self, a: &ObjectId, b: &ObjectId) -> Result<Option<ObjectId>, StoreError> {
+        let answer = self.git.call(["merge-base", &a.to_string(), &b.to_string()]).answer()?;
+        Ok(answer.stdout.lines().next().and_then(|l| ObjectId::from_hex(l.trim()).ok()))
+    }
+
+    /// The commits of `tip` that are not in `base`, parents first. With `first_parent`, only along first parents.
+    pub fn range(
+        &self,
+        base: Option<&ObjectId>,
+        tip: &ObjectId,
+        first_parent: bool,
+    ) -> Result<Vec<Ranged>, StoreError> {
+        let mut call = self.git.call(["rev-list", "--topo-order", "--reverse", "--parents"]);
+        if first_parent {
+            call = call.arg("--first-parent");
+        }
+        call = call.arg(tip.to_string());
+        if let Some(base) = base {
+            call = call.arg(format!("^{base}"));
+        }
+        let out = call.arg("--").output()?;
+        let bad = || GitError::Answer { command: "rev-list".into(), answer: "a line without ids".into() };
+        out.lines()
+            .map(|line| {
+                let ids: Option<Vec<ObjectId>> = line.fields().map(|w| ObjectId::from_hex(w).ok()).collect();
+                let mut ids = ids.ok_or_else(bad)?.into_iter();
+                Ok(Ranged { id: ids.next().ok_or_else(bad)?, parents: ids.collect() })
+            })
+            .collect()
+    }
+
+    /// How many commits `tip` has that `base` has not.
+    pub fn count(&self, base: &ObjectId, tip: &ObjectId) -> Result<usize, StoreError> {
+        let out =
+            self.git.call(["rev-list", "--count", &tip.to_string(), &format!("^{base}"), "--"]).line()?;
+        Ok(out.parse().unwrap_or(0))
+    }
+
+    /// `git describe` of a commit, where a tag reaches it.
+    pub fn describe(&self, commit: &ObjectId) -> Option<String> {
+        let answer =
+            self.git.call(["describe", "--tags", "--abbrev=12", &commit.to_string()]).answer().ok()?;
+        let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        (answer.code == Some(0) && !text.is_empty()).then_some(text)
+    }
+
+    /// The diff of each pair of trees, canonical: full ids, binary as data, renames found. All must be written.
+    pub fn diffs(&self, pairs: &[(ObjectId, ObjectId)]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let moved: Vec<String> =
+            pairs.iter().filter(|(a, b)| a != b).map(|(a, b)| format!("{a} {b}\n")).collect();
+        let out = if moved.is_empty() {
+            Vec::new()
+        } else {
+            self.git
+                .call(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
+                .args(["--no-textconv", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"])
+                .stdin(moved.concat())
+                .output()?
+        };
+        let mut rest: &[u8] = &out;
+        let mut diffs = Vec::with_capacity(pairs.len());
+        let mut following = moved.iter().skip(1);
+        for (a, b) in pairs {
+            if a == b {
+                diffs.push(Vec::new());
+                continue;
+            }
+            let head = format!("{a} {b}\n");
+            let body = rest.strip_prefix(head.as_bytes()).ok_or_else(|| GitError::Answer {
+                command: "diff-tree --stdin".into(),
+                answer: rest.lines().next().unwrap_or_default().to_str_lossy().into_owned(),
+            })?;
+            // No line of a diff looks like two ids, so the next heading ends this one.
+            let end = match following.next() {
+                Some(next) if body.starts_with(next.as_bytes()) => 0,
+                Some(next) => body.find(format!("\n{next}")).map_or(body.len(), |at| at + 1),
+                None => body.len(),
+            };
+            diffs.push(body[..end].to_vec());
+            rest = &body[end..];
+        }
+        Ok(diffs)
+    }
+
+    /// `git patch-id --stable` of each diff; none for a diff that changes nothing.
+    pub fn patch_ids(&self, diffs: &[Vec<u8>]) -> Result<Vec<Option<String>>, StoreError> {
+        let mut input = Vec::new();
+        for (n, diff) in diffs.iter().enumerate() {
+            // patch-id tells patches apart by a line that is a commit id: a number serves.
+            input.extend_from_slice(format!("{:040x}\n", n + 1).as_bytes());
+            input.extend_from_slice(diff);
+            input.push(b'\n');
+        }
+        let mut ids = vec![None; diffs.len()];
+        if input.is_empty() {
+            return Ok(ids);
+        }
+        let out = self.git.call(["patch-id", "--stable"]).stdin(input).output()?;
+        for line in out.lines() {
+            let Some((id, number)) = line.to_str().ok().and_then(|l| l.split_once(' ')) else { continue };
+            if let Some(slot) =
+                usize::from_str_radix(number, 16).ok().and_then(|n| ids.get_mut(n.wrapping_sub(1)))
+            {
+                *slot = Some(id.to_owned());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Writes `data` as a blob, for a ref to point at.
+    pub fn write_blob(&self, data: &[u8]) -> Result<ObjectId, StoreError> {
+        let id = self.git.call(["hash-object", "-w", "--stdin"]).stdin(data).line()?;
+        let bad = || GitError::Answer { command: "hash-object".into(), answer: id.clone() };
+        Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)
+    }
+}
