@@ -1,6 +1,7 @@
 //! Trees as the merge sees them: sorted entries, read from and written to git's raw format.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -96,4 +97,65 @@ impl Tree {
         }
         objects.put_tree(raw).map(Some)
     }
+}
+
+/// What stands at `path` from the root `tree`.
+pub fn entry_at(objects: &dyn Objects, tree: &ObjectId, path: &BStr) -> Result<Option<Entry>, ObjectError> {
+    let mut at = *tree;
+    let mut parts = path.split_str("/").peekable();
+    while let Some(name) = parts.next() {
+        match Tree::read(objects, Some(&at))?.get(name.as_bstr()) {
+            Some(entry) if parts.peek().is_none() => return Ok(Some(entry)),
+            Some(entry) if entry.is_tree() => at = entry.id,
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// The edits of one name: of the file there, and inside the folder there.
+#[derive(Default)]
+struct Edits<'a> {
+    file: Option<Option<Entry>>,
+    inner: Vec<(&'a [u8], Option<Entry>)>,
+}
+
+/// The tree with some paths set (or, with `None`, gone); folders that become empty go. `edits` is sorted by path.
+/// The inner error is a path at which a file and a folder would meet.
+pub fn edit(
+    objects: &dyn Objects,
+    tree: Option<ObjectId>,
+    edits: &[(&[u8], Option<Entry>)],
+) -> Result<Result<Option<ObjectId>, BString>, ObjectError> {
+    if edits.is_empty() {
+        return Ok(Ok(tree));
+    }
+    let mut out = Tree::read(objects, tree.as_ref())?;
+    let mut by_name: BTreeMap<&[u8], Edits<'_>> = BTreeMap::new();
+    for (path, entry) in edits {
+        match path.split_once_str("/") {
+            Some((name, rest)) => by_name.entry(name).or_default().inner.push((rest, *entry)),
+            None => by_name.entry(path).or_default().file = Some(*entry),
+        }
+    }
+    for (name, Edits { file, inner }) in by_name {
+        let clash = || Ok(Err(BString::from(name)));
+        let now = out.get(name.as_bstr());
+        out.entries.retain(|(n, _)| n.as_slice() != name);
+        let folder = match edit(objects, now.filter(Entry::is_tree).map(|e| e.id), &inner)? {
+            Ok(folder) => folder,
+            Err(rest) => return Ok(Err(BString::from([name, b"/", &rest].concat()))),
+        };
+        let file = match file {
+            Some(file) => file,
+            None => now.filter(|e| !e.is_tree()),
+        };
+        match (file, folder) {
+            (Some(_), Some(_)) => return clash(),
+            (Some(entry), None) => out.entries.push((name.into(), entry)),
+            (None, Some(id)) => out.entries.push((name.into(), Entry { mode: MODE_TREE, id })),
+            (None, None) => {}
+        }
+    }
+    out.write(objects).map(Ok)
 }

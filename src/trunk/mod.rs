@@ -2,3 +2,8 @@
 //! differs between their trees. Never: a patch.
 
 pub mod delta;
+mod fetch;
+mod range;
+
+pub use fetch::{FetchError, Fetched, TIP, fetch, full_name, known};
+pub use range::{Range, Upstream, read as read_range};

@@ -1,0 +1,153 @@
+//! A project's queue from its folder, with all that is wrong with it at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::error::{QueueError, Reason};
+use super::patch::Patch;
+use super::series::{Series, stem};
+
+/// No patch is larger; a file that is would only fill the memory.
+const LARGEST: u64 = 256 << 20;
+
+/// The ordered patches of one project.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// The `series` file.
+    pub series: Series,
+    /// The patches in its order, held ones too.
+    pub patches: Vec<Patch>,
+}
+
+impl Queue {
+    /// Reads the queue in `folder`. A folder that is not there, or is empty, is an empty queue.
+    pub fn load(folder: &Path) -> Result<Self, Vec<QueueError>> {
+        let mut listed = BTreeSet::new();
+        list(folder, "", &mut listed).map_err(|e| vec![e])?;
+        let series = match read(&folder.join("series")) {
+            Ok(bytes) => bytes,
+            Err(_) if listed.is_empty() && !folder.join("series").exists() => Vec::new(),
+            Err(why) => return Err(vec![QueueError::new("series", 0, Reason::Io(why))]),
+        };
+        let queue = Self::from_files(&series, |file| read(&folder.join(file)));
+        let mut faults = queue.as_ref().err().cloned().unwrap_or_default();
+        if let Ok(series) = Series::parse("series", &series) {
+            for file in listed.iter().filter(|f| !series.entries().any(|e| e.file == **f)) {
+                faults.push(QueueError::new(file.as_str(), 0, Reason::Unlisted));
+            }
+        }
+        if faults.is_empty() { queue } else { Err(faults) }
+    }
+
+    /// The queue of a series and of whatever `read` gives for the files it names.
+    pub fn from_files(
+        series: &[u8],
+        mut read: impl FnMut(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Self, Vec<QueueError>> {
+        let series = Series::parse("series", series).map_err(|e| vec![e])?;
+        let (mut patches, mut faults) = (Vec::new(), Vec::new());
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        for (line, entry) in series.numbered() {
+            if names.insert(entry.name().to_ascii_lowercase(), line).is_some() {
+                faults.push(QueueError::new("series", line, Reason::Duplicate(entry.name().into())));
+                continue;
+            }
+            match read(&entry.file) {
+                Err(why) => faults.push(QueueError::new(entry.file.as_str(), 0, Reason::Io(why))),
+                Ok(bytes) => match Patch::parse(&entry.file, bytes, entry.strip) {
+                    Ok(mut patch) => {
+                        patch.hold = entry.hold.clone().or(patch.hold);
+                        patches.push(patch);
+                    }
+                    Err(fault) => faults.push(fault),
+                },
+            }
+        }
+        if faults.is_empty() { Ok(Self { series, patches }) } else { Err(faults) }
+    }
+
+    /// The patch `name`.
+    pub fn get(&self, name: &str) -> Option<&Patch> {
+        self.patches.iter().find(|p| p.name() == stem(name))
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > LARGEST {
+        return Err(format!("it has {size} bytes, more than a patch may have"));
+    }
+    std::fs::read(path).map_err(|e| e.to_string())
+}
+
+/// All patch files under `folder`, by their names from there. Links are not followed.
+pub(super) fn list(folder: &Path, prefix: &str, out: &mut BTreeSet<String>) -> Result<(), QueueError> {
+    let io = |e: std::io::Error| {
+        QueueError::new(if prefix.is_empty() { "." } else { prefix }, 0, Reason::Io(e.to_string()))
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && prefix.is_empty() => return Ok(()),
+        entries => entries.map_err(io)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        let kind = entry.file_type().map_err(io)?;
+        if kind.is_dir() && !name.starts_with('.') {
+            list(&entry.path(), &path, out)?;
+        } else if name.ends_with(".patch") || name.ends_with(".diff") {
+            out.insert(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: &str =
+        "From: A <a@b>\nSubject: x\n\n---\n\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
+        dir
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let dir = folder(&[
+            ("series", "a.patch\nmissing.patch\nsub/A.patch\nbad.patch\n"),
+            ("a.patch", PATCH),
+            ("sub/A.patch", PATCH),
+            ("bad.patch", "From: x\nSubject: y\n\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n-a\n"),
+            ("sub/unlisted.patch", PATCH),
+        ]);
+        let faults: Vec<String> =
+            Queue::load(dir.path()).expect_err("four faults").iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 4, "{faults:#?}");
+        assert!(faults[0].starts_with("missing.patch: cannot be read"));
+        assert_eq!(faults[1], "series, line 3: 'A' is named twice");
+        assert!(faults[2].starts_with("bad.patch, line "), "{}", faults[2]);
+        assert_eq!(faults[3], "sub/unlisted.patch: the series does not name this file");
+    }
+
+    #[test]
+    fn held_patches_are_loaded_and_say_why() {
+        let dir = folder(&[("series", "#hold a.patch waits\n"), ("a.patch", PATCH)]);
+        let queue = Queue::load(dir.path()).expect("it is right");
+        assert_eq!(queue.patches[0].hold.as_deref(), Some("waits"));
+    }
+
+    #[test]
+    fn an_empty_folder_is_an_empty_queue_and_patches_without_series_are_a_fault() {
+        assert!(Queue::load(folder(&[]).path()).expect("empty").patches.is_empty());
+        assert!(Queue::load(folder(&[("a.patch", PATCH)]).path()).is_err());
+    }
+}

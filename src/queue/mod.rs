@@ -1,0 +1,27 @@
+//! In: a folder of patch files and its `series`, or the bytes of one patch or mailbox.
+//! Out: patches as values (author, message, metadata, file changes), patch files as bytes, and the tree that a patch
+//! makes of another. Never: a ref, the network, the terminal; it writes no file.
+
+mod apply;
+mod binary;
+mod diff;
+mod error;
+mod header;
+pub mod import;
+mod load;
+mod metadata;
+mod patch;
+mod path;
+mod place;
+mod series;
+
+pub use apply::{apply, apply_hunks};
+pub use binary::{BinaryPatch, apply_delta};
+pub use diff::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind, parse_diff};
+pub use error::{QueueError, Reason};
+pub use header::{Date, Header, Identity};
+pub use load::Queue;
+pub use metadata::{HeaderFields, Metadata, SubjectTag, read_metadata};
+pub use patch::{Patch, file_name, render};
+pub use place::{PlaceError, apply_to_tree, recorded_blobs, same_change};
+pub use series::{Entry, Item, Series, stem};

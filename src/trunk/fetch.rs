@@ -1,0 +1,131 @@
+//! Brings the trunk into the project's store by the `git` program.
+
+use bstr::ByteSlice;
+use gix_hash::ObjectId;
+
+use crate::store::git::{GitError, without_secrets};
+use crate::store::{RefUpdate, Repo, SILENCE, StoreError};
+
+/// The ref that holds the newest fetched trunk commit.
+pub const TIP: &str = "refs/carry/trunk";
+/// The ref that a fetch writes first: what it holds is looked at before the tip moves.
+const INCOMING: &str = "refs/carry/incoming";
+
+/// Why the trunk could not be brought in. The last good state stays in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The upstream did not answer, or hung up.
+    #[error("upstream '{address}' did not give its trunk: {source}")]
+    Unreachable {
+        /// The address, without secrets.
+        address: String,
+        /// What git said.
+        source: GitError,
+    },
+    /// The upstream has no such branch (any more).
+    #[error("upstream '{address}' has no branch '{branch}'")]
+    NoBranch {
+        /// The address, without secrets.
+        address: String,
+        /// The branch's full name.
+        branch: String,
+        /// The branches it has, the nearest names first.
+        has: Vec<String>,
+    },
+    /// The trunk was force-pushed: the commit known before is no ancestor of the new one.
+    #[error(
+        "the trunk was rewritten: '{branch}' was at {old} and is now at {new}, which does not contain it"
+    )]
+    Rewritten {
+        /// The branch's full name.
+        branch: String,
+        /// The commit known before.
+        old: ObjectId,
+        /// The commit it names now.
+        new: ObjectId,
+    },
+    /// Nothing was ever fetched, and the network is not to be used.
+    #[error("no trunk has been fetched yet, and '--offline' forbids it")]
+    NeverFetched,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a fetch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    /// The trunk tip before, if one was known.
+    pub old: Option<ObjectId>,
+    /// The trunk tip now.
+    pub tip: ObjectId,
+}
+
+/// The full name of a branch: `main` is `refs/heads/main`.
+pub fn full_name(branch: &str) -> String {
+    if branch.starts_with("refs/") { branch.to_owned() } else { format!("refs/heads/{branch}") }
+}
+
+/// The trunk tip known so far.
+pub fn known(repo: &Repo) -> Result<Option<ObjectId>, StoreError> {
+    repo.reference(TIP)
+}
+
+/// Fetches the branch's tip and history. `rewritten`: take a trunk that was force-pushed.
+pub fn fetch(
+    repo: &Repo,
+    address: &str,
+    branch: &str,
+    rewritten: bool,
+    progress: &dyn Fn(&str),
+) -> Result<Fetched, FetchError> {
+    let branch = full_name(branch);
+    let public = without_secrets(address);
+    let old = known(repo)?;
+    let listed = repo
+        .git()
+        .call(["ls-remote", "--refs", "--", address])
+        .silence(SILENCE)
+        .output()
+        .map_err(|source| FetchError::Unreachable { address: public.clone(), source })?;
+    let mut heads = Vec::new();
+    let mut there = None;
+    for line in listed.lines() {
+        let Some((id, name)) = line.split_once_str("\t") else { continue };
+        if name == branch.as_bytes() {
+            there = ObjectId::from_hex(id).ok();
+        } else if let Some(head) = name.strip_prefix(b"refs/heads/") {
+            heads.push(head.to_str_lossy().into_owned());
+        }
+    }
+    let Some(there) = there else {
+        let short = branch.strip_prefix("refs/heads/").unwrap_or(&branch);
+        heads.sort_by(|a, b| strsim::jaro(short, b).total_cmp(&strsim::jaro(short, a)));
+        heads.truncate(5);
+        return Err(FetchError::NoBranch { address: public, branch, has: heads });
+    };
+    if old != Some(there) {
+        repo.git()
+            .call(["fetch", "--progress", "--no-write-fetch-head", "--no-recurse-submodules", "--", address])
+            .arg(format!("+{branch}:{INCOMING}"))
+            .silence(SILENCE)
+            .progress(progress)
+            .output()
+            .map_err(|source| FetchError::Unreachable { address: public, source })?;
+    }
+    let tip = match old {
+        Some(old) if old == there => return Ok(Fetched { old: Some(old), tip: old }),
+        // The branch may have moved once more between the two calls: what was fetched counts.
+        _ => repo.reference(INCOMING)?.unwrap_or(there),
+    };
+    if let Some(old) = old
+        && !rewritten
+        && !repo.is_ancestor(&old, &tip)?
+    {
+        return Err(FetchError::Rewritten { branch, old, new: tip });
+    }
+    let text = |id: ObjectId| id.to_string();
+    let update = RefUpdate { name: TIP.into(), old: old.map(text), new: Some(text(tip)) };
+    repo.update(&[update], "carry: fetch the trunk")?;
+    Ok(Fetched { old, tip })
+}

@@ -1,0 +1,427 @@
+//! `carry.toml`: what to follow and how. Every fault is found, with its line and the nearest right key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::rules;
+
+/// A workspace's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Who makes the stack's commits.
+    pub identity: Identity,
+    /// The projects, by name.
+    pub projects: BTreeMap<String, Project>,
+}
+
+/// The committer of the stack's commits; the author is the patch's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The name.
+    pub name: String,
+    /// The mail address.
+    pub email: String,
+}
+
+/// One queue on one trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// Where the trunk comes from: anything that `git fetch` takes. A relative path starts at the workspace.
+    pub upstream: String,
+    /// The branch that is followed.
+    pub branch: String,
+    /// A local clone whose objects may be used, so that nothing is downloaded twice.
+    pub reference: Option<PathBuf>,
+    /// The folder of the patches, from the workspace's root.
+    pub patches: String,
+    /// Where the build goes.
+    pub deploy: Deploy,
+    /// What is allowed.
+    pub policy: Policy,
+}
+
+/// Where the build goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deploy {
+    /// The deploy branch.
+    pub branch: String,
+    /// The repository it is pushed to; none: it stays in the project's store.
+    pub remote: Option<String>,
+    /// How its history goes on.
+    pub history: History,
+}
+
+/// How the deploy branch's history goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// The stack on the trunk tip and nothing else, pushed with an exact lease.
+    Rewrite,
+    /// As `Rewrite`, behind a first commit that joins the previous deploy tip: every tip descends from the last.
+    FastForward,
+}
+
+/// What is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Without which patches nothing is published.
+    pub required: Required,
+    /// What becomes of a landed patch.
+    pub landed: Landed,
+}
+
+/// Without which patches nothing is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    /// Those with a `Carry-Required` trailer.
+    Marked,
+    /// All of them.
+    All,
+}
+
+/// What becomes of a landed patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landed {
+    /// It leaves the queue.
+    Drop,
+    /// It stays in the queue, and out of the stack.
+    Keep,
+}
+
+/// One fault in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong, in words: `unknown key 'upsteam'`.
+    pub what: String,
+    /// What would be right.
+    pub hint: Option<String>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .faults.iter().map(|f| format!("{}, line {}: {}", .file, f.line, f.what)).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// All that is wrong with it, by line.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads one table of the file, and keeps count of what it used.
+struct Reader<'a> {
+    text: &'a str,
+    faults: Vec<Fault>,
+}
+
+type Table<'i> = DeTable<'i>;
+
+impl Reader<'_> {
+    fn fault(&mut self, at: usize, what: String, hint: Option<String>) {
+        let line = self.text.get(..at).map_or(1, |head| head.matches('\n').count() + 1);
+        self.faults.push(Fault { line, what, hint });
+    }
+
+    /// Refuses keys that are not among `known`.
+    fn keys(&mut self, table: &Table<'_>, place: &str, known: &[&str]) {
+        for (key, _) in table {
+            let name: &str = key.get_ref();
+            if !known.contains(&name) {
+                let place = if place.is_empty() { String::new() } else { format!(" in [{place}]") };
+                let hint = nearest(name, known).map(|k| format!("did you mean '{k}'?"));
+                let hint = hint.or(Some(format!("the keys here are: {}", known.join(", "))));
+                self.fault(key.span().start, format!("unknown key '{name}'{place}"), hint);
+            }
+        }
+    }
+
+    fn text(&mut self, table: &Table<'_>, key: &str) -> Option<Spanned<String>> {
+        let value = table.get(key)?;
+        match value.get_ref() {
+            DeValue::String(s) => Some(Spanned::new(value.span(), s.to_string())),
+            other => {
+                let what = format!("'{key}' must be a text, and is {}", kind(other));
+                self.fault(value.span().start, what, Some(format!("write: {key} = \"…\"")));
+                None
+            }
+        }
+    }
+
+    fn table<'t, 'i>(&mut self, table: &'t Table<'i>, key: &str) -> Option<(&'t Table<'i>, usize)> {
+        let value = table.get(key)?;
+        match value.get_ref() {
+            DeValue::Table(t) => Some((t, value.span().start)),
+            other => {
+                let what = format!("'{key}' must be a table, and is {}", kind(other));
+                self.fault(value.span().start, what, Some(format!("write: [{key}]")));
+                None
+            }
+        }
+    }
+
+    /// One of a few words; the first is the default.
+    fn choice<T: Copy>(&mut self, table: &Table<'_>, key: &str, words: &[(&str, T)]) -> T {
+        if let Some(value) = self.text(table, key) {
+            if let Some((_, choice)) = words.iter().find(|(w, _)| w == value.get_ref()) {
+                return *choice;
+            }
+            let names: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
+            let what = format!("'{key}' cannot be '{}'", value.get_ref());
+            self.fault(value.span().start, what, Some(format!("it is one of: {}", names.join(", "))));
+        }
+        words[0].1
+    }
+
+    /// A text that a rule accepts.
+    fn checked(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        rule: fn(&str) -> Result<(), String>,
+    ) -> Option<Spanned<String>> {
+        let value = self.text(table, key)?;
+        match rule(value.get_ref()) {
+            Ok(()) => Some(value),
+            Err(why) => {
+                self.fault(
+                    value.span().start,
+                    format!("'{key}' cannot be '{}': {why}", value.get_ref()),
+                    None,
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The nearest of `known` to a mistyped name.
+pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let scored = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k));
+    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k)
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+impl Config {
+    /// Reads a configuration. `file` is what errors call it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let mut r = Reader { text, faults: Vec::new() };
+        let error = |faults: Vec<Fault>| ConfigError { file: file.to_owned(), faults };
+        let root = match DeTable::parse(text) {
+            Ok(root) => root,
+            Err(e) => {
+                r.fault(e.span().map_or(0, |s| s.start), e.message().to_owned(), None);
+                return Err(error(r.faults));
+            }
+        };
+        let root = root.get_ref();
+        r.keys(root, "", &["version", "identity", "project"]);
+        match root.get("version").map(|v| (v.get_ref(), v.span().start)) {
+            None => {
+                r.fault(0, "'version' is missing".into(), Some("the first line is: version = 1".into()));
+            }
+            Some((DeValue::Integer(n), _)) if n.as_str() == "1" => {}
+            Some((_, at)) => r.fault(at, "this tool reads version 1".into(), None),
+        }
+        let mut identity = Identity { name: "git-carry".into(), email: "git-carry@localhost".into() };
+        if let Some((table, _)) = r.table(root, "identity") {
+            r.keys(table, "identity", &["name", "email"]);
+            for (key, slot) in [("name", &mut identity.name), ("email", &mut identity.email)] {
+                if let Some(value) = r.checked(table, key, rules::identity) {
+                    *slot = value.into_inner();
+                }
+            }
+        }
+        let mut projects = BTreeMap::new();
+        let mut places = Vec::new();
+        match r.table(root, "project") {
+            Some((table, _)) => {
+                for (key, value) in table {
+                    let name: &str = key.get_ref();
+                    if let Err(why) = rules::project(name) {
+                        r.fault(
+                            key.span().start,
+                            format!("a project cannot be called '{name}': {why}"),
+                            None,
+                        );
+                    }
+                    let DeValue::Table(table) = value.get_ref() else {
+                        let what =
+                            format!("'project.{name}' must be a table, and is {}", kind(value.get_ref()));
+                        r.fault(value.span().start, what, Some(format!("write: [project.{name}]")));
+                        continue;
+                    };
+                    if let Some(project) = read_project(&mut r, name, table, key.span().start) {
+                        places.push((project.name.clone(), key.span().start));
+                        projects.insert(name.to_owned(), project);
+                    }
+                }
+            }
+            None => {
+                let hint = Some("add one with: git carry init --project NAME --upstream ADDRESS".into());
+                r.fault(0, "no project is named".into(), hint);
+            }
+        }
+        combinations(&mut r, &projects, &places);
+        if r.faults.is_empty() {
+            return Ok(Self { identity, projects });
+        }
+        r.faults.sort_by_key(|f| f.line);
+        Err(error(r.faults))
+    }
+}
+
+fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
+    let place = format!("project.{name}");
+    r.keys(table, &place, &["upstream", "branch", "reference", "patches", "deploy", "policy"]);
+    for key in ["upstream", "branch"] {
+        if !table.contains_key(key) {
+            let hint = if key == "upstream" { "\"https://…\"" } else { "\"main\"" };
+            r.fault(at, format!("'{key}' is missing in [{place}]"), Some(format!("write: {key} = {hint}")));
+        }
+    }
+    let upstream = r.checked(table, "upstream", rules::address);
+    let branch = r.checked(table, "branch", rules::branch);
+    let reference = r.text(table, "reference").map(|v| PathBuf::from(v.into_inner()));
+    let patches = match r.checked(table, "patches", rules::folder) {
+        Some(folder) => folder.into_inner().trim_end_matches('/').to_owned(),
+        None => format!("patches/{name}"),
+    };
+    let mut deploy = Deploy { branch: format!("deploy/{name}"), remote: None, history: History::Rewrite };
+    if let Some((table, _)) = r.table(table, "deploy") {
+        r.keys(table, &format!("{place}.deploy"), &["branch", "remote", "history"]);
+        if let Some(branch) = r.checked(table, "branch", rules::branch) {
+            deploy.branch = branch.into_inner();
+        }
+        deploy.remote = r.checked(table, "remote", rules::address).map(Spanned::into_inner);
+        let words = [("rewrite", History::Rewrite), ("fast-forward", History::FastForward)];
+        deploy.history = r.choice(table, "history", &words);
+    }
+    let mut policy = Policy { required: Required::Marked, landed: Landed::Drop };
+    if let Some((table, _)) = r.table(table, "policy") {
+        r.keys(table, &format!("{place}.policy"), &["required", "landed"]);
+        policy.required =
+            r.choice(table, "required", &[("marked", Required::Marked), ("all", Required::All)]);
+        policy.landed = r.choice(table, "landed", &[("drop", Landed::Drop), ("keep", Landed::Keep)]);
+    }
+    Some(Project {
+        name: name.to_owned(),
+        upstream: upstream?.into_inner(),
+        branch: branch?.into_inner(),
+        reference,
+        patches,
+        deploy,
+        policy,
+    })
+}
+
+/// What each project may say alone, but not beside another key or another project.
+fn combinations(r: &mut Reader<'_>, projects: &BTreeMap<String, Project>, places: &[(String, usize)]) {
+    let full = |branch: &str| {
+        if branch.starts_with("refs/") { branch.to_owned() } else { format!("refs/heads/{branch}") }
+    };
+    for (n, (name, at)) in places.iter().enumerate() {
+        let Some(project) = projects.get(name) else { continue };
+        let deploy = full(&project.deploy.branch);
+        if project.deploy.remote.as_deref() == Some(&project.upstream) && deploy == full(&project.branch) {
+            let what = format!("project '{name}' would deploy onto the trunk that it follows");
+            r.fault(*at, what, Some("name another branch or remote in its [deploy]".into()));
+        }
+        for (other, _) in &places[..n] {
+            let Some(other) = projects.get(other) else { continue };
+            let nested = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}/"));
+            if nested(&project.patches, &other.patches) || nested(&other.patches, &project.patches) {
+                let what =
+                    format!("projects '{}' and '{name}' share the folder '{}'", other.name, project.patches);
+                r.fault(*at, what, Some("give each project a folder of its own".into()));
+            }
+            let remote = &project.deploy.remote;
+            if remote.is_some() && *remote == other.deploy.remote && deploy == full(&other.deploy.branch) {
+                let what = format!("projects '{}' and '{name}' deploy to one branch", other.name);
+                r.fault(*at, what, Some("give each project a deploy branch of its own".into()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "version = 1\n[project.nova]\nupstream = \"https://example.org/nova\"\nbranch = \"main\"\n";
+
+    fn faults(text: &str) -> Vec<(usize, String)> {
+        let err = Config::parse("carry.toml", text).expect_err("it has faults");
+        err.faults
+            .into_iter()
+            .map(|f| (f.line, format!("{}|{}", f.what, f.hint.unwrap_or_default())))
+            .collect()
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let config = Config::parse("carry.toml", GOOD).expect("it is right");
+        let nova = &config.projects["nova"];
+        assert_eq!(nova.patches, "patches/nova");
+        assert_eq!(nova.deploy.branch, "deploy/nova");
+        assert_eq!(nova.deploy.history, History::Rewrite);
+        assert_eq!(nova.policy.required, Required::Marked);
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_right_one() {
+        let found = faults(&GOOD.replace("upstream =", "upsteam ="));
+        assert!(
+            found.contains(&(3, "unknown key 'upsteam' in [project.nova]|did you mean 'upstream'?".into()))
+        );
+    }
+
+    #[test]
+    fn wrong_types_and_words_name_their_line() {
+        let text = format!("{GOOD}[project.nova.deploy]\nhistory = \"merge\"\nbranch = 3\n");
+        let found = faults(&text);
+        assert_eq!(found[0].0, 6);
+        assert_eq!(found[0].1, "'history' cannot be 'merge'|it is one of: rewrite, fast-forward");
+        assert_eq!(found[1].0, 7);
+        assert!(found[1].1.starts_with("'branch' must be a text, and is a number"));
+    }
+
+    #[test]
+    fn impossible_combinations_are_refused() {
+        let onto = format!(
+            "{GOOD}[project.nova.deploy]\nremote = \"https://example.org/nova\"\nbranch = \"main\"\n"
+        );
+        assert!(faults(&onto)[0].1.contains("deploy onto the trunk"));
+        let shared =
+            format!("{GOOD}[project.b]\nupstream = \"x\"\nbranch = \"y\"\npatches = \"patches/nova/sub\"\n");
+        assert!(faults(&shared)[0].1.contains("share the folder"));
+        let remote = "version = 1\n[project.a]\nupstream = \"x\"\nbranch = \"y\"\n[project.a.deploy]\nremote = \"r\"\nbranch = \"d\"\n\
+            [project.b]\nupstream = \"x\"\nbranch = \"y\"\n[project.b.deploy]\nremote = \"r\"\nbranch = \"refs/heads/d\"\n";
+        assert!(faults(remote)[0].1.contains("deploy to one branch"));
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert!(faults("")[0].1.contains("'version' is missing"));
+        assert!(
+            faults("version = 2\n[project.a]\nupstream='x'\nbranch='y'")[0].1.contains("reads version 1")
+        );
+        assert!(faults("version = 1\n[project.a]\n")[0].1.contains("'upstream' is missing"));
+        assert_eq!(faults("version = 1\n[project.a\n")[0].0, 2);
+    }
+}

@@ -1,0 +1,201 @@
+//! `carry.lock`: what the last replay recorded, per project and patch.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What became of a patch in a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It applies; its text is the same but for offsets.
+    Clean,
+    /// It applies by three-way merge; its text changed.
+    Refreshed,
+    /// Upstream has it, with evidence.
+    Landed,
+    /// It conflicts with trunk.
+    Conflict,
+    /// It needs a patch that is not in the stack.
+    Blocked,
+    /// The queue says to leave it out.
+    Held,
+}
+
+impl Outcome {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Refreshed => "refreshed",
+            Self::Landed => "landed",
+            Self::Conflict => "conflict",
+            Self::Blocked => "blocked",
+            Self::Held => "held",
+        }
+    }
+
+    /// Is the patch left out of the stack, and its change missing from the build?
+    pub fn left_out(self) -> bool {
+        matches!(self, Self::Conflict | Self::Blocked | Self::Held)
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The format, 1.
+    pub version: u32,
+    /// The projects, by name.
+    #[serde(default, rename = "project", skip_serializing_if = "BTreeMap::is_empty")]
+    pub projects: BTreeMap<String, ProjectLock>,
+}
+
+/// What was recorded of a project.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectLock {
+    /// The trunk commit to which the recorded queue applies exactly.
+    pub base: String,
+    /// The deploy branch's commit as last published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<String>,
+    /// The patches, in the queue's order.
+    #[serde(default, rename = "patch", skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<PatchLock>,
+}
+
+/// What was recorded of a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchLock {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file.
+    pub digest: String,
+    /// The tree it gave; none when it is not in the stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The trunk commit with which this outcome began.
+    pub since: String,
+    /// That commit's date, in RFC 3339: how long the outcome lasts.
+    pub since_date: String,
+    /// For a patch that is not in the stack: where it last applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<Good>,
+}
+
+/// Where a patch last applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Good {
+    /// The trunk commit under the stack that held it.
+    pub base: String,
+    /// The stack's tree before it.
+    pub before: String,
+    /// The stack's tree after it.
+    pub after: String,
+}
+
+/// A lock that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// Git left its conflict markers in it.
+    #[error("{file}, line {line}: the file holds git's conflict markers")]
+    Markers {
+        /// The file.
+        file: String,
+        /// The first marker's line.
+        line: usize,
+    },
+    /// Another version of the tool wrote it.
+    #[error("{file} has version {version}; this tool reads version 1")]
+    Version {
+        /// The file.
+        file: String,
+        /// What it says.
+        version: u32,
+    },
+    /// It is damaged.
+    #[error("{file}, line {line}: {what}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+const HEAD: &str = "# Written by git carry: what the last replay recorded. People do not edit it; to start a project\n\
+    # anew, delete its [project.…] part and import again.\n";
+
+impl Lock {
+    /// Reads a lock; an empty file is an empty lock. `file` is what errors call it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, LockError> {
+        if text.trim().is_empty() {
+            return Ok(Self { version: 1, ..Self::default() });
+        }
+        let marker =
+            |l: &str| l.starts_with("<<<<<<<") || l.starts_with("=======") || l.starts_with(">>>>>>>");
+        if let Some(at) = text.lines().position(marker) {
+            return Err(LockError::Markers { file: file.into(), line: at + 1 });
+        }
+        let lock: Self = toml::from_str(text).map_err(|e| {
+            let at = e.span().map_or(0, |s| s.start);
+            let line = text.get(..at).map_or(1, |head| head.matches('\n').count() + 1);
+            LockError::Syntax { file: file.into(), line, what: e.message().to_owned() }
+        })?;
+        if lock.version != 1 {
+            return Err(LockError::Version { file: file.into(), version: lock.version });
+        }
+        Ok(lock)
+    }
+
+    /// The file's text, the same for the same content.
+    pub fn render(&self) -> Result<String, toml::ser::Error> {
+        Ok(format!("{HEAD}{}", toml::to_string(self)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn word() -> impl Strategy<Value = String> {
+        "[ -~é]{0,12}"
+    }
+
+    prop_compose! {
+        fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in word(),
+            good in proptest::option::of((word(), word(), word()))) -> PatchLock {
+            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since,
+                good: good.map(|(base, before, after)| Good { base, before, after }) }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(base in word(), deploy in proptest::option::of(word()),
+            patches in proptest::collection::vec(patch(), 0..4)) {
+            let mut lock = Lock { version: 1, ..Lock::default() };
+            lock.projects.insert("p".into(), ProjectLock { base, deploy, patches });
+            let text = lock.render().expect("it can be written");
+            prop_assert_eq!(Lock::parse("carry.lock", &text).expect("it can be read"), lock);
+        }
+    }
+
+    #[test]
+    fn damage_is_told_by_its_line() {
+        let err = Lock::parse("carry.lock", "version = 1\n<<<<<<< HEAD\n").expect_err("markers");
+        assert_eq!(err, LockError::Markers { file: "carry.lock".into(), line: 2 });
+        assert!(matches!(Lock::parse("l", "version = 7\n"), Err(LockError::Version { version: 7, .. })));
+        assert!(matches!(Lock::parse("l", "version = 1\nx = 2\n"), Err(LockError::Syntax { line: 2, .. })));
+    }
+}

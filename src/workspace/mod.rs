@@ -1,0 +1,123 @@
+//! In: the workspace's folder. Out: its configuration, its lock, and the right to be the only run in it.
+//! Never: a patch, a repository, the terminal.
+
+mod config;
+mod guard;
+mod lockfile;
+mod rules;
+mod template;
+
+use std::path::{Path, PathBuf};
+
+pub use config::{
+    Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Required, nearest,
+};
+pub use guard::{Guard, GuardError};
+pub use lockfile::{Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
+pub use template::{add_project, carry_toml};
+
+/// The configuration's file name.
+pub const CONFIG: &str = "carry.toml";
+/// The lock's file name.
+pub const LOCK: &str = "carry.lock";
+
+/// A queue repository.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// Its root.
+    pub root: PathBuf,
+    /// What it follows.
+    pub config: Config,
+    /// What the last replay recorded.
+    pub lock: Lock,
+}
+
+/// A workspace that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// There is none here.
+    #[error("no {CONFIG} in '{}' or above", .from.display())]
+    NotFound {
+        /// Where it was looked for.
+        from: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("'{}': {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The lock is damaged.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// There is no such project.
+    #[error("no project is called '{name}'")]
+    NoProject {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        has: Vec<String>,
+        /// The nearest of them.
+        nearest: Option<String>,
+    },
+    /// There are many projects, and one must be named.
+    #[error("the workspace holds {} projects", .has.len())]
+    Which {
+        /// Their names.
+        has: Vec<String>,
+    },
+}
+
+impl Workspace {
+    /// The workspace that `from` is in.
+    pub fn find(from: &Path) -> Result<Self, WorkspaceError> {
+        let root = from.ancestors().find(|dir| dir.join(CONFIG).is_file());
+        Self::load(root.ok_or_else(|| WorkspaceError::NotFound { from: from.to_owned() })?)
+    }
+
+    /// The workspace at `root`.
+    pub fn load(root: &Path) -> Result<Self, WorkspaceError> {
+        let read = |name: &str| {
+            let path = root.join(name);
+            std::fs::read_to_string(&path).map_err(|source| WorkspaceError::Io { path, source })
+        };
+        let config = Config::parse(CONFIG, &read(CONFIG)?)?;
+        let lock = match read(LOCK) {
+            Err(WorkspaceError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                String::new()
+            }
+            other => other?,
+        };
+        Ok(Self { root: root.to_owned(), config, lock: Lock::parse(LOCK, &lock)? })
+    }
+
+    /// The project `name`, or the only one.
+    pub fn project(&self, name: Option<&str>) -> Result<&Project, WorkspaceError> {
+        let has = || self.config.projects.keys().cloned().collect::<Vec<_>>();
+        match name {
+            Some(name) => self.config.projects.get(name).ok_or_else(|| {
+                let all = has();
+                let keys: Vec<&str> = all.iter().map(String::as_str).collect();
+                let nearest = nearest(name, &keys).map(str::to_owned);
+                WorkspaceError::NoProject { name: name.to_owned(), has: all, nearest }
+            }),
+            None => {
+                let mut all = self.config.projects.values();
+                match (all.next(), all.next()) {
+                    (Some(only), None) => Ok(only),
+                    _ => Err(WorkspaceError::Which { has: has() }),
+                }
+            }
+        }
+    }
+
+    /// Where the project's patches are.
+    pub fn patches(&self, project: &Project) -> PathBuf {
+        self.root.join(&project.patches)
+    }
+}

@@ -1,0 +1,103 @@
+//! A new `carry.toml`, with every key explained; and a further project in one that is there.
+
+use super::config::{Config, ConfigError, Fault};
+
+/// The text of a new `carry.toml`.
+pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&str>) -> String {
+    let name = quote_key(project);
+    let remote = match remote {
+        Some(remote) => format!("remote = {}", quote(remote)),
+        None => "#remote = \"git@git.example.org:team/fork.git\"".to_owned(),
+    };
+    format!(
+        "# What git carry follows, and how. Every key is here; those behind a # show their default or an example.\n\
+        version = 1\n\n\
+        # Who commits the stack; the author of each commit is the patch's.\n\
+        #[identity]\n#name = \"git-carry\"\n#email = \"git-carry@localhost\"\n\n\
+        [project.{name}]\n\
+        # Where the trunk comes from: https, ssh, a local path, file:// or a bundle. A relative path starts here.\n\
+        upstream = {}\n\
+        # The branch that is followed.\n\
+        branch = {}\n\
+        # A local clone whose objects may be used, so that nothing is downloaded twice.\n\
+        #reference = \"/srv/mirrors/{project}.git\"\n\
+        # The folder of the patches and their series.\n\
+        #patches = \"patches/{project}\"\n\n\
+        [project.{name}.deploy]\n\
+        # The branch that is published: the stack on the trunk tip.\n\
+        #branch = \"deploy/{project}\"\n\
+        # The repository it is pushed to. Without one it stays in the project's store.\n\
+        {remote}\n\
+        # rewrite: nothing but the stack, pushed with an exact lease.\n\
+        # fast-forward: the same tree, behind a commit that joins the previous build, so that no one needs to force.\n\
+        #history = \"rewrite\"\n\n\
+        [project.{name}.policy]\n\
+        # Without which patches nothing is published: marked (those with a Carry-Required trailer) or all.\n\
+        #required = \"marked\"\n\
+        # What becomes of a patch that upstream has: drop (it leaves the queue) or keep.\n\
+        #landed = \"drop\"\n",
+        quote(upstream),
+        quote(branch),
+    )
+}
+
+/// `existing` with one more project; everything else stays to the byte.
+pub fn add_project(
+    existing: &str,
+    project: &str,
+    upstream: &str,
+    branch: &str,
+    remote: Option<&str>,
+) -> Result<String, ConfigError> {
+    let now = Config::parse("carry.toml", existing)?;
+    if now.projects.contains_key(project) {
+        let what = format!("project '{project}' is there already");
+        let faults = vec![Fault { line: 1, what, hint: Some("name another with --project".into()) }];
+        return Err(ConfigError { file: "carry.toml".into(), faults });
+    }
+    let fresh = carry_toml(project, upstream, branch, remote);
+    let part = fresh.find("[project.").map_or("", |at| &fresh[at..]);
+    let text = format!("{}\n\n{part}", existing.trim_end());
+    Config::parse("carry.toml", &text)?;
+    Ok(text)
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn quote_key(name: &str) -> String {
+    if name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        name.to_owned()
+    } else {
+        quote(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_reads_back_with_and_without_its_commented_defaults() {
+        let text = carry_toml("nova.x", "https://h/\"nova", "master", None);
+        let plain = Config::parse("carry.toml", &text).expect("it is right");
+        assert_eq!(plain.projects["nova.x"].upstream, "https://h/\"nova");
+        let mut all = String::new();
+        for line in text.lines() {
+            let example = line.starts_with("#reference") || line.starts_with("#remote");
+            let key = line.strip_prefix('#').filter(|l| !example && !l.starts_with(' '));
+            all.push_str(key.unwrap_or(line));
+            all.push('\n');
+        }
+        assert_eq!(Config::parse("carry.toml", &all).expect("the defaults are right"), plain);
+    }
+
+    #[test]
+    fn a_further_project_leaves_the_rest_alone() {
+        let first = carry_toml("a", "x", "main", Some("r"));
+        let both = add_project(&first, "b", "y", "main", None).expect("it fits");
+        assert!(both.starts_with(first.trim_end()));
+        assert!(add_project(&both, "b", "y", "main", None).is_err());
+    }
+}
