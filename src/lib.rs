@@ -3,6 +3,8 @@
 //! The modules stand in the order of the flow of a night; an import goes down this list or to
 //! [`store`], never up.
 
+pub mod build;
+pub mod landed;
 pub mod queue;
 pub mod replay;
 pub mod store;

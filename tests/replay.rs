@@ -2,7 +2,7 @@
 
 mod support;
 
-use git_carry::replay::sequence::{Placed, Step, replay};
+use git_carry::replay::sequence::{Placed, Role, Step, replay};
 use git_carry::store::Odb;
 use support::{Snapshot, bare_store, git, tree};
 
@@ -12,7 +12,7 @@ fn steps(objects: &Odb, base: &Snapshot, patches: &[(&str, Snapshot)]) -> Vec<St
     let mut steps = Vec::new();
     for (name, snapshot) in patches {
         let after = tree(objects, snapshot);
-        steps.push(Step { name: (*name).to_owned(), before, after });
+        steps.push(Step { name: (*name).to_owned(), before, after, role: Role::Carry });
         before = after;
     }
     steps

@@ -3,6 +3,7 @@
 
 pub mod content;
 pub mod merge;
+pub mod prepare;
 pub mod sequence;
 
 use bstr::BString;

@@ -19,6 +19,19 @@ pub struct Step {
     pub before: ObjectId,
     /// The tree it gives.
     pub after: ObjectId,
+    /// Whether it goes on the stack.
+    pub role: Role,
+}
+
+/// What a step is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It goes on the stack.
+    Carry,
+    /// The queue says to leave it out; what needs it is blocked.
+    Held,
+    /// Trunk has it; what needs it finds it there.
+    Landed,
 }
 
 /// What became of one patch.
@@ -31,6 +44,8 @@ pub enum Placed {
         /// The stack's tree after it.
         after: ObjectId,
     },
+    /// It was not put on the stack, as its [`Role`] says.
+    Skipped,
     /// It conflicts with trunk.
     Conflict(Vec<Conflict>),
     /// It conflicts, and did so on its own base as soon as the patches named here were left out.
@@ -57,6 +72,18 @@ pub fn replay(objects: &dyn Objects, steps: &[Step], tip: &ObjectId) -> Result<R
     let mut placed = Vec::with_capacity(steps.len());
     let mut left_out: Vec<usize> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
+        match step.role {
+            Role::Carry => {}
+            Role::Held => {
+                left_out.push(at);
+                placed.push(Placed::Skipped);
+                continue;
+            }
+            Role::Landed => {
+                placed.push(Placed::Skipped);
+                continue;
+            }
+        }
         placed.push(match merge_trees(objects, &step.before, &tree, &step.after)? {
             Merged::Clean(after) => {
                 let before = std::mem::replace(&mut tree, after);

@@ -190,8 +190,14 @@ impl Repo {
         (answer.code == Some(0) && !text.is_empty()).then_some(text)
     }
 
-    /// The diff of each pair of trees, canonical: full ids, binary as data, renames found. All must be written.
-    pub fn diffs(&self, pairs: &[(ObjectId, ObjectId)]) -> Result<Vec<Vec<u8>>, StoreError> {
+    /// The diff of each pair of trees, canonical: full ids, binary as data, renames found, and `strip` components
+    /// before each path. All must be written.
+    pub fn diffs(&self, pairs: &[(ObjectId, ObjectId)], strip: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let prefix = |side: &str| format!("{side}/{}", "x/".repeat(strip.saturating_sub(1)));
+        let prefixes = match strip {
+            0 => vec!["--no-prefix".to_owned()],
+            _ => vec![format!("--src-prefix={}", prefix("a")), format!("--dst-prefix={}", prefix("b"))],
+        };
         let moved: Vec<String> =
             pairs.iter().filter(|(a, b)| a != b).map(|(a, b)| format!("{a} {b}\n")).collect();
         let out = if moved.is_empty() {
@@ -199,7 +205,8 @@ impl Repo {
         } else {
             self.git
                 .call(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
-                .args(["--no-textconv", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"])
+                .args(["--no-textconv", "--no-ext-diff", "--no-color"])
+                .args(prefixes)
                 .stdin(moved.concat())
                 .output()?
         };
