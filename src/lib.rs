@@ -4,7 +4,10 @@
 //! [`store`], never up.
 
 pub mod build;
+pub mod cli;
+pub mod fork;
 pub mod landed;
+pub mod night;
 pub mod queue;
 pub mod replay;
 pub mod store;

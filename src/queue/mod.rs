@@ -22,6 +22,6 @@ pub use error::{QueueError, Reason};
 pub use header::{Date, Header, Identity};
 pub use load::Queue;
 pub use metadata::{HeaderFields, Metadata, SubjectTag, read_metadata};
-pub use patch::{Patch, file_name, render};
+pub use patch::{Patch, digest, file_name, render};
 pub use place::{PlaceError, apply_to_tree, recorded_blobs, same_change};
 pub use series::{Entry, Item, Series, stem};

@@ -77,10 +77,7 @@ impl Patch {
         let extra: Vec<(String, BString)> = fields.map(|(f, _)| f).unwrap_or_default();
         let metadata = read_metadata(&header.message, &extra);
         let hold = metadata.hold.clone();
-        let digest = Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
+        let digest = digest(&bytes);
         let file = file.to_owned();
         Ok(Self {
             file,
@@ -111,6 +108,15 @@ impl Patch {
         out.extend_from_slice(diff);
         out
     }
+}
+
+/// SHA-256 of a patch file, in hex.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// A canonical patch file.

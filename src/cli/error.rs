@@ -1,0 +1,211 @@
+//! Errors in words: what happened, to what, and what to do next; and the exit code.
+
+use anstyle::{AnsiColor, Style};
+
+use super::ui::{Ui, clean};
+use crate::build::VerifyError;
+use crate::fork::ForkError;
+use crate::night::{NightError, TakeError};
+use crate::trunk::FetchError;
+use crate::workspace::{ConfigError, GuardError, WorkspaceError};
+
+/// Anything that ends a command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Night(#[from] NightError),
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("the result cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("'{}': {source}", .path.display())]
+    Io { path: std::path::PathBuf, source: std::io::Error },
+    /// A command was used in a way that cannot work.
+    #[error("{what}")]
+    Usage { what: String, hint: Option<String> },
+    /// Something that was asked for is not there.
+    #[error("{what}")]
+    Missing { what: String, hint: Option<String> },
+}
+
+impl CliError {
+    pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Prints the error and returns the exit code.
+    pub fn print(&self, ui: &Ui) -> u8 {
+        let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let (more, hint) = self.told();
+        if ui.json {
+            let code = self.code();
+            let document = serde_json::json!({ "error": self.to_string(), "details": more, "hint": hint, "exit_code": code });
+            ui.error(&document.to_string());
+            return code;
+        }
+        ui.error(&format!("{red}error:{red:#} {}", clean_lines(&self.to_string())));
+        for line in more {
+            ui.error(&format!("  {}", clean(&line)));
+        }
+        if let Some(hint) = hint {
+            let bold = Style::new().bold();
+            ui.error(&format!("{bold}hint:{bold:#} {}", clean_lines(&hint)));
+        }
+        self.code()
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            Self::Night(e) => night_code(e),
+            Self::Take(TakeError::Night(e)) => night_code(e),
+            Self::Take(
+                TakeError::NotEmpty { .. }
+                | TakeError::Fork(ForkError::NoMarker { .. } | ForkError::NotAncestor { .. }),
+            ) => 2,
+            _ => 1,
+        }
+    }
+
+    fn told(&self) -> (Vec<String>, Option<String>) {
+        match self {
+            Self::Night(e) | Self::Take(TakeError::Night(e)) => night(e),
+            Self::Take(TakeError::NotEmpty { .. }) => {
+                (Vec::new(), Some("take it in as another project: git carry init --project NAME …".into()))
+            }
+            Self::Take(TakeError::Fork(e)) => fork(e),
+            Self::Guard(GuardError::Busy { .. }) => (Vec::new(), Some("wait for it, or end it".into())),
+            Self::Verify(VerifyError::Patch { .. }) => {
+                (Vec::new(), Some("check out the workspace's commit of that build, then try again".into()))
+            }
+            Self::Usage { hint, .. } | Self::Missing { hint, .. } => (Vec::new(), hint.clone()),
+            _ => (Vec::new(), None),
+        }
+    }
+}
+
+/// A message may have lines of its own; within a line nothing is obeyed.
+fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
+}
+
+fn night_code(e: &NightError) -> u8 {
+    match e {
+        NightError::NoRepository { .. }
+        | NightError::Dirty { .. }
+        | NightError::InProgress { .. }
+        | NightError::Queue { .. }
+        | NightError::NoCommit { .. }
+        | NightError::Workspace(_) => 2,
+        NightError::Moved { .. } | NightError::Push { .. } => 4,
+        _ => 1,
+    }
+}
+
+fn night(e: &NightError) -> (Vec<String>, Option<String>) {
+    let none = Vec::new;
+    match e {
+        NightError::Workspace(e) => workspace(e),
+        NightError::NoRepository { root } => (none(), Some(format!("git init {}", root.display()))),
+        NightError::Dirty { files } => {
+            let some = files.iter().take(10).cloned().collect();
+            (some, Some("commit them, or put them away with: git stash --include-untracked".into()))
+        }
+        NightError::InProgress { operation } => {
+            (none(), Some(format!("finish it, or end it with: git {operation} --abort")))
+        }
+        NightError::Queue { folder, faults, .. } => {
+            let lines = faults.iter().take(20).map(|f| format!("{folder}/{f}")).collect();
+            (lines, Some("mend them, commit, and run again; nothing was changed".into()))
+        }
+        NightError::NoBase { .. } => {
+            (none(), Some("fetch it once: run without --offline, from the upstream that has it".into()))
+        }
+        NightError::NoCommit { .. } => {
+            (none(), Some("name a commit, or a tag that the trunk contains".into()))
+        }
+        NightError::Fetch(FetchError::Rewritten { .. }) => {
+            (none(), Some("if upstream meant it: git carry nightly --accept-rewritten-trunk".into()))
+        }
+        NightError::Fetch(FetchError::NoBranch { has, .. }) => {
+            let has = if has.is_empty() { none() } else { vec![format!("it has: {}", has.join(", "))] };
+            (has, Some("set 'branch' in carry.toml; the last good state is untouched".into()))
+        }
+        NightError::Fetch(FetchError::Unreachable { .. }) => (
+            none(),
+            Some("try again later; without the network: --offline. The last good state is untouched".into()),
+        ),
+        NightError::Moved { found, .. } => {
+            let hint = match found {
+                Some(id) => format!(
+                    "look at what was pushed there; pull the workspace if another machine published;\n\
+                     to replace it all the same: git carry nightly --replace-deploy {id}"
+                ),
+                None => "run again".into(),
+            };
+            (none(), Some(hint))
+        }
+        NightError::Push { .. } => {
+            (none(), Some("nothing was published, and the workspace is as it was".into()))
+        }
+        NightError::Unfinished { .. } => (none(), Some("run again when the remote answers".into())),
+        NightError::RoundTrip { .. } => (none(), Some("please report this, with the patch file".into())),
+        _ => (none(), None),
+    }
+}
+
+fn workspace(e: &WorkspaceError) -> (Vec<String>, Option<String>) {
+    match e {
+        WorkspaceError::NotFound { .. } => {
+            (Vec::new(), Some("git carry init --project NAME --upstream ADDRESS --branch BRANCH".into()))
+        }
+        WorkspaceError::Config(ConfigError { faults, .. }) => {
+            let hints: Vec<String> = faults
+                .iter()
+                .filter_map(|f| Some(format!("line {}: {}", f.line, f.hint.as_ref()?)))
+                .collect();
+            (Vec::new(), (!hints.is_empty()).then(|| hints.join("\n")))
+        }
+        WorkspaceError::Lock(_) => (
+            Vec::new(),
+            Some("take the file from the last good commit: git checkout HEAD -- carry.lock".into()),
+        ),
+        WorkspaceError::NoProject { has, nearest, .. } => {
+            let hint = match nearest {
+                Some(name) => format!("did you mean '{name}'?"),
+                None => format!("there are: {}", has.join(", ")),
+            };
+            (Vec::new(), Some(hint))
+        }
+        WorkspaceError::Which { has } => {
+            (Vec::new(), Some(format!("name one with --project: {}", has.join(", "))))
+        }
+        WorkspaceError::Io { .. } => (Vec::new(), None),
+    }
+}
+
+fn fork(e: &ForkError) -> (Vec<String>, Option<String>) {
+    match e {
+        ForkError::NoMarker { merge_base } => {
+            let hint = match merge_base {
+                Some(id) => format!(
+                    "name it with --base; if the fork was never rebased, it is the merge base: --base {id}"
+                ),
+                None => "name the upstream commit under the queue with --base".into(),
+            };
+            (Vec::new(), Some(hint))
+        }
+        ForkError::NotAncestor { .. } => {
+            (Vec::new(), Some("name the upstream commit that the fork stands on".into()))
+        }
+        ForkError::Lossy { .. } | ForkError::OtherTree { .. } => {
+            (Vec::new(), Some("please report this, with the commit; nothing was changed".into()))
+        }
+        ForkError::Store(_) => (Vec::new(), None),
+    }
+}

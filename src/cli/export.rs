@@ -1,0 +1,52 @@
+//! `git carry export`: the queue's files, to the byte, into another folder.
+
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use super::ui::{Ui, count};
+use crate::night::{NightError, Site};
+use crate::workspace::Workspace;
+
+/// Write the queue's series and patches, to the byte, into a folder.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder; it must be new or empty.
+    #[arg(value_name = "FOLDER")]
+    to: PathBuf,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let workspace = Workspace::find(from).map_err(NightError::from)?;
+    let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let queue = site.queue()?;
+    if std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_some()) {
+        let what = format!("'{}' is not empty", args.to.display());
+        return Err(CliError::Usage { what, hint: Some("name a new folder".into()) });
+    }
+    let put = |file: &str, bytes: &[u8]| -> Result<(), CliError> {
+        let path = args.to.join(file);
+        let folder = path.parent().unwrap_or(&args.to);
+        std::fs::create_dir_all(folder).map_err(CliError::io(folder))?;
+        std::fs::write(&path, bytes).map_err(CliError::io(&path))
+    };
+    put("series", &queue.series.to_bytes())?;
+    for patch in &queue.patches {
+        put(&patch.file, &patch.bytes)?;
+    }
+    if ui.json {
+        ui.document(
+            &serde_json::json!({ "version": 1, "project": project.name, "patches": queue.patches.len() }),
+        )?;
+    } else {
+        ui.line(&format!(
+            "{} written to {}",
+            count(queue.patches.len(), "patch", "patches"),
+            args.to.display()
+        ));
+    }
+    Ok(0)
+}

@@ -1,0 +1,104 @@
+//! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
+
+mod demo;
+mod error;
+mod export;
+mod import;
+mod init;
+mod manifest;
+mod nightly;
+mod rebase;
+mod report;
+mod show;
+mod status;
+mod ui;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::night::{Events, NightError, Site, recover};
+use crate::workspace::{Guard, Workspace};
+use error::CliError;
+use ui::Ui;
+
+/// Carry a queue of local patches on an upstream trunk that never stops moving.
+#[derive(Debug, Parser)]
+#[command(name = "git-carry", bin_name = "git carry", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Work on the workspace that this folder is in.
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say no more than the result.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Status(status::Args),
+    Show(show::Args),
+    Rebase(rebase::Args),
+    Nightly(nightly::Args),
+    Manifest(manifest::Args),
+    Demo(demo::Args),
+}
+
+/// Runs the command line; the exit code is 0, or 1 to 4 as the guide tells.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // A closed pipe is nobody's mistake.
+            let _ = e.print();
+            return u8::try_from(e.exit_code()).unwrap_or(2);
+        }
+    };
+    let ui = Ui::new(cli.json, cli.quiet);
+    let from = cli.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let from = from.canonicalize().unwrap_or(from);
+    let result = match cli.command {
+        Command::Init(args) => init::run(&ui, &from, args),
+        Command::Import(args) => import::run(&ui, &from, args),
+        Command::Export(args) => export::run(&ui, &from, args),
+        Command::Status(args) => status::run(&ui, &from, args),
+        Command::Show(args) => show::run(&ui, &from, args),
+        Command::Rebase(args) => rebase::run(&ui, &from, args),
+        Command::Nightly(args) => nightly::run(&ui, &from, args),
+        Command::Manifest(args) => manifest::run(&ui, &from, args),
+        Command::Demo(args) => demo::run(&ui, args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(e) => e.print(&ui),
+    }
+}
+
+/// The workspace, guarded, with the runs that were cut off finished or set aside.
+fn guarded(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard), CliError> {
+    let mut workspace = Workspace::find(from).map_err(NightError::from)?;
+    let guard = Guard::acquire(&Site::folder_of(&workspace.root)?, what)?;
+    if let Some(holder) = &guard.took_over {
+        ui.note(&format!("a run ended without giving the workspace back: {holder}"));
+    }
+    let mut recovered = false;
+    for project in workspace.config.projects.values() {
+        if let Some(what) = recover(&Site::open(&workspace, project)?)? {
+            ui.note(&format!("{}: {what}", project.name));
+            recovered = true;
+        }
+    }
+    if recovered {
+        workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
+    }
+    Ok((workspace, guard))
+}

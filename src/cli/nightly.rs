@@ -1,0 +1,81 @@
+//! `git carry nightly`: fetch, replay, write back, publish, report; for one project or all.
+
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use super::ui::Ui;
+use super::{guarded, report};
+use crate::night::{self, Night, NightError, Options};
+use crate::workspace::Workspace;
+
+/// Bring in the trunk, replay the queue, publish the build, and say what happened.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One project; without it, all.
+    #[arg(long)]
+    project: Option<String>,
+    /// Use what was fetched before; publish nothing to a remote.
+    #[arg(long)]
+    offline: bool,
+    /// Take a trunk that was force-pushed.
+    #[arg(long)]
+    accept_rewritten_trunk: bool,
+    /// Replace the deploy branch although it is at this commit, which no run recorded.
+    #[arg(long, value_name = "COMMIT")]
+    replace_deploy: Option<String>,
+    /// Write the build's manifest to this file as well.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let (mut workspace, _guard) = guarded(ui, from, "nightly")?;
+    let names: Vec<String> = match &args.project {
+        Some(name) => vec![workspace.project(Some(name)).map_err(NightError::from)?.name.clone()],
+        None => workspace.config.projects.keys().cloned().collect(),
+    };
+    if args.manifest.is_some() && names.len() > 1 {
+        let what = "--manifest names one file, and the workspace holds many projects".to_owned();
+        return Err(CliError::Usage { what, hint: Some("name one with --project".into()) });
+    }
+    let options = Options {
+        offline: args.offline,
+        accept_rewritten_trunk: args.accept_rewritten_trunk,
+        replace_deploy: args.replace_deploy,
+        ..Options::default()
+    };
+    let mut worst = 0;
+    let mut nights: Vec<Night> = Vec::new();
+    for name in &names {
+        let project = workspace.project(Some(name)).map_err(NightError::from)?;
+        match night::run(&workspace, project, &options, ui) {
+            Ok(night) => {
+                worst = worst.max(night.exit_code());
+                if let Some(path) = &args.manifest {
+                    write_manifest(path, &night)?;
+                }
+                if !ui.json {
+                    report::print(ui, &night)?;
+                }
+                nights.push(night);
+            }
+            // One project's failure stops no other; the exit code tells.
+            Err(e) if names.len() > 1 => {
+                ui.error(&format!("project '{name}':"));
+                worst = worst.max(CliError::from(e).print(ui));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        // The next project's lock lies in the same file.
+        workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
+    }
+    if ui.json {
+        ui.document(&nights)?;
+    }
+    Ok(worst)
+}
+
+fn write_manifest(path: &Path, night: &Night) -> Result<(), CliError> {
+    let Some(manifest) = &night.manifest else { return Ok(()) };
+    std::fs::write(path, manifest.render()?).map_err(CliError::io(path))
+}

@@ -1,0 +1,145 @@
+//! One night in the terminal.
+
+use super::error::CliError;
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, outcome, painted, short, table};
+use crate::night::{Done, Night, PatchReport, kind_in_words};
+use crate::workspace::Outcome;
+
+const ALL: [Outcome; 6] =
+    [Outcome::Clean, Outcome::Refreshed, Outcome::Landed, Outcome::Conflict, Outcome::Blocked, Outcome::Held];
+
+/// Prints a night, as text or JSON.
+pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
+    if ui.json {
+        return Ok(ui.document(night)?);
+    }
+    ui.clear();
+    let trunk = &night.trunk;
+    let tip = match &trunk.describe {
+        Some(name) => format!("{} ({})", short(&trunk.to), clean(name)),
+        None => short(&trunk.to).to_owned(),
+    };
+    let totals = totals(&night.patches);
+    if night.done == Done::Quiet {
+        let build = night.manifest.as_ref().map_or("-", |m| m.deploy.build.as_str());
+        ui.line(&format!(
+            "{}: nothing new; trunk at {tip}, build {build}; {totals}",
+            painted(&night.project, BOLD)
+        ));
+        problems(ui, night);
+        return Ok(());
+    }
+    ui.line(&format!(
+        "{}  trunk {tip}, {} further",
+        painted(&night.project, BOLD),
+        count(trunk.commits, "commit", "commits")
+    ));
+    ui.line(&format!("{totals}\n"));
+    let mut rows = table(&["patch", "outcome", "owner", "what"]);
+    for p in night.patches.iter().filter(|p| p.outcome != Outcome::Clean || night.patches.len() <= 30) {
+        rows.add_row([clean(&p.name), outcome(p.outcome), cut(&clean(&p.owner), 28), clean(&what(p))]);
+    }
+    if rows.row_count() > 0 {
+        ui.line(&format!("{}\n", trimmed(&rows)));
+    }
+    if let Some(m) = &night.manifest {
+        let place = match (&night.done, &night.remote) {
+            (Done::Published, Some(remote)) => format!("pushed to {}", clean(remote)),
+            (Done::Published, None) => "kept in the project's store".to_owned(),
+            (Done::DryRun, _) => "a dry run: nothing was changed".to_owned(),
+            _ => "nothing was published, and nothing was changed".to_owned(),
+        };
+        ui.line(&format!(
+            "build {}  {}  tree {}",
+            painted(&m.deploy.build, BOLD),
+            m.deploy.branch,
+            short(&m.deploy.tree)
+        ));
+        ui.line(&format!("      {place}"));
+        for commit in &night.workspace_commits {
+            ui.line(&format!("      {} {}", painted("workspace commit", DIM), short(commit)));
+        }
+    }
+    problems(ui, night);
+    Ok(())
+}
+
+/// The table's text without the blanks that fill its last column.
+pub fn trimmed(table: &comfy_table::Table) -> String {
+    table.trim_fmt()
+}
+
+/// `14 patches: 11 clean, 1 conflict, …`.
+pub fn totals(patches: &[PatchReport]) -> String {
+    let count_of = |o: Outcome| patches.iter().filter(|p| p.outcome == o).count();
+    let parts: Vec<String> = ALL
+        .iter()
+        .filter(|o| count_of(**o) > 0)
+        .map(|o| format!("{} {}", count_of(*o), outcome(*o)))
+        .collect();
+    let all = count(patches.len(), "patch", "patches");
+    if parts.is_empty() { all } else { format!("{all}: {}", parts.join(", ")) }
+}
+
+/// What happened to a patch, in one line.
+pub fn what(p: &PatchReport) -> String {
+    match p.outcome {
+        Outcome::Landed => match &p.evidence {
+            Some(e) => {
+                let how = serde_json::to_value(e.rung).ok().and_then(|v| v.as_str().map(str::to_owned));
+                format!(
+                    "upstream has it: {} {} ({}, {})",
+                    short(&e.commit),
+                    cut(&e.subject, 50),
+                    e.author,
+                    how.unwrap_or_default()
+                )
+            }
+            None => p.note.clone().unwrap_or_default(),
+        },
+        Outcome::Conflict | Outcome::Blocked => {
+            let mut parts = Vec::new();
+            if !p.needs.is_empty() {
+                parts.push(format!("needs {}", p.needs.join(", ")));
+            } else {
+                parts.extend(
+                    p.conflicts.iter().take(3).map(|c| format!("{}: {}", c.path, kind_in_words(c.kind))),
+                );
+                if p.conflicts.len() > 3 {
+                    parts.push(format!("and {} more", p.conflicts.len() - 3));
+                }
+            }
+            parts.extend(p.note.clone());
+            parts.join("; ")
+        }
+        _ => p.note.clone().unwrap_or_else(|| cut(&p.subject, 60)),
+    }
+}
+
+/// What wants a person, each with its next step.
+fn problems(ui: &Ui, night: &Night) {
+    let roots: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome == Outcome::Conflict).collect();
+    if night.done == Done::Refused {
+        ui.line("");
+        for reason in night.manifest.iter().flat_map(|m| &m.verdict.reasons) {
+            ui.line(&format!("  {}", clean(reason)));
+        }
+    }
+    if roots.is_empty() {
+        return;
+    }
+    ui.line("");
+    ui.line(&format!(
+        "{} a person:",
+        if roots.len() == 1 { "one patch wants" } else { "these patches want" }
+    ));
+    for p in roots {
+        let blocked = night.patches.iter().filter(|b| b.needs.contains(&p.name)).count();
+        let more = if blocked > 0 {
+            format!(" (it blocks {})", count(blocked, "other", "others"))
+        } else {
+            String::new()
+        };
+        ui.line(&format!("  git carry show {}{more}", clean(&p.name)));
+    }
+}

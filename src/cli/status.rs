@@ -1,0 +1,133 @@
+//! `git carry status`: the queue at a glance.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::error::CliError;
+use super::report::trimmed;
+use super::ui::{BOLD, Ui, clean, count, cut, outcome, painted, short, table};
+use crate::night::{NightError, Site, pending};
+use crate::queue::Patch;
+use crate::trunk;
+use crate::workspace::{Outcome, PatchLock, Project, Workspace};
+
+/// Show the queue at a glance, without the network.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One project; without it, all.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    version: u32,
+    project: String,
+    base: Option<String>,
+    trunk: Option<String>,
+    /// Commits of the fetched trunk that the queue was not replayed on.
+    behind: Option<usize>,
+    deploy: Option<String>,
+    patches: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    subject: String,
+    owner: String,
+    outcome: Option<Outcome>,
+    /// The file changed since the last replay.
+    edited: bool,
+    since: Option<String>,
+    since_date: Option<String>,
+}
+
+pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let workspace = Workspace::find(from).map_err(NightError::from)?;
+    let projects: Vec<&Project> = match &args.project {
+        Some(name) => vec![workspace.project(Some(name)).map_err(NightError::from)?],
+        None => workspace.config.projects.values().collect(),
+    };
+    let mut all = Vec::new();
+    for project in projects {
+        let site = Site::open(&workspace, project)?;
+        if pending(&site.folder, &project.name) {
+            ui.aside("note: a run was cut off here; the next one finishes it or sets it aside");
+        }
+        all.push(status(&site)?);
+    }
+    if ui.json {
+        ui.document(&all)?;
+    } else {
+        all.iter().for_each(|s| print(ui, s));
+    }
+    Ok(0)
+}
+
+fn status(site: &Site<'_>) -> Result<Status, CliError> {
+    let queue = site.queue()?;
+    let lock = site.workspace.lock.projects.get(&site.project.name);
+    let tip = trunk::known(&site.store).map_err(NightError::from)?;
+    let behind = match (lock, &tip) {
+        (Some(lock), Some(tip)) => {
+            let base = site.store.commit_of(&lock.base).map_err(NightError::from)?;
+            base.map(|base| site.store.count(&base, tip)).transpose().map_err(NightError::from)?
+        }
+        _ => None,
+    };
+    let row = |patch: &Patch| {
+        let locked: Option<&PatchLock> = lock.and_then(|l| l.patches.iter().find(|p| p.name == patch.name()));
+        Row {
+            name: patch.name().to_owned(),
+            subject: patch.subject(),
+            owner: patch.metadata.owner.clone().unwrap_or_else(|| patch.header.author.name.to_string()),
+            outcome: if patch.hold.is_some() { Some(Outcome::Held) } else { locked.map(|l| l.outcome) },
+            edited: locked.is_some_and(|l| l.digest != patch.digest),
+            since: locked.map(|l| l.since.clone()),
+            since_date: locked.map(|l| l.since_date.clone()),
+        }
+    };
+    Ok(Status {
+        version: 1,
+        project: site.project.name.clone(),
+        base: lock.map(|l| l.base.clone()),
+        trunk: tip.map(|t| t.to_string()),
+        behind,
+        deploy: lock.and_then(|l| l.deploy.clone()),
+        patches: queue.patches.iter().map(row).collect(),
+    })
+}
+
+fn print(ui: &Ui, status: &Status) {
+    let behind = match status.behind {
+        None => "not replayed yet".to_owned(),
+        Some(0) => "up to date with the fetched trunk".to_owned(),
+        Some(n) => format!("{} behind the fetched trunk", count(n, "commit", "commits")),
+    };
+    let base = status.base.as_deref().map_or("-", short);
+    let deploy = status.deploy.as_deref().map_or("-", short);
+    ui.line(&format!("{}  base {base}, {behind}; deployed {deploy}", painted(&status.project, BOLD)));
+    let mut rows = table(&["patch", "outcome", "owner", "since", "subject"]);
+    for p in &status.patches {
+        let word = match (p.outcome, p.edited) {
+            (_, true) => "edited".to_owned(),
+            (Some(o), false) => outcome(o),
+            (None, false) => "new".to_owned(),
+        };
+        let since = p.since_date.as_deref().and_then(|d| d.get(..10)).unwrap_or("-");
+        rows.add_row([
+            clean(&p.name),
+            word,
+            cut(&clean(&p.owner), 28),
+            since.into(),
+            cut(&clean(&p.subject), 60),
+        ]);
+    }
+    if rows.row_count() > 0 {
+        ui.line(&trimmed(&rows));
+    } else {
+        ui.line("  no patches yet: git carry import");
+    }
+}

@@ -1,0 +1,173 @@
+//! What people see: text to standard output, progress and notes to standard error, colour only on a terminal.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::night::Events;
+use crate::workspace::Outcome;
+
+/// The terminal, or what stands for it.
+pub struct Ui {
+    /// Print one JSON document instead of text.
+    pub json: bool,
+    quiet: bool,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+/// Grey, for what is seldom looked at.
+pub const DIM: Style = Style::new().dimmed();
+/// For headings.
+pub const BOLD: Style = Style::new().bold();
+
+impl Ui {
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, bar: RefCell::default() }
+    }
+
+    /// A line of the result.
+    pub fn line(&self, text: &str) {
+        self.clear();
+        // A closed pipe (`| head`) is nobody's mistake.
+        let _ = writeln!(anstream::stdout(), "{text}");
+    }
+
+    /// A JSON document as the result.
+    pub fn document(&self, value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
+        self.clear();
+        let text = serde_json::to_string_pretty(value)?;
+        let _ = writeln!(std::io::stdout(), "{text}");
+        Ok(())
+    }
+
+    /// A line for people beside the result.
+    pub fn aside(&self, text: &str) {
+        if !self.quiet && !self.json {
+            self.clear();
+            let _ = writeln!(anstream::stderr(), "{text}");
+        }
+    }
+
+    /// An error or a hint.
+    pub fn error(&self, text: &str) {
+        self.clear();
+        let _ = writeln!(anstream::stderr(), "{text}");
+    }
+
+    /// Ends the progress bar.
+    pub fn clear(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Events for Ui {
+    fn step(&self, what: &str) {
+        if self.quiet || self.json {
+            return;
+        }
+        let what = clean(what);
+        if std::io::stderr().is_terminal() {
+            self.clear();
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(what);
+            bar.enable_steady_tick(Duration::from_millis(120));
+            *self.bar.borrow_mut() = Some(bar);
+        } else {
+            let _ = writeln!(std::io::stderr(), "{what}");
+        }
+    }
+
+    fn git(&self, line: &str) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_message(clean(line.trim()));
+        }
+    }
+
+    fn note(&self, what: &str) {
+        self.aside(&format!("{}note:{} {}", yellow(), anstyle::Reset, clean(what)));
+    }
+}
+
+fn yellow() -> Style {
+    Style::new().fg_color(Some(AnsiColor::Yellow.into()))
+}
+
+/// The colour that an outcome has everywhere.
+pub fn outcome_style(outcome: Outcome) -> Style {
+    let colour = match outcome {
+        Outcome::Clean => AnsiColor::Green,
+        Outcome::Refreshed => AnsiColor::Cyan,
+        Outcome::Landed => AnsiColor::Magenta,
+        Outcome::Conflict => AnsiColor::Red,
+        Outcome::Blocked => AnsiColor::Yellow,
+        Outcome::Held => AnsiColor::BrightBlack,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// An outcome's word in its colour.
+pub fn outcome(outcome: Outcome) -> String {
+    painted(outcome.word(), outcome_style(outcome))
+}
+
+/// Text in a style.
+pub fn painted(text: &str, style: Style) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A table without lines, as wide as the terminal allows.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|h| painted(h, DIM)));
+    table
+}
+
+/// Text from a patch, a commit or a server, with nothing in it that a terminal would obey.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Characters that turn the direction of text, or are not seen at all.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The first twelve digits of an id.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// `text` in no more than `width` characters.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `one patch`, `3 patches`.
+pub fn count(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("one {one}") } else { format!("{n} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        assert_eq!(clean("a\x1b[31mb\u{202e}c\r\n"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}\u{fffd}");
+        assert_eq!(cut("abcdef", 4), "abc…");
+    }
+}

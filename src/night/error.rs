@@ -1,0 +1,126 @@
+//! Why a night could not go on; nothing has changed then.
+
+use std::path::PathBuf;
+
+use crate::queue::QueueError;
+use crate::store::git::GitError;
+use crate::store::{ObjectError, StoreError};
+use crate::trunk::FetchError;
+use crate::workspace::WorkspaceError;
+
+/// Why a night could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NightError {
+    /// The workspace is in no git repository.
+    #[error("'{}' is not in a git repository", .root.display())]
+    NoRepository {
+        /// The workspace's root.
+        root: PathBuf,
+    },
+    /// Files that the run would write have changes that are not committed.
+    #[error("the workspace has changes that are not committed")]
+    Dirty {
+        /// The files, from the workspace's root.
+        files: Vec<String>,
+    },
+    /// Another operation of git is not finished in the workspace.
+    #[error("a {operation} is in progress in the workspace")]
+    InProgress {
+        /// Which.
+        operation: &'static str,
+    },
+    /// The queue has faults.
+    #[error("the queue of '{project}' has {} {}", .faults.len(), if .faults.len() == 1 { "fault" } else { "faults" })]
+    Queue {
+        /// The project.
+        project: String,
+        /// Its folder.
+        folder: String,
+        /// All of them.
+        faults: Vec<QueueError>,
+    },
+    /// The revision is not in the project's store.
+    #[error("'{rev}' is no commit of the project's store")]
+    NoCommit {
+        /// What was asked for.
+        rev: String,
+    },
+    /// The recorded base is not in the project's store.
+    #[error("the recorded base {base} is not in the project's store")]
+    NoBase {
+        /// Its id.
+        base: String,
+    },
+    /// The trunk could not be brought in.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The deploy branch is not what the last run left.
+    #[error("'{branch}' at '{remote}' was moved by someone else: it is at {}, and {} was expected",
+        .found.as_deref().unwrap_or("nothing"), .expected.as_deref().unwrap_or("nothing"))]
+    Moved {
+        /// The remote's address, without secrets.
+        remote: String,
+        /// The branch's full name.
+        branch: String,
+        /// What it should have been.
+        expected: Option<String>,
+        /// What it is.
+        found: Option<String>,
+    },
+    /// The remote did not take the build.
+    #[error("'{remote}' did not take the build: {source}")]
+    Push {
+        /// The remote's address, without secrets.
+        remote: String,
+        /// What git said.
+        source: GitError,
+    },
+    /// A run that was cut off cannot be finished or undone yet.
+    #[error("the last run was cut off, and whether '{remote}' has its build cannot be asked: {source}")]
+    Unfinished {
+        /// The remote's address, without secrets.
+        remote: String,
+        /// What git said.
+        source: GitError,
+    },
+    /// A rewritten patch file does not give what it was made from.
+    #[error("patch '{name}' written anew does not give its own tree; nothing was changed")]
+    RoundTrip {
+        /// The patch.
+        name: String,
+    },
+    /// Something cannot be written as text.
+    #[error("{what} cannot be written: {reason}")]
+    Format {
+        /// What.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A file of the workspace cannot be read or written.
+    #[error("'{}': {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The workspace's own files are wrong.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<GitError> for NightError {
+    fn from(e: GitError) -> Self {
+        Self::Store(e.into())
+    }
+}
+
+impl From<ObjectError> for NightError {
+    fn from(e: ObjectError) -> Self {
+        Self::Store(e.into())
+    }
+}

@@ -1,0 +1,274 @@
+//! The run's transaction. What a run is about to change is written down first; a run that was cut off is finished or
+//! forgotten by the next one.
+//!
+//! The order: objects (nothing refers to them) → journal → push, atomic → the store's refs → the workspace's files,
+//! index and branch → the journal goes. The push, or the store's refs where there is no remote, is the moment at which
+//! the run has happened: a journal whose build is there is finished, one whose build is not there is set aside. It is
+//! set aside and not deleted, as a push that outlived its run may still arrive.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bstr::ByteSlice;
+use serde::{Deserialize, Serialize};
+
+use super::{NightError, Site};
+use crate::store::git::{Git, GitError, joined, without_secrets};
+use crate::store::{RefUpdate, Repo, SILENCE};
+
+/// What a run is about to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The project.
+    pub project: String,
+    /// The refs to push, and where to.
+    pub push: Option<Push>,
+    /// The refs of the store.
+    pub refs: Vec<RefUpdate>,
+    /// The ref whose new value says that the run has happened.
+    pub witness: RefUpdate,
+    /// What changes in the workspace.
+    pub workspace: WorkspaceMove,
+}
+
+/// A push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// The address. It may hold a password: the journal is readable for its owner alone.
+    pub address: String,
+    /// The refs, with the value that each must have now.
+    pub refs: Vec<RefUpdate>,
+}
+
+/// The workspace's step from one commit to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceMove {
+    /// The commit before; none on a branch without one.
+    pub old: Option<String>,
+    /// The commit after.
+    pub new: String,
+    /// The blob of each file that changes, from the workspace's root; none: it goes.
+    pub files: BTreeMap<String, Option<String>>,
+}
+
+fn place(folder: &Path, project: &str) -> PathBuf {
+    folder.join(format!("{project}.journal"))
+}
+
+fn aside(folder: &Path, project: &str) -> PathBuf {
+    folder.join(format!("{project}.journal.aside"))
+}
+
+impl Journal {
+    /// Writes the journal down, for good, before anything changes.
+    pub fn write(&self, folder: &Path) -> Result<(), NightError> {
+        let path = place(folder, &self.project);
+        let io = |source| NightError::Io { path: path.clone(), source };
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| NightError::Format { what: "the journal", reason: e.to_string() })?;
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(io)?;
+        file.persist(&path).map_err(|e| io(e.error))?;
+        // The folder's own entry must survive a power cut as well, where the system lets us say so.
+        let _ = std::fs::File::open(folder).and_then(|dir| dir.sync_all());
+        Ok(())
+    }
+
+    /// Takes the journal away: its run is finished, or was refused.
+    pub fn remove(folder: &Path, project: &str) -> Result<(), NightError> {
+        for path in [place(folder, project), aside(folder, project)] {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(NightError::Io { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all the changes that the journal names and that are not made yet, from the push on.
+    pub fn carry_out(&self, site: &Site<'_>) -> Result<(), NightError> {
+        if let Some(push) = &self.push {
+            push.push(&site.store)?;
+        }
+        self.after_push(site)
+    }
+
+    /// Makes the changes that come after the push. May be repeated.
+    fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
+        let mut open = Vec::new();
+        for update in &self.refs {
+            let now = site.store.reference(&update.name)?.map(|id| id.to_string());
+            if now != update.new {
+                open.push(RefUpdate { old: now, ..update.clone() });
+            }
+        }
+        if !open.is_empty() {
+            site.store.update(&open, "carry: publish a build")?;
+        }
+        self.workspace.make(site)?;
+        Self::remove(&site.folder, &self.project)
+    }
+}
+
+impl Push {
+    /// Pushes all refs or none, each only if the remote still has what is expected.
+    fn push(&self, store: &Repo) -> Result<(), NightError> {
+        let mut call = store
+            .git()
+            .call(["push", "--atomic", "--porcelain", "--no-follow-tags", "--no-verify"])
+            .silence(SILENCE);
+        for r in &self.refs {
+            let old = r.old.as_deref().unwrap_or_default();
+            call = call.arg(joined("--force-with-lease=", format!("{}:{old}", r.name)));
+        }
+        call = call.arg("--").arg(&self.address);
+        for r in &self.refs {
+            call = call.arg(format!("{}:{}", r.new.as_deref().unwrap_or_default(), r.name));
+        }
+        let remote = without_secrets(&self.address);
+        let answer = call.answer()?;
+        if answer.code == Some(0) {
+            return Ok(());
+        }
+        // The porcelain lines say which ref was refused and why; the rest of the output repeats it for people.
+        let refused: Vec<String> = answer
+            .stdout
+            .lines()
+            .filter(|l| l.starts_with(b"!"))
+            .map(|l| l[1..].trim().to_str_lossy().replace('\t', " "))
+            .collect();
+        let stderr = if refused.is_empty() { answer.stderr.trim().to_owned() } else { refused.join("; ") };
+        let source = GitError::Failed { command: "push".into(), code: answer.code, stderr };
+        Err(NightError::Push { remote, source })
+    }
+}
+
+/// Finishes or sets aside the run that was cut off, if there is one. Says what it did.
+pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
+    let project = &site.project.name;
+    let (now, before) = (place(&site.folder, project), aside(&site.folder, project));
+    for path in [&now, &before] {
+        let text = match std::fs::read(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            text => text.map_err(|source| NightError::Io { path: path.clone(), source })?,
+        };
+        let journal: Journal = serde_json::from_slice(&text)
+            .map_err(|e| NightError::Format { what: "the journal of the last run", reason: e.to_string() })?;
+        let head = head(&site.git)?;
+        let ours = head == journal.workspace.old || head.as_ref() == Some(&journal.workspace.new);
+        if ours && happened(site, &journal)? {
+            journal.after_push(site)?;
+            return Ok(Some("the last run was cut off after it had published; it is finished now"));
+        }
+        if path == &now {
+            std::fs::rename(&now, &before).map_err(|source| NightError::Io { path: now.clone(), source })?;
+            return Ok(Some("the last run was cut off before it had published; nothing of it remains"));
+        }
+    }
+    Ok(None)
+}
+
+/// Is there a run that was cut off?
+pub fn pending(folder: &Path, project: &str) -> bool {
+    place(folder, project).exists()
+}
+
+fn happened(site: &Site<'_>, journal: &Journal) -> Result<bool, NightError> {
+    let Some(push) = &journal.push else {
+        let now = site.store.reference(&journal.witness.name)?.map(|id| id.to_string());
+        return Ok(now == journal.witness.new);
+    };
+    let call = site.store.git().call(["ls-remote", "--refs", "--", &push.address, &journal.witness.name]);
+    let listed = call
+        .silence(SILENCE)
+        .output()
+        .map_err(|source| NightError::Unfinished { remote: without_secrets(&push.address), source })?;
+    let there = listed.lines().find_map(|l| {
+        let (id, name) = l.split_once_str("\t")?;
+        (name == journal.witness.name.as_bytes()).then(|| id.to_str_lossy().into_owned())
+    });
+    Ok(there == journal.witness.new)
+}
+
+/// The commit that the workspace's branch is at; none on a branch without one.
+pub fn head(git: &Git) -> Result<Option<String>, NightError> {
+    let answer = git.call(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).answer()?;
+    let id = answer.stdout.trim().to_str_lossy().into_owned();
+    Ok((answer.code == Some(0)).then_some(id))
+}
+
+impl WorkspaceMove {
+    /// Writes the files, the index, and last the branch. May be repeated.
+    fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
+        let root = &site.workspace.root;
+        let mut info = Vec::new();
+        for (file, blob) in &self.files {
+            let path = root.join(file);
+            let index_path = format!("{}{file}", site.prefix);
+            match blob {
+                Some(id) => {
+                    let bytes = site.git.call(["cat-file", "blob", id]).output()?;
+                    write_file(&path, &bytes)?;
+                    info.extend_from_slice(format!("100644 {id}\t{index_path}\0").as_bytes());
+                }
+                None => {
+                    match std::fs::remove_file(&path) {
+                        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(NightError::Io { path, source });
+                        }
+                        _ => {}
+                    }
+                    let null = gix_hash::Kind::Sha1.null();
+                    info.extend_from_slice(format!("0 {null}\t{index_path}\0").as_bytes());
+                }
+            }
+        }
+        wait_for_index(site)?;
+        site.git.call(["update-index", "-z", "--index-info"]).stdin(info).output()?;
+        // Only refreshes what the index knows of the files' times: its exit code says that others differ.
+        let _ = site.git.call(["update-index", "-q", "--refresh"]).answer()?;
+        if head(&site.git)?.as_ref() != Some(&self.new) {
+            let null = gix_hash::Kind::Sha1.null().to_string();
+            let old = self.old.as_deref().unwrap_or(&null);
+            site.git.call(["update-ref", "-m", "carry: write back", "HEAD", &self.new, old]).output()?;
+        }
+        Ok(())
+    }
+}
+
+/// Another git may hold the index for a moment; a call of ours that was killed leaves its lock behind for good.
+fn wait_for_index(site: &Site<'_>) -> Result<(), NightError> {
+    let lock = site.workspace.root.join(site.git.call(["rev-parse", "--git-path", "index.lock"]).line()?);
+    for _ in 0..30 {
+        if !lock.exists() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Three seconds on, with the workspace guarded: nobody is at work on it.
+    std::fs::remove_file(&lock).map_err(|source| NightError::Io { path: lock.clone(), source })
+}
+
+/// Writes a file whole or not at all, and only if its bytes differ.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), NightError> {
+    let io = |source| NightError::Io { path: path.to_owned(), source };
+    if std::fs::read(path).is_ok_and(|now| now == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o644));
+    }
+    let mut file = builder.prefix(".carry-").tempfile_in(folder).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
+    file.persist(path).map_err(|e| io(e.error))?;
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! In: a workspace and a project of it. Out: one night: fetch, replay, write back, publish, and what to tell of it.
+//! Never: the terminal; a change of anything but through one transaction.
+
+mod error;
+mod journal;
+mod outcome;
+mod publish;
+mod site;
+mod take_in;
+mod writeback;
+
+use gix_hash::ObjectId;
+use serde::Serialize;
+
+pub use error::NightError;
+pub use journal::{pending, recover};
+pub use outcome::{PatchReport, kind_in_words};
+pub use publish::{build_ref, deploy_ref, manifest_ref, recorded_manifest, write};
+pub use site::{Site, resolve_address};
+pub use take_in::{TakeError, Taken, TakenFrom, take_in};
+pub use writeback::FileChange;
+
+use crate::build::manifest::Manifest;
+use crate::store::git::without_secrets;
+use crate::trunk;
+use crate::workspace::{Outcome, Project, ProjectLock, Workspace};
+
+/// Who listens to a run.
+pub trait Events {
+    /// A step begins.
+    fn step(&self, what: &str);
+    /// A line of git's own progress.
+    fn git(&self, line: &str);
+    /// Something that a person should know, and that stops nothing.
+    fn note(&self, what: &str);
+}
+
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Do not fetch, and do not push.
+    pub offline: bool,
+    /// Replay onto this commit instead of the trunk tip.
+    pub onto: Option<String>,
+    /// Work everything out and change nothing.
+    pub dry_run: bool,
+    /// Take a trunk that was force-pushed.
+    pub accept_rewritten_trunk: bool,
+    /// The commit that the deploy branch may have at the remote besides the recorded one.
+    pub replace_deploy: Option<String>,
+}
+
+/// How the trunk moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrunkMove {
+    /// The address, without secrets.
+    pub address: String,
+    /// The branch.
+    pub branch: String,
+    /// The base before.
+    pub from: Option<String>,
+    /// The commit replayed onto.
+    pub to: String,
+    /// How many commits lie between.
+    pub commits: usize,
+    /// `git describe` of the commit replayed onto.
+    pub describe: Option<String>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Done {
+    /// Nothing was new.
+    Quiet,
+    /// A build was published.
+    Published,
+    /// It was a dry run.
+    DryRun,
+    /// The verdict forbids it; nothing was changed.
+    Refused,
+}
+
+/// One run on one project.
+#[derive(Debug, Clone, Serialize)]
+pub struct Night {
+    /// The form's version.
+    pub version: u32,
+    /// The project.
+    pub project: String,
+    /// What was done.
+    pub done: Done,
+    /// How the trunk moved.
+    pub trunk: TrunkMove,
+    /// Every patch.
+    pub patches: Vec<PatchReport>,
+    /// The build; none on a quiet night of a queue that was never built.
+    pub manifest: Option<Manifest>,
+    /// Where the build went.
+    pub remote: Option<String>,
+    /// The commits in the workspace, oldest first.
+    pub workspace_commits: Vec<String>,
+}
+
+impl Night {
+    /// The exit code that the run asks for (see the guide).
+    pub fn exit_code(&self) -> u8 {
+        if self.done == Done::Refused {
+            return 4;
+        }
+        let wants_person = |p: &PatchReport| matches!(p.outcome, Outcome::Conflict | Outcome::Blocked);
+        if self.patches.iter().any(wants_person) { 3 } else { 0 }
+    }
+}
+
+/// Runs one night on a project. The caller holds the workspace's guard.
+pub fn run(
+    workspace: &Workspace,
+    project: &Project,
+    options: &Options,
+    events: &dyn Events,
+) -> Result<Night, NightError> {
+    let site = Site::open(workspace, project)?;
+    if !options.dry_run {
+        site.preflight()?;
+    }
+    let lock = workspace.lock.projects.get(&project.name);
+
+    let address = site.upstream_address();
+    let fetched = if options.offline {
+        trunk::known(&site.store)?
+    } else {
+        events.step(&format!("fetching {} from {}", project.branch, without_secrets(&address)));
+        let progress = |line: &str| events.git(line);
+        let rewritten = options.accept_rewritten_trunk;
+        Some(trunk::fetch(&site.store, &address, &project.branch, rewritten, &progress)?.tip)
+    };
+    let tip = match &options.onto {
+        Some(rev) => site.store.commit_of(rev)?.ok_or_else(|| NightError::NoCommit { rev: rev.clone() })?,
+        None => fetched.ok_or(trunk::FetchError::NeverFetched)?,
+    };
+    if !options.offline {
+        publish::bring_in(&site, lock, events)?;
+    }
+
+    events.step("replaying the queue");
+    let planned = outcome::plan(&site, lock, &tip)?;
+    let trunk = TrunkMove {
+        address: without_secrets(&address),
+        branch: trunk::full_name(&project.branch),
+        from: planned.base.map(|b| b.to_string()),
+        to: tip.to_string(),
+        commits: planned.commits,
+        describe: site.store.describe(&tip),
+    };
+    let mut night = Night {
+        version: 1,
+        project: project.name.clone(),
+        done: Done::Quiet,
+        trunk,
+        patches: Vec::new(),
+        manifest: None,
+        remote: project.deploy.remote.as_deref().map(without_secrets),
+        workspace_commits: Vec::new(),
+    };
+    if let Some(lock) = lock.filter(|l| is_quiet(l, &planned, &tip)) {
+        let known = publish::recorded_manifest(&site, lock)?;
+        night.patches = planned.reports();
+        if known.is_some() && publish::in_place(&site, lock, options)? {
+            night.manifest = known;
+            return Ok(night);
+        }
+    }
+
+    events.step("making the deploy branch");
+    let pushed = project.deploy.remote.is_none() || !options.offline;
+    let built = writeback::build(&site, lock, &tip, &night.trunk, planned, pushed)?;
+    night.patches = built.reports.clone();
+    night.manifest = Some(built.manifest.clone());
+    if options.dry_run {
+        night.done = Done::DryRun;
+    } else if built.manifest.verdict.publishable {
+        night.workspace_commits = publish::publish(&site, lock, built, options, events)?;
+        night.done = Done::Published;
+    } else {
+        night.done = Done::Refused;
+    }
+    Ok(night)
+}
+
+/// Does the plan say what the lock already records?
+fn is_quiet(lock: &ProjectLock, planned: &outcome::Planned, tip: &ObjectId) -> bool {
+    let tip = tip.to_string();
+    lock.deploy.is_some()
+        && lock.base == tip
+        && lock.patches.len() == planned.patches.len()
+        && lock.patches.iter().zip(&planned.patches).all(|(was, is)| {
+            was.name == is.report.name
+                && was.digest == is.digest
+                && was.tree == is.applied.map(|(_, after)| after.to_string())
+                && was.outcome.left_out() == is.report.outcome.left_out()
+        })
+}

@@ -1,0 +1,270 @@
+//! The replay of a project's queue on a trunk tip, and what became of each patch.
+
+use std::collections::BTreeMap;
+
+use gix_hash::ObjectId;
+use serde::Serialize;
+
+use super::{NightError, Site};
+use crate::build::manifest::ConflictRecord;
+use crate::landed::{self, Candidate, Evidence};
+use crate::queue::{Patch, Queue, apply_to_tree};
+use crate::replay::prepare::{Prepared, Source, prepare};
+use crate::replay::sequence::{Placed, Role, Step, replay};
+use crate::replay::{Conflict, ConflictKind};
+use crate::store::Odb;
+use crate::trunk::{Range, read_range};
+use crate::workspace::{Outcome, PatchLock, ProjectLock, Required};
+
+/// What became of one patch, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PatchReport {
+    /// Its name.
+    pub name: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// Who answers for it: its `Carry-Owner`, or its author.
+    pub owner: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What the lock recorded before.
+    pub before: Option<Outcome>,
+    /// Is the build worth nothing without it?
+    pub required: bool,
+    /// The upstream commit that has it.
+    pub evidence: Option<Evidence>,
+    /// Where it conflicts.
+    pub conflicts: Vec<ConflictRecord>,
+    /// The patches that it needs and that are not in the stack.
+    pub needs: Vec<String>,
+    /// What else a person should know.
+    pub note: Option<String>,
+}
+
+/// One patch of a plan.
+#[derive(Debug, Clone)]
+pub struct PlannedPatch {
+    /// What to tell of it.
+    pub report: PatchReport,
+    /// SHA-256 of its file as read.
+    pub digest: String,
+    /// The stack's trees before and after it; none if it is not in the stack.
+    pub applied: Option<(ObjectId, ObjectId)>,
+    /// The trees with which it applied to its own base, if it did.
+    pub own: Option<(ObjectId, ObjectId)>,
+}
+
+/// What a replay of the queue gives.
+pub struct Planned {
+    /// The store's objects, with the new ones in memory.
+    pub odb: Odb,
+    /// The queue as read.
+    pub queue: Queue,
+    /// The base it was recorded on; none for a queue that was never replayed.
+    pub base: Option<ObjectId>,
+    /// How many commits the trunk moved.
+    pub commits: usize,
+    /// Every patch, in the queue's order.
+    pub patches: Vec<PlannedPatch>,
+    /// The stack's tree.
+    pub tree: ObjectId,
+}
+
+impl Planned {
+    /// What to tell of every patch.
+    pub fn reports(&self) -> Vec<PatchReport> {
+        self.patches.iter().map(|p| p.report.clone()).collect()
+    }
+}
+
+/// Replays the queue on `tip`.
+pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Result<Planned, NightError> {
+    let queue = site.queue()?;
+    let odb = site.store.odb()?;
+    let base = match lock {
+        None => None,
+        Some(lock) => {
+            let missing = || NightError::NoBase { base: lock.base.clone() };
+            let id = ObjectId::from_hex(lock.base.as_bytes()).map_err(|_| missing())?;
+            Some(Some(id).filter(|id| odb.has(id)).ok_or_else(missing)?)
+        }
+    };
+    let from = base.unwrap_or(*tip);
+    let prepared = prepare(&odb, &queue, lock, &odb.commit(&from)?.tree)?;
+    let range = read_range(&site.store, &odb, &from, tip)?;
+    let locked: BTreeMap<&str, &PatchLock> =
+        lock.map(|l| l.patches.iter().map(|p| (p.name.as_str(), p)).collect()).unwrap_or_default();
+
+    let evidence = evidence(site, &odb, &queue, &prepared, &range)?;
+    let kept = |patch: &Patch| {
+        let before = locked.get(patch.name()).filter(|p| p.digest == patch.digest);
+        before.is_some_and(|p| p.outcome == Outcome::Landed)
+    };
+    let (mut steps, mut places) = (Vec::new(), Vec::new());
+    for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
+        let Ok((before, after, _)) = prepared.trees else { continue };
+        let role = if patch.hold.is_some() {
+            Role::Held
+        } else if evidence.contains_key(patch.name()) || kept(patch) {
+            Role::Landed
+        } else {
+            Role::Carry
+        };
+        places.push(at);
+        steps.push(Step { name: patch.name().to_owned(), before, after, role });
+    }
+    let replayed = replay(&odb, &steps, &odb.commit(tip)?.tree)?;
+    let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
+
+    let mut patches = Vec::with_capacity(queue.patches.len());
+    for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
+        let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
+        let context = Context { site, odb: &odb, range: &range, patch, prepared };
+        let report = report(site, patch, locked.get(patch.name()).map(|p| p.outcome));
+        let (report, applied) = context.judge(report, placed.remove(&at), evidence.get(patch.name()))?;
+        patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, own });
+    }
+    let commits = range.commits.len();
+    Ok(Planned { odb, queue, base, commits, patches, tree: replayed.tree })
+}
+
+/// The patches that the range has.
+fn evidence(
+    site: &Site<'_>,
+    odb: &Odb,
+    queue: &Queue,
+    prepared: &[Prepared],
+    range: &Range,
+) -> Result<BTreeMap<String, Evidence>, NightError> {
+    let candidates: Vec<Candidate<'_>> = queue
+        .patches
+        .iter()
+        .zip(prepared)
+        .filter(|(patch, _)| patch.hold.is_none())
+        .filter_map(|(patch, prepared)| {
+            let (before, after, _) = *prepared.trees.as_ref().ok()?;
+            Some(Candidate { name: patch.name(), trees: (before, after), metadata: &patch.metadata })
+        })
+        .collect();
+    Ok(landed::find(&site.store, odb, &candidates, range)?)
+}
+
+fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchReport {
+    let owner = patch.metadata.owner.clone().unwrap_or_else(|| patch.header.author.name.to_string());
+    PatchReport {
+        name: patch.name().to_owned(),
+        subject: patch.subject(),
+        owner,
+        outcome: Outcome::Clean,
+        before,
+        required: patch.metadata.required || site.project.policy.required == Required::All,
+        evidence: None,
+        conflicts: Vec::new(),
+        needs: Vec::new(),
+        note: None,
+    }
+}
+
+struct Context<'a> {
+    site: &'a Site<'a>,
+    odb: &'a Odb,
+    range: &'a Range,
+    patch: &'a Patch,
+    prepared: &'a Prepared,
+}
+
+type Judged = (PatchReport, Option<(ObjectId, ObjectId)>);
+
+impl Context<'_> {
+    fn judge(
+        &self,
+        mut report: PatchReport,
+        placed: Option<Placed>,
+        evidence: Option<&Evidence>,
+    ) -> Result<Judged, NightError> {
+        let mut applied = None;
+        match placed {
+            _ if self.patch.hold.is_some() => {
+                report.outcome = Outcome::Held;
+                report.note = self.patch.hold.clone().filter(|why| !why.is_empty());
+            }
+            Some(Placed::Skipped) => {
+                report.outcome = Outcome::Landed;
+                report.evidence = evidence.cloned();
+                if evidence.is_none() {
+                    report.note = Some("landed on an earlier night, and kept in the queue".into());
+                }
+            }
+            Some(Placed::Applied { before, after }) => {
+                applied = self.applied(&mut report, before, after)?;
+            }
+            Some(Placed::Conflict(conflicts)) => {
+                report.outcome = Outcome::Conflict;
+                report.conflicts = records(&conflicts);
+            }
+            Some(Placed::Blocked { needs, conflicts }) => {
+                report.outcome = Outcome::Blocked;
+                report.needs = needs;
+                report.conflicts = records(&conflicts);
+            }
+            None => {
+                report.outcome = Outcome::Conflict;
+                let why = self.prepared.trees.as_ref().err().map(ToString::to_string).unwrap_or_default();
+                report.note = Some(format!("it does not apply to the recorded base: {why}"));
+            }
+        }
+        Ok((report, applied))
+    }
+
+    /// A patch that applied: as it is, refreshed, or with nothing left of it.
+    fn applied(
+        &self,
+        report: &mut PatchReport,
+        before: ObjectId,
+        after: ObjectId,
+    ) -> Result<Option<(ObjectId, ObjectId)>, NightError> {
+        let own = self.prepared.trees.as_ref().ok();
+        let was_empty = own.is_none_or(|(before, after, _)| before == after);
+        if before == after && !was_empty {
+            let own = own.map(|(before, after, _)| (*before, *after));
+            if let Some(own) = own
+                && let Some(evidence) = landed::emptied(&self.site.store, self.odb, &own, self.range)?
+            {
+                report.outcome = Outcome::Landed;
+                report.evidence = Some(evidence);
+                return Ok(None);
+            }
+            report.outcome = Outcome::Refreshed;
+            report.note = Some("it changes nothing any more, and no upstream commit explains it".into());
+            return Ok(Some((before, after)));
+        }
+        let same = apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after);
+        report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
+        if own.is_some_and(|(_, _, source)| *source == Source::Blobs) {
+            report.note =
+                Some("it did not apply to the recorded base; the blobs of its index lines were used".into());
+        }
+        Ok(Some((before, after)))
+    }
+}
+
+fn records(conflicts: &[Conflict]) -> Vec<ConflictRecord> {
+    let record = |c: &Conflict| ConflictRecord { path: c.path.to_string(), kind: c.kind };
+    conflicts.iter().map(record).collect()
+}
+
+/// A kind of conflict in words.
+pub fn kind_in_words(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::Content => "both changed the same lines",
+        ConflictKind::Binary => "both changed a binary file",
+        ConflictKind::AddAdd => "both added the file",
+        ConflictKind::DeletedInTrunk => "trunk deleted the file",
+        ConflictKind::DeletedByPatch => "the patch deletes a file that trunk changed",
+        ConflictKind::Rename => "the file was moved",
+        ConflictKind::FileDirectory => "a file where the other has a folder",
+        ConflictKind::Mode => "both changed the file's type or mode",
+        ConflictKind::Submodule => "both moved the submodule",
+        ConflictKind::DirectoryRename => "the folder was moved",
+    }
+}

@@ -1,0 +1,204 @@
+//! The build goes out: one atomic push, the store's refs, the workspace's commits, as one transaction.
+
+use std::collections::BTreeMap;
+
+use bstr::ByteSlice;
+use gix_hash::ObjectId;
+
+use super::journal::{Journal, Push, WorkspaceMove, head};
+use super::writeback::{Built, FileChange, build_id, commit_files};
+use super::{Events, NightError, Options, Site};
+use crate::build::manifest::Manifest;
+use crate::store::git::without_secrets;
+use crate::store::{Objects, RefUpdate, SILENCE};
+use crate::trunk::full_name;
+use crate::workspace::{Project, ProjectLock};
+
+/// The deploy branch's full name.
+pub fn deploy_ref(project: &Project) -> String {
+    full_name(&project.deploy.branch)
+}
+
+/// The ref that keeps a build for ever.
+pub fn build_ref(project: &str, build: &str) -> String {
+    format!("refs/carry/build/{project}/{build}")
+}
+
+/// The ref that keeps a build's manifest.
+pub fn manifest_ref(project: &str, build: &str) -> String {
+    format!("refs/carry/manifest/{project}/{build}")
+}
+
+/// The ref that keeps the base of the recorded queue, whose blobs every later merge needs.
+pub fn base_ref(project: &str) -> String {
+    format!("refs/carry/base/{project}")
+}
+
+/// What the remote has of the refs asked for.
+fn remote_refs(
+    site: &Site<'_>,
+    address: &str,
+    names: &[String],
+) -> Result<BTreeMap<String, String>, NightError> {
+    let call = site.store.git().call(["ls-remote", "--refs", "--", address]).args(names).silence(SILENCE);
+    let listed =
+        call.output().map_err(|source| NightError::Push { remote: without_secrets(address), source })?;
+    let line = |l: &[u8]| {
+        let (id, name) = l.split_once_str("\t")?;
+        let name = name.to_str().ok()?.to_owned();
+        names.contains(&name).then(|| (name, id.to_str_lossy().into_owned()))
+    };
+    Ok(listed.lines().filter_map(line).collect())
+}
+
+/// Brings in the builds that another machine published, if the recorded one is not in this store.
+pub fn bring_in(site: &Site<'_>, lock: Option<&ProjectLock>, events: &dyn Events) -> Result<(), NightError> {
+    let Some(deploy) = lock.and_then(|l| l.deploy.as_ref()) else { return Ok(()) };
+    let Some(address) = site.deploy_address() else { return Ok(()) };
+    let id = ObjectId::from_hex(deploy.as_bytes()).ok();
+    if id.is_some_and(|id| site.store.odb().is_ok_and(|odb| odb.has(&id))) {
+        return Ok(());
+    }
+    events.step(&format!("fetching the builds from {}", without_secrets(&address)));
+    let project = &site.project.name;
+    let specs = ["build", "manifest"].map(|kind| format!("refs/carry/{kind}/{project}/*"));
+    let specs = specs.map(|s| format!("+{s}:{s}"));
+    let progress = |line: &str| events.git(line);
+    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--"]);
+    let call = call.arg(&address).args(specs).silence(SILENCE).progress(&progress);
+    if let Err(e) = call.output() {
+        events.note(&format!("the builds of '{}' could not be fetched: {e}", without_secrets(&address)));
+    }
+    Ok(())
+}
+
+/// The manifest of the recorded build, if the store has it.
+pub fn recorded_manifest(site: &Site<'_>, lock: &ProjectLock) -> Result<Option<Manifest>, NightError> {
+    let Some(commit) = lock.deploy.as_ref().and_then(|d| ObjectId::from_hex(d.as_bytes()).ok()) else {
+        return Ok(None);
+    };
+    let Some(blob) = site.store.reference(&manifest_ref(&site.project.name, &build_id(&commit)))? else {
+        return Ok(None);
+    };
+    let text = site.store.odb()?.blob(&blob)?;
+    Manifest::parse(&text)
+        .map(Some)
+        .map_err(|e| NightError::Format { what: "the recorded manifest", reason: e.to_string() })
+}
+
+/// Is the recorded build where it should be? A remote that someone else moved is an error.
+pub fn in_place(site: &Site<'_>, lock: &ProjectLock, options: &Options) -> Result<bool, NightError> {
+    let branch = deploy_ref(site.project);
+    if site.store.reference(&branch)?.map(|id| id.to_string()) != lock.deploy {
+        return Ok(false);
+    }
+    let Some(address) = site.deploy_address().filter(|_| !options.offline) else {
+        return Ok(true);
+    };
+    let found = remote_refs(site, &address, std::slice::from_ref(&branch))?.remove(&branch);
+    Ok(found == lock.deploy)
+}
+
+/// Publishes a build. Returns the workspace's new commits, oldest first.
+pub fn publish(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    built: Built,
+    options: &Options,
+    events: &dyn Events,
+) -> Result<Vec<String>, NightError> {
+    let project = &site.project.name;
+    let build = build_id(&built.commit);
+    let commit = built.commit.to_string();
+    let branch = deploy_ref(site.project);
+    let update = |name: String, new: &str| RefUpdate { name, old: None, new: Some(new.to_owned()) };
+    let mut immutable = vec![update(build_ref(project, &build), &commit)];
+    immutable.extend(built.refs.clone());
+
+    let mut refs = immutable.clone();
+    refs.push(update(branch.clone(), &commit));
+    refs.push(update(base_ref(project), &built.tip.to_string()));
+    let witness = update(branch.clone(), &commit);
+
+    let push = match site.deploy_address().filter(|_| !options.offline) {
+        None => None,
+        Some(address) => {
+            events.step(&format!("publishing to {}", without_secrets(&address)));
+            Some(leased(site, lock, &address, &branch, &commit, immutable, options)?)
+        }
+    };
+    // With a remote the immutable ref is the witness: the branch may move on before anyone asks.
+    let witness = if push.is_some() { update(build_ref(project, &build), &commit) } else { witness };
+
+    transact(site, push, refs, witness, &built.commits)
+}
+
+/// Commits files to the workspace and moves refs of the store, as one transaction.
+pub fn write(
+    site: &Site<'_>,
+    refs: Vec<RefUpdate>,
+    commits: &[(String, Vec<FileChange>)],
+) -> Result<Vec<String>, NightError> {
+    let null = RefUpdate { name: base_ref(&site.project.name), old: None, new: None };
+    let witness = refs.first().cloned().unwrap_or(null);
+    transact(site, None, refs, witness, commits)
+}
+
+fn transact(
+    site: &Site<'_>,
+    push: Option<Push>,
+    refs: Vec<RefUpdate>,
+    witness: RefUpdate,
+    commits: &[(String, Vec<FileChange>)],
+) -> Result<Vec<String>, NightError> {
+    let project = &site.project.name;
+    let old = head(&site.git)?;
+    let (made, files) = commit_files(site, old.as_deref(), commits)?;
+    let Some(new) = made.last().cloned().or_else(|| old.clone()) else { return Ok(made) };
+    let workspace = WorkspaceMove { old, new, files };
+    let journal = Journal { project: project.clone(), push, refs, witness, workspace };
+    journal.write(&site.folder)?;
+    if let Err(e) = journal.carry_out(site) {
+        // A refused push has changed nothing; anything later is finished by the next run.
+        if matches!(e, NightError::Push { .. }) {
+            Journal::remove(&site.folder, project)?;
+        }
+        return Err(e);
+    }
+    Ok(made)
+}
+
+/// The push of a build: the branch with an exact lease, the immutable refs only if they are new.
+fn leased(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    address: &str,
+    branch: &str,
+    commit: &str,
+    immutable: Vec<RefUpdate>,
+    options: &Options,
+) -> Result<Push, NightError> {
+    let mut names = vec![branch.to_owned()];
+    names.extend(immutable.iter().map(|r| r.name.clone()));
+    let there = remote_refs(site, address, &names)?;
+    let found = there.get(branch).cloned();
+    let expected = lock.and_then(|l| l.deploy.clone());
+    let replaced = options.replace_deploy.as_deref();
+    let fine = found == expected
+        || found.as_deref() == Some(commit)
+        || found.as_deref().is_some_and(|f| replaced == Some(f))
+        // A build that was recorded but never pushed (the remote was added later, or the run was offline).
+        || found.is_none();
+    if !fine {
+        let remote = without_secrets(address);
+        return Err(NightError::Moved { remote, branch: branch.to_owned(), expected, found });
+    }
+    let mut refs = vec![RefUpdate { name: branch.to_owned(), old: found, new: Some(commit.to_owned()) }];
+    for r in immutable {
+        // An immutable ref that is there is the same build, or another manifest of it: the first one stays.
+        if !there.contains_key(&r.name) {
+            refs.push(r);
+        }
+    }
+    Ok(Push { address: address.to_owned(), refs })
+}

@@ -1,0 +1,107 @@
+//! Where a project's things are: its store, the workspace's own repository, and what must hold before a run.
+
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+
+use super::NightError;
+use crate::queue::Queue;
+use crate::store::Repo;
+use crate::store::git::Git;
+use crate::workspace::{CONFIG, LOCK, Project, Workspace};
+
+/// A project with its store opened.
+pub struct Site<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The project.
+    pub project: &'a Project,
+    /// The project's bare store.
+    pub store: Repo,
+    /// The workspace's own repository, by the git program.
+    pub git: Git,
+    /// The tool's folder inside the workspace's git directory.
+    pub folder: PathBuf,
+    /// The workspace's root inside its repository: empty, or ending in a slash.
+    pub prefix: String,
+}
+
+impl<'a> Site<'a> {
+    /// The tool's folder for the workspace at `root`: `carry` inside its git directory.
+    pub fn folder_of(root: &Path) -> Result<PathBuf, NightError> {
+        let out = Git::at(root).call(["rev-parse", "--path-format=absolute", "--git-common-dir"]).line();
+        let dir = out.map_err(|_| NightError::NoRepository { root: root.to_owned() })?;
+        Ok(PathBuf::from(dir).join("carry"))
+    }
+
+    /// Opens the project's store, and makes it if need be.
+    pub fn open(workspace: &'a Workspace, project: &'a Project) -> Result<Self, NightError> {
+        let folder = Self::folder_of(&workspace.root)?;
+        let lent = project.reference.as_ref().map(|r| workspace.root.join(r));
+        let store = Repo::open_or_create(&folder.join(format!("{}.git", project.name)), lent.as_deref())?;
+        let git = Git::at(&workspace.root);
+        let prefix = git.call(["rev-parse", "--show-prefix"]).line()?;
+        Ok(Self { workspace, project, store, git, folder, prefix })
+    }
+
+    /// The address of the trunk; a relative path starts at the workspace's root.
+    pub fn upstream_address(&self) -> String {
+        resolve_address(&self.workspace.root, &self.project.upstream)
+    }
+
+    /// The address of the deploy remote.
+    pub fn deploy_address(&self) -> Option<String> {
+        self.project.deploy.remote.as_deref().map(|remote| resolve_address(&self.workspace.root, remote))
+    }
+
+    /// The queue, with all its faults if it has some.
+    pub fn queue(&self) -> Result<Queue, NightError> {
+        Queue::load(&self.workspace.patches(self.project)).map_err(|faults| NightError::Queue {
+            project: self.project.name.clone(),
+            folder: self.project.patches.clone(),
+            faults,
+        })
+    }
+
+    /// What must hold before a run writes: nothing half-done, nothing uncommitted where it will write.
+    pub fn preflight(&self) -> Result<(), NightError> {
+        let operations = [
+            ("rebase-merge", "rebase"),
+            ("rebase-apply", "rebase"),
+            ("MERGE_HEAD", "merge"),
+            ("CHERRY_PICK_HEAD", "cherry-pick"),
+            ("REVERT_HEAD", "revert"),
+            ("BISECT_LOG", "bisect"),
+        ];
+        for (file, operation) in operations {
+            let path = self.git.call(["rev-parse", "--git-path", file]).line()?;
+            if self.workspace.root.join(path).exists() {
+                return Err(NightError::InProgress { operation });
+            }
+        }
+        let out = self
+            .git
+            .call(["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"])
+            .args([CONFIG, LOCK, &self.project.patches])
+            .output()?;
+        let files: Vec<String> = out
+            .split_str("\0")
+            .filter(|entry| entry.len() > 3)
+            .map(|entry| entry[3..].to_str_lossy().into_owned())
+            .collect();
+        if files.is_empty() { Ok(()) } else { Err(NightError::Dirty { files }) }
+    }
+}
+
+/// An address as git is to be told it: a relative path starts at `root`, as it does for people who read carry.toml.
+pub fn resolve_address(root: &Path, address: &str) -> String {
+    let is_path = !address.contains("://") && !is_scp(address);
+    if is_path { root.join(address).to_string_lossy().into_owned() } else { address.to_owned() }
+}
+
+/// `host:path`, the short form of ssh addresses (`git help fetch`, "GIT URLS").
+fn is_scp(address: &str) -> bool {
+    let colon = address.find(':');
+    let slash = address.find('/').unwrap_or(address.len());
+    colon.is_some_and(|colon| colon < slash)
+}

@@ -1,0 +1,422 @@
+//! What a replay leaves behind: patch files written anew, the series, the lock, the manifest; all still in memory.
+
+use std::collections::BTreeMap;
+
+use gix_hash::ObjectId;
+
+use super::outcome::{PatchReport, Planned, PlannedPatch};
+use super::publish::{deploy_ref, manifest_ref};
+use super::{NightError, Site, TrunkMove};
+use crate::build::manifest::{self, Base, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord};
+use crate::build::{Layer, stack};
+use crate::queue::{Patch, apply_to_tree, same_change};
+use crate::store::RefUpdate;
+use crate::workspace::{Good, History, LOCK, Landed, Lock, Outcome, PatchLock, ProjectLock};
+
+/// One file of the workspace to write, or to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// From the workspace's root, with `/` between components.
+    pub path: String,
+    /// The new bytes; none: the file goes.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// A build, ready to be published.
+pub struct Built {
+    /// What to tell of every patch.
+    pub reports: Vec<PatchReport>,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The trunk commit it stands on.
+    pub tip: ObjectId,
+    /// Its commit.
+    pub commit: ObjectId,
+    /// The workspace's commits to make: message and files.
+    pub commits: Vec<(String, Vec<FileChange>)>,
+    /// The refs that the store gets besides the deploy branch.
+    pub refs: Vec<RefUpdate>,
+}
+
+/// One patch with what the run leaves of it.
+struct Left {
+    planned: PlannedPatch,
+    patch: Patch,
+    /// Its file's new bytes, if it is written anew; and whether only line numbers and context changed.
+    rewritten: Option<(Patch, bool)>,
+    /// Does it leave the queue?
+    dropped: bool,
+    patch_id: Option<String>,
+}
+
+/// Builds the stack, and works out the files, the lock and the manifest. New objects are written as one pack that
+/// nothing refers to.
+pub fn build(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    tip: &ObjectId,
+    trunk: &TrunkMove,
+    planned: Planned,
+    pushed: bool,
+) -> Result<Built, NightError> {
+    let project = site.project;
+    let Planned { odb, queue, base, patches, tree, .. } = planned;
+    let applied: Vec<(&PlannedPatch, &Patch)> =
+        patches.iter().zip(&queue.patches).filter(|(p, _)| p.applied.is_some()).collect();
+    let layers: Vec<Layer<'_>> = applied
+        .iter()
+        .filter_map(|(p, patch)| Some(Layer { header: &patch.header, tree: p.applied?.1 }))
+        .collect();
+    let previous = lock.and_then(|l| l.deploy.clone());
+    let join = match project.deploy.history {
+        History::Rewrite => None,
+        History::FastForward => previous.as_ref().and_then(|id| ObjectId::from_hex(id.as_bytes()).ok()),
+    };
+    let identity = &site.workspace.config.identity;
+    let (bottom, ids) = stack(&odb, identity, &project.name, tip, join.as_ref(), &layers)?;
+    let commit = *ids.last().unwrap_or(&bottom);
+    odb.flush()?;
+    let mut commits: BTreeMap<String, ObjectId> =
+        applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect();
+
+    let mut left = leave(site, &odb, patches, &queue.patches)?;
+    let series = {
+        let mut series = queue.series.clone();
+        for gone in left.iter().filter(|l| l.dropped) {
+            series.remove(&gone.patch.file).map_err(|fault| NightError::Queue {
+                project: project.name.clone(),
+                folder: project.patches.clone(),
+                faults: vec![fault],
+            })?;
+        }
+        series
+    };
+    let date = |id: &ObjectId| -> Result<String, NightError> {
+        let seconds = odb.commit(id)?.committer.seconds;
+        Ok(jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string())
+    };
+    let tip_date = date(tip)?;
+    let records: Vec<PatchLock> = left.iter().map(|l| record(l, lock, tip, &tip_date)).collect();
+    let manifest = Manifest {
+        version: manifest::VERSION,
+        project: project.name.clone(),
+        tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        trunk: Trunk {
+            address: trunk.address.clone(),
+            branch: trunk.branch.clone(),
+            commit: tip.to_string(),
+            date: tip_date,
+            describe: trunk.describe.clone(),
+        },
+        base: Base { before: base.map(|b| b.to_string()), after: tip.to_string() },
+        deploy: DeployRecord {
+            build: build_id(&commit),
+            branch: deploy_ref(project),
+            commit: commit.to_string(),
+            tree: tree.to_string(),
+            history: match project.deploy.history {
+                History::Rewrite => "rewrite".into(),
+                History::FastForward => "fast-forward".into(),
+            },
+            committer: [identity.name.clone(), identity.email.clone()],
+            previous: previous.clone(),
+        },
+        verdict: verdict(&left),
+        patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
+    };
+    let rendered =
+        manifest.render().map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
+    let blob = site.store.write_blob(rendered.as_bytes())?;
+    let refs = vec![RefUpdate {
+        name: manifest_ref(&project.name, &build_id(&commit)),
+        old: None,
+        new: Some(blob.to_string()),
+    }];
+
+    let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
+    // Only what is published is recorded as deployed: the lease of the next push is held against it.
+    let deployed = if pushed { Some(commit.to_string()) } else { previous };
+    let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept };
+    let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), new_lock, trunk)?;
+    let reports = left.into_iter().map(|l| l.planned.report).collect();
+    Ok(Built { reports, manifest, tip: *tip, commit, commits, refs })
+}
+
+/// A build's id: the first 12 digits of its commit.
+pub fn build_id(commit: &ObjectId) -> String {
+    commit.to_hex_with_len(12).to_string()
+}
+
+/// Decides for each patch whether its file is written anew or goes. A file is written anew only when it does not
+/// give its tree any more by a strict apply; the new one must.
+fn leave(
+    site: &Site<'_>,
+    odb: &crate::store::Odb,
+    planned: Vec<PlannedPatch>,
+    patches: &[Patch],
+) -> Result<Vec<Left>, NightError> {
+    let drop_landed = site.project.policy.landed == Landed::Drop;
+    let mut left = Vec::with_capacity(planned.len());
+    for (planned, patch) in planned.into_iter().zip(patches) {
+        let dropped = planned.report.outcome == Outcome::Landed && drop_landed && !patch.metadata.required;
+        left.push(Left { planned, patch: patch.clone(), rewritten: None, dropped, patch_id: None });
+    }
+    let pairs: Vec<Option<(ObjectId, ObjectId)>> = left.iter().map(|l| l.planned.applied).collect();
+    let all: Vec<(ObjectId, ObjectId)> = pairs.iter().flatten().copied().collect();
+    let mut diffs = site.store.diffs(&all, 1)?.into_iter();
+    let mut for_ids = Vec::with_capacity(left.len());
+    for l in &mut left {
+        let Some((before, after)) = l.planned.applied else {
+            for_ids.push(l.patch.bytes.clone());
+            continue;
+        };
+        let diff = diffs.next().unwrap_or_default();
+        if l.planned.report.outcome == Outcome::Refreshed && before != after {
+            let written = if l.patch.strip == 1 {
+                l.patch.with_diff(&diff)
+            } else {
+                let again = site.store.diffs(&[(before, after)], l.patch.strip)?;
+                l.patch.with_diff(again.first().map_or(&[][..], |d| d))
+            };
+            let broken = || NightError::RoundTrip { name: l.patch.name().to_owned() };
+            let mut anew = Patch::parse(&l.patch.file, written, l.patch.strip).map_err(|_| broken())?;
+            anew.hold = l.patch.hold.clone();
+            if anew.header != l.patch.header
+                || apply_to_tree(odb, &before, &anew.changes).map_err(|_| broken())? != after
+            {
+                return Err(broken());
+            }
+            let drift = same_change(&l.patch.changes, &anew.changes);
+            l.rewritten = Some((anew, drift));
+        }
+        for_ids.push(diff);
+    }
+    for (l, id) in left.iter_mut().zip(site.store.patch_ids(&for_ids)?) {
+        l.patch_id = id;
+    }
+    Ok(left)
+}
+
+/// What the lock says of a patch.
+fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &str) -> PatchLock {
+    let name = left.patch.name();
+    let was = lock.and_then(|l| l.patches.iter().find(|p| p.name == name));
+    let outcome = left.planned.report.outcome;
+    let in_stack = |o: Outcome| matches!(o, Outcome::Clean | Outcome::Refreshed);
+    let goes_on = was.filter(|w| w.outcome == outcome || in_stack(w.outcome) && in_stack(outcome));
+    let digest = left.rewritten.as_ref().map_or(&left.patch.digest, |(anew, _)| &anew.digest);
+    let good = match left.planned.applied {
+        Some(_) => None,
+        None => was.and_then(|w| w.good.clone()).or_else(|| {
+            let (before, after) = left.planned.own?;
+            let base = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
+            Some(Good { base, before: before.to_string(), after: after.to_string() })
+        }),
+    };
+    PatchLock {
+        name: name.to_owned(),
+        digest: digest.clone(),
+        tree: left.planned.applied.map(|(_, after)| after.to_string()),
+        outcome,
+        since: goes_on.map_or_else(|| tip.to_string(), |w| w.since.clone()),
+        since_date: goes_on.map_or_else(|| tip_date.to_owned(), |w| w.since_date.clone()),
+        good,
+    }
+}
+
+fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String, ObjectId>) -> PatchRecord {
+    let report = &left.planned.report;
+    let author = &left.patch.header.author;
+    PatchRecord {
+        name: report.name.clone(),
+        file: left.patch.file.clone(),
+        digest: lock.digest.clone(),
+        patch_id: left.patch_id.take(),
+        subject: report.subject.clone(),
+        author: [author.name.to_string(), author.email.to_string()],
+        metadata: left.patch.metadata.clone(),
+        outcome: report.outcome,
+        since: lock.since.clone(),
+        commit: commits.remove(&report.name).map(|id| id.to_string()),
+        tree: lock.tree.clone(),
+        evidence: report.evidence.clone(),
+        conflicts: report.conflicts.clone(),
+        needs: report.needs.clone(),
+        note: report.note.clone(),
+    }
+}
+
+fn verdict(left: &[Left]) -> VerdictRecord {
+    let mut reasons = Vec::new();
+    let mut publishable = true;
+    for l in left {
+        let report = &l.planned.report;
+        let what = match report.outcome {
+            Outcome::Conflict => "conflicts".to_owned(),
+            Outcome::Blocked => format!("needs {}, which is left out", report.needs.join(", ")),
+            _ => continue,
+        };
+        if report.required {
+            publishable = false;
+            reasons.push(format!("required patch '{}' {what}", report.name));
+        } else {
+            reasons.push(format!("patch '{}' {what}", report.name));
+        }
+    }
+    VerdictRecord { publishable, reasons }
+}
+
+/// The workspace's commits: first the changes of line numbers and context alone, then all else.
+fn files(
+    site: &Site<'_>,
+    left: &[Left],
+    series_before: &[u8],
+    series_after: &[u8],
+    lock: ProjectLock,
+    trunk: &TrunkMove,
+) -> Result<Vec<(String, Vec<FileChange>)>, NightError> {
+    let place = |file: &str| format!("{}/{file}", site.project.patches);
+    let (mut drift, mut content) = (Vec::new(), Vec::new());
+    for l in left {
+        if l.dropped {
+            content.push(FileChange { path: place(&l.patch.file), bytes: None });
+        } else if let Some((anew, only_drift)) = &l.rewritten {
+            let change = FileChange { path: place(&l.patch.file), bytes: Some(anew.bytes.clone()) };
+            if *only_drift { drift.push(change) } else { content.push(change) }
+        }
+    }
+    if series_before != series_after {
+        content.push(FileChange { path: place("series"), bytes: Some(series_after.to_vec()) });
+    }
+    let mut all = Lock { version: 1, projects: site.workspace.lock.projects.clone() };
+    all.projects.insert(site.project.name.clone(), lock);
+    let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
+    content.push(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) });
+
+    let project = &site.project.name;
+    let tip = trunk.to.get(..12).unwrap_or(&trunk.to);
+    let mut commits = Vec::new();
+    if !drift.is_empty() {
+        let message = format!(
+            "carry: {project}: line numbers and context for {tip}\n\nNo patch changes what it adds or removes.\n"
+        );
+        commits.push((message, drift));
+    }
+    commits.push((message(left, project, tip, trunk), content));
+    Ok(commits)
+}
+
+fn message(left: &[Left], project: &str, tip: &str, trunk: &TrunkMove) -> String {
+    let named = trunk.describe.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
+    let mut text = format!("carry: {project}: replay on {tip}{named}\n\n");
+    text.push_str(&format!("The trunk moved by {} commits.\n", trunk.commits));
+    let count = |o: Outcome| left.iter().filter(|l| l.planned.report.outcome == o).count();
+    let all = [
+        Outcome::Clean,
+        Outcome::Refreshed,
+        Outcome::Landed,
+        Outcome::Conflict,
+        Outcome::Blocked,
+        Outcome::Held,
+    ];
+    let counts: Vec<String> =
+        all.iter().filter(|o| count(**o) > 0).map(|o| format!("{} {}", count(*o), o.word())).collect();
+    text.push_str(&format!(
+        "Patches: {}.\n",
+        if counts.is_empty() { "none".into() } else { counts.join(", ") }
+    ));
+    let mut lines = Vec::new();
+    for l in left {
+        let r = &l.planned.report;
+        let why = match r.outcome {
+            Outcome::Landed => {
+                let by = r.evidence.as_ref().map(|e| {
+                    format!(
+                        " as {} \"{}\" by {} ({:?})",
+                        &e.commit[..12.min(e.commit.len())],
+                        e.subject,
+                        e.author,
+                        e.rung
+                    )
+                });
+                format!("landed{}; {}", by.unwrap_or_default(), if l.dropped { "dropped" } else { "kept" })
+            }
+            Outcome::Refreshed => match &l.rewritten {
+                Some((_, true)) => "refreshed: line numbers and context".into(),
+                _ => "refreshed".into(),
+            },
+            Outcome::Conflict => {
+                let paths: Vec<&str> = r.conflicts.iter().map(|c| c.path.as_str()).collect();
+                format!("conflict in {}", if paths.is_empty() { "its base".into() } else { paths.join(", ") })
+            }
+            Outcome::Blocked => format!("blocked: needs {}", r.needs.join(", ")),
+            _ => continue,
+        };
+        lines.push(format!("- {}: {why}\n", r.name));
+    }
+    if !lines.is_empty() {
+        text.push('\n');
+        text.push_str(&lines.concat());
+    }
+    text
+}
+
+/// The blob of each file that changes, by its path; none: it goes.
+pub type Blobs = BTreeMap<String, Option<String>>;
+
+/// Makes a chain of commits in the workspace's repository, without touching its work tree, index or refs: the new
+/// tip, and the blob of each file written last (none: it goes).
+pub fn commit_files(
+    site: &Site<'_>,
+    head: Option<&str>,
+    commits: &[(String, Vec<FileChange>)],
+) -> Result<(Vec<String>, Blobs), NightError> {
+    let git = &site.git;
+    let index = tempfile::Builder::new().prefix("index").tempdir_in(&site.folder);
+    let index = index.map_err(|source| NightError::Io { path: site.folder.clone(), source })?;
+    let file = index.path().join("index");
+    let identity = &site.workspace.config.identity;
+    match head {
+        Some(head) => git.call(["read-tree", head]).env("GIT_INDEX_FILE", &file).output()?,
+        None => git.call(["read-tree", "--empty"]).env("GIT_INDEX_FILE", &file).output()?,
+    };
+    let (mut parent, mut made, mut blobs) = (head.map(str::to_owned), Vec::new(), BTreeMap::new());
+    for (message, changes) in commits {
+        let mut info = Vec::new();
+        for change in changes {
+            let path = format!("{}{}", site.prefix, change.path);
+            let blob = match &change.bytes {
+                Some(bytes) => {
+                    let id = git.call(["hash-object", "-w", "--stdin"]).stdin(bytes.as_slice()).line()?;
+                    info.extend_from_slice(format!("100644 {id}\t{path}\0").as_bytes());
+                    Some(id)
+                }
+                None => {
+                    let null = gix_hash::Kind::Sha1.null();
+                    info.extend_from_slice(format!("0 {null}\t{path}\0").as_bytes());
+                    None
+                }
+            };
+            blobs.insert(change.path.clone(), blob);
+        }
+        git.call(["update-index", "-z", "--index-info"]).env("GIT_INDEX_FILE", &file).stdin(info).output()?;
+        let tree = git.call(["write-tree"]).env("GIT_INDEX_FILE", &file).line()?;
+        if let Some(parent) = &parent
+            && git.call(["rev-parse", &format!("{parent}^{{tree}}")]).line()? == tree
+        {
+            continue;
+        }
+        let mut call = git.call(["commit-tree", &tree, "-F", "-"]).stdin(message.as_bytes());
+        if let Some(parent) = &parent {
+            call = call.args(["-p", parent]);
+        }
+        for role in ["AUTHOR", "COMMITTER"] {
+            call = call.env(&format!("GIT_{role}_NAME"), &identity.name);
+            call = call.env(&format!("GIT_{role}_EMAIL"), &identity.email);
+        }
+        let id = call.line()?;
+        made.push(id.clone());
+        parent = Some(id);
+    }
+    Ok((made, blobs))
+}
