@@ -100,7 +100,9 @@ pub fn what(p: &PatchReport) -> String {
         Outcome::Conflict | Outcome::Blocked => {
             let mut parts = Vec::new();
             if !p.needs.is_empty() {
-                parts.push(format!("needs {}", p.needs.join(", ")));
+                let more = p.needs.len().saturating_sub(3);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                parts.push(format!("needs {}{more}", p.needs[..p.needs.len().min(3)].join(", ")));
             } else {
                 parts.extend(
                     p.conflicts.iter().take(3).map(|c| format!("{}: {}", c.path, kind_in_words(c.kind))),

@@ -3,6 +3,7 @@
 
 pub mod content;
 pub mod merge;
+mod origins;
 pub mod prepare;
 pub mod sequence;
 

@@ -1,0 +1,180 @@
+//! Is a patch that conflicts a root, or does it only miss another? Asked of its own base, where the trunk's new
+//! commits play no part: it applied there with all that came before it, so what it misses shows by leaving out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bstr::BString;
+use gix_hash::ObjectId;
+
+use super::content::{self, Content};
+use super::sequence::Step;
+use crate::store::tree::Entry;
+use crate::store::{ObjectError, Objects};
+use crate::trunk::delta::{self, Change};
+
+/// What stands at some paths; `None` is no file.
+type Files<'a> = BTreeMap<&'a BString, Option<Entry>>;
+
+/// The steps of a replay on their own base, with those that are not in the stack.
+pub(super) struct Origins<'a> {
+    objects: &'a dyn Objects,
+    steps: &'a [Step],
+    changes: Vec<Option<Vec<Change>>>,
+    /// The steps that are not in the stack, with all that each of them needs, near and far.
+    left_out: BTreeMap<usize, BTreeSet<usize>>,
+    /// Merges of contents by their three ids: the same few are asked for again and again. `None` is a conflict.
+    merges: HashMap<[ObjectId; 3], Option<ObjectId>>,
+}
+
+impl<'a> Origins<'a> {
+    pub(super) fn new(objects: &'a dyn Objects, steps: &'a [Step]) -> Self {
+        let changes = steps.iter().map(|_| None).collect();
+        Self { objects, steps, changes, left_out: BTreeMap::new(), merges: HashMap::new() }
+    }
+
+    /// The step `at` is not in the stack; `needs` is what it misses.
+    pub(super) fn leave_out(&mut self, at: usize, needs: Vec<usize>) {
+        let mut all: BTreeSet<usize> = needs.iter().copied().collect();
+        for need in &needs {
+            all.extend(self.left_out.get(need).into_iter().flatten());
+        }
+        self.left_out.insert(at, all);
+    }
+
+    /// The left-out steps that the step `at` needs; not those that one of these needs in turn. Empty if it applies
+    /// on its own base without any of them, so that trunk is what it conflicts with.
+    pub(super) fn missing(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
+        for i in self.left_out.keys().copied().chain([at]).collect::<Vec<_>>() {
+            self.read(i)?;
+        }
+        let mut open: Vec<usize> = self.left_out.keys().copied().filter(|i| self.share(*i, at)).collect();
+        let mut needs: Vec<usize> = Vec::new();
+        // The nearest first: what it needs in turn is settled by it. Each round finds one by halving.
+        while !self.applies_without(&open, at)? {
+            let (mut low, mut high) = (0, open.len());
+            // It applies without open[high..] and not without open[low..].
+            while high - low > 1 {
+                let middle = low + (high - low) / 2;
+                if self.applies_without(&open[middle..], at)? {
+                    high = middle;
+                } else {
+                    low = middle;
+                }
+            }
+            let Some(found) = open.get(low).copied() else { break };
+            needs.push(found);
+            let settled = self.left_out.get(&found).cloned().unwrap_or_default();
+            open.retain(|i| *i != found && !settled.contains(i));
+        }
+        needs.sort_unstable();
+        let far: BTreeSet<usize> = needs.iter().flat_map(|n| &self.left_out[n]).copied().collect();
+        needs.retain(|n| !far.contains(n));
+        Ok(needs)
+    }
+
+    /// Does the step `at` apply on its own base when the steps `without` (sorted) are left out, and with them those
+    /// that need them? Only the paths that it touches are looked at, as a merge of a path sees that path alone.
+    fn applies_without(&mut self, without: &[usize], at: usize) -> Result<bool, ObjectError> {
+        let Some(first) = without.first().copied() else { return Ok(true) };
+        for i in first..=at {
+            self.read(i)?;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        let answer = self.replay(&changes, first, without, at);
+        self.changes = changes;
+        answer
+    }
+
+    fn replay(
+        &mut self,
+        changes: &[Option<Vec<Change>>],
+        first: usize,
+        without: &[usize],
+        at: usize,
+    ) -> Result<bool, ObjectError> {
+        let of = |i: usize| changes[i].as_deref().unwrap_or_default();
+        let paths: BTreeSet<&BString> = of(at).iter().map(|c| &c.path).collect();
+        let mut files: Files<'_> = BTreeMap::new();
+        for i in first..at {
+            let here: Vec<&Change> = of(i).iter().filter(|c| paths.contains(&c.path)).collect();
+            // What stood at a path before the first step that touches it, left out or not.
+            here.iter().for_each(|c| {
+                files.entry(&c.path).or_insert(c.old);
+            });
+            if without.binary_search(&i).is_ok() {
+                continue;
+            }
+            if let Some(after) = self.put(&files, &here)? {
+                files.extend(after);
+            }
+        }
+        let all: Vec<&Change> = of(at).iter().collect();
+        Ok(self.put(&files, &all)?.is_some())
+    }
+
+    /// The files after some changes, or `None` if one of them conflicts.
+    fn put<'c>(
+        &mut self,
+        files: &Files<'_>,
+        changes: &[&'c Change],
+    ) -> Result<Option<Files<'c>>, ObjectError> {
+        let mut after = Files::new();
+        for change in changes {
+            let ours = files.get(&change.path).copied().unwrap_or(change.old);
+            let entry = if ours == change.old {
+                change.new
+            } else if ours == change.new || change.old == change.new {
+                ours
+            } else {
+                match (change.old, ours, change.new) {
+                    (Some(base), Some(ours), Some(theirs)) => match self.merge(base, ours, theirs)? {
+                        Some(entry) => Some(entry),
+                        None => return Ok(None),
+                    },
+                    _ => return Ok(None),
+                }
+            };
+            after.insert(&change.path, entry);
+        }
+        Ok(Some(after))
+    }
+
+    fn merge(&mut self, base: Entry, ours: Entry, theirs: Entry) -> Result<Option<Entry>, ObjectError> {
+        if ![base, ours, theirs].iter().all(Entry::is_file) {
+            return Ok(None);
+        }
+        let mode = if ours.mode == base.mode { theirs.mode } else { ours.mode };
+        let entry = |id| Entry { mode, id };
+        if ours.id == theirs.id || base.id == theirs.id {
+            return Ok(Some(entry(ours.id)));
+        }
+        if base.id == ours.id {
+            return Ok(Some(entry(theirs.id)));
+        }
+        let key = [base.id, ours.id, theirs.id];
+        if let Some(known) = self.merges.get(&key) {
+            return Ok(known.map(entry));
+        }
+        let blob = |e: Entry| self.objects.blob(&e.id);
+        let merged = match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
+            Content::Clean(data) => Some(self.objects.put_blob(data)?),
+            Content::Conflict | Content::Binary => None,
+        };
+        self.merges.insert(key, merged);
+        Ok(merged.map(entry))
+    }
+
+    fn share(&self, a: usize, b: usize) -> bool {
+        let paths: BTreeSet<&BString> = self.changes[a].iter().flatten().map(|c| &c.path).collect();
+        self.changes[b].iter().flatten().any(|c| paths.contains(&c.path))
+    }
+
+    /// Reads what a step changes, once.
+    fn read(&mut self, i: usize) -> Result<(), ObjectError> {
+        if self.changes[i].is_none() {
+            let step = &self.steps[i];
+            self.changes[i] = Some(delta::changes(self.objects, &step.before, &step.after)?);
+        }
+        Ok(())
+    }
+}
