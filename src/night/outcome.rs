@@ -240,6 +240,10 @@ impl Context<'_> {
         }
         let same = apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after);
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
+        let omitted = self.patch.omitted();
+        if !omitted.is_empty() {
+            report.note = Some(format!("it holds no data for {}; they stay as they are", omitted.join(", ")));
+        }
         if own.is_some_and(|(_, _, source)| *source == Source::Blobs) {
             report.note =
                 Some("it did not apply to the recorded base; the blobs of its index lines were used".into());

@@ -236,6 +236,14 @@ fn from_files(
     let mut tree = base_tree;
     let mut files = Vec::new();
     for (patch, prepared) in queue.patches.iter().zip(prepared) {
+        let omitted = patch.omitted();
+        if !omitted.is_empty() {
+            notes.push(format!(
+                "{}: it holds no data for {}; they stay as they are",
+                patch.name(),
+                omitted.join(", ")
+            ));
+        }
         let after = match prepared.trees {
             _ if patch.hold.is_some() => None,
             Ok((before, after, Source::Applied)) if before == tree => Some(after),

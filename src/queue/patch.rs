@@ -6,7 +6,7 @@ use std::fmt::Write;
 use bstr::{BString, ByteSlice};
 use sha2::{Digest, Sha256};
 
-use super::diff::{FileChange, parse_diff, starts_change};
+use super::diff::{Content, FileChange, parse_diff, starts_change};
 use super::error::{QueueError, Reason};
 use super::header::{self, Date, Fields, Header, Identity};
 use super::metadata::{Metadata, read_metadata};
@@ -48,6 +48,12 @@ impl Patch {
     /// The first line of its message, as text.
     pub fn subject(&self) -> String {
         self.header.message.lines().next().unwrap_or_default().to_str_lossy().into_owned()
+    }
+
+    /// The binary files that it names without holding their data: they are passed over.
+    pub fn omitted(&self) -> Vec<String> {
+        let omitted = self.changes.iter().filter(|c| c.content == Content::BinaryOmitted);
+        omitted.map(|c| c.path().to_string()).collect()
     }
 
     /// Reads a patch file. `file` is its name in the queue, `strip` the `-p` level.

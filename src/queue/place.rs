@@ -46,7 +46,8 @@ pub fn apply_to_tree(
         .filter_map(|c| c.old_path.as_ref())
         .collect();
     let mut edits: BTreeMap<BString, Option<Entry>> = BTreeMap::new();
-    for change in changes {
+    // quilt and GNU patch pass over a binary file whose data the patch does not hold; so is done here, and said.
+    for change in changes.iter().filter(|c| c.content != Content::BinaryOmitted) {
         let old = match &change.old_path {
             None => None,
             Some(path) => {

@@ -1,12 +1,17 @@
 //! The three-way merge of trees. Equal ids settle a whole subtree, so its cost follows what changed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::content::{self, Content};
+use super::rename::{Moves, parent};
 use super::{Conflict, ConflictKind, Merged};
-use crate::store::tree::{Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, Tree};
+use crate::store::tree::{Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, Tree, edit, entry_at};
 use crate::store::{ObjectError, Objects};
+use crate::trunk::delta;
 
 /// Merges what changed from the tree `base` to the tree `theirs` into the tree `ours`.
 ///
@@ -18,8 +23,28 @@ pub fn merge_trees(
     ours: &ObjectId,
     theirs: &ObjectId,
 ) -> Result<Merged, ObjectError> {
-    let mut merge = Merge { objects, conflicts: Vec::new(), path: BString::default() };
-    let tree = merge.level(Some(*base), Some(*ours), Some(*theirs))?;
+    let roots = Sides { base: *base, ours: *ours, theirs: *theirs };
+    let mut merge = Merge {
+        objects,
+        roots,
+        conflicts: Vec::new(),
+        path: BString::default(),
+        ours: None,
+        theirs: None,
+        moved: BTreeMap::new(),
+        both_gone: Vec::new(),
+    };
+    let mut tree = merge.level(Some(*base), Some(*ours), Some(*theirs))?;
+    merge.clashing_renames()?;
+    merge.moved_folders()?;
+    if merge.conflicts.is_empty() && !merge.moved.is_empty() {
+        let edits: Vec<(&[u8], Option<Entry>)> =
+            merge.moved.iter().map(|(path, entry)| (path.as_slice(), Some(*entry))).collect();
+        match edit(objects, tree, &edits)? {
+            Ok(merged) => tree = merged,
+            Err(path) => merge.conflicts.push(Conflict { path, kind: ConflictKind::FileDirectory }),
+        }
+    }
     if merge.conflicts.is_empty() {
         return Ok(Merged::Clean(match tree {
             Some(tree) => tree,
@@ -33,6 +58,15 @@ pub fn merge_trees(
 /// One run of the merge: where it stands, and what it found.
 struct Merge<'a> {
     objects: &'a dyn Objects,
+    roots: Sides<ObjectId>,
+    /// What our side moved, once someone asks.
+    ours: Option<Rc<Moves>>,
+    /// What their side moved, once someone asks.
+    theirs: Option<Rc<Moves>>,
+    /// Files merged at a path that a rename gave them.
+    moved: BTreeMap<BString, Entry>,
+    /// Files that both sides took away.
+    both_gone: Vec<(BString, Entry)>,
     conflicts: Vec<Conflict>,
     path: BString,
 }
@@ -95,7 +129,26 @@ impl Merge<'_> {
             let sides =
                 Sides { base: take(&base, &mut b), ours: take(&ours, &mut o), theirs: take(&theirs, &mut t) };
             match sides.settled() {
-                Some(entry) => out.entries.extend(entry.map(|e| (name.clone(), e))),
+                Some(entry) => {
+                    if let (Some(base), None, None) = (sides.base, sides.ours, sides.theirs) {
+                        self.gone_on_both(self.below(name.as_bstr()), base)?;
+                    } else if let (Some(base), Some(both)) = (sides.base, entry)
+                        && base.is_tree()
+                        && both.is_tree()
+                        && base != both
+                        && sides.ours == sides.theirs
+                    {
+                        // Both sides made the same folder of it: files may still have left it for different places.
+                        for change in delta::changes(self.objects, &base.id, &both.id)? {
+                            if let (Some(old), None) = (change.old, change.new) {
+                                let inside = self.below(name.as_bstr());
+                                let path = BString::from([&inside, b"/".as_slice(), &change.path].concat());
+                                self.both_gone.push((path, old));
+                            }
+                        }
+                    }
+                    out.entries.extend(entry.map(|e| (name.clone(), e)));
+                }
                 None => self.name(name.as_bstr(), sides, &mut out)?,
             }
         }
@@ -129,20 +182,168 @@ impl Merge<'_> {
         Ok(())
     }
 
+    /// Notes a file, or all files of a folder, that both sides took away.
+    fn gone_on_both(&mut self, path: BString, entry: Entry) -> Result<(), ObjectError> {
+        if !entry.is_tree() {
+            self.both_gone.push((path, entry));
+            return Ok(());
+        }
+        for (name, inner) in Tree::read(self.objects, Some(&entry.id))?.entries {
+            self.gone_on_both(BString::from([&path, b"/".as_slice(), &name].concat()), inner)?;
+        }
+        Ok(())
+    }
+
+    fn below(&self, name: &BStr) -> BString {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            BString::from([&self.path, b"/".as_slice(), name].concat())
+        }
+    }
+
     /// Merges one file, link or submodule that both sides changed.
     fn file(&mut self, sides: Sides<Option<Entry>>) -> Result<Option<Entry>, ObjectError> {
-        let (Some(ours), Some(theirs)) = (sides.ours, sides.theirs) else {
-            self.conflict(if sides.ours.is_none() {
-                ConflictKind::DeletedInTrunk
-            } else {
-                ConflictKind::DeletedByPatch
-            });
-            return Ok(sides.ours);
+        match (sides.base, sides.ours, sides.theirs) {
+            (Some(base), Some(ours), Some(theirs)) => self.content(Sides { base, ours, theirs }),
+            (None, Some(ours), Some(theirs)) => match self.common_source(&ours, &theirs)? {
+                Some(base) => self.content(Sides { base, ours, theirs }),
+                None => {
+                    self.conflict(ConflictKind::AddAdd);
+                    Ok(Some(ours))
+                }
+            },
+            (Some(base), None, Some(theirs)) => {
+                let path = self.path.clone();
+                match self.our_moves()?.target(self.objects, path.as_bstr(), &base)? {
+                    Some((target, ours)) => self.at_target(target, Sides { base, ours, theirs }),
+                    None => {
+                        self.conflict(ConflictKind::DeletedInTrunk);
+                        Ok(None)
+                    }
+                }
+            }
+            (Some(base), Some(ours), None) => {
+                let path = self.path.clone();
+                match self.their_moves()?.target(self.objects, path.as_bstr(), &base)? {
+                    Some((target, theirs)) => self.at_target(target, Sides { base, ours, theirs }),
+                    None => {
+                        self.conflict(ConflictKind::DeletedByPatch);
+                        Ok(Some(ours))
+                    }
+                }
+            }
+            (_, ours, _) => Ok(ours),
+        }
+    }
+
+    /// A file that one side renamed and the other changed: it is merged at its new path.
+    fn at_target(&mut self, target: BString, sides: Sides<Entry>) -> Result<Option<Entry>, ObjectError> {
+        let there = |root: &ObjectId| entry_at(self.objects, root, target.as_bstr());
+        let both = there(&self.roots.ours)?.is_some() && there(&self.roots.theirs)?.is_some();
+        if both || there(&self.roots.base)?.is_some() || self.moved.contains_key(&target) {
+            self.conflict(ConflictKind::Rename);
+            return Ok(None);
+        }
+        let here = std::mem::replace(&mut self.path, target.clone());
+        let merged = match sides.settled() {
+            Some(entry) => Some(entry),
+            None => self.content(sides)?,
         };
-        let Some(base) = sides.base else {
-            self.conflict(ConflictKind::AddAdd);
-            return Ok(Some(ours));
-        };
+        self.path = here;
+        self.moved.extend(merged.map(|entry| (target, entry)));
+        Ok(None)
+    }
+
+    /// The file that both sides renamed to the path at hand.
+    fn common_source(&mut self, ours: &Entry, theirs: &Entry) -> Result<Option<Entry>, ObjectError> {
+        let path = self.path.clone();
+        let from_ours = self.our_moves()?.source(self.objects, path.as_bstr(), ours)?;
+        let from_theirs = self.their_moves()?.source(self.objects, path.as_bstr(), theirs)?;
+        Ok(from_ours.filter(|source| from_theirs.as_ref() == Some(source)).map(|(_, entry)| entry))
+    }
+
+    /// A file that each side renamed to another path, or that one renamed and the other deleted, is a conflict.
+    fn clashing_renames(&mut self) -> Result<(), ObjectError> {
+        for (path, base) in std::mem::take(&mut self.both_gone) {
+            let theirs = self.their_moves()?.target(self.objects, path.as_bstr(), &base)?;
+            let ours = self.our_moves()?.target(self.objects, path.as_bstr(), &base)?;
+            if ours.map(|(path, _)| path) != theirs.map(|(path, _)| path) {
+                self.conflicts.push(Conflict { path, kind: ConflictKind::Rename });
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that one side adds to a folder that the other renamed: git asks a person where it belongs
+    /// (`merge.directoryRenames=conflict`, its default).
+    fn moved_folders(&mut self) -> Result<(), ObjectError> {
+        let theirs = self.their_moves()?;
+        // The patch is small: only what it adds, and only folders that it empties, can make such a conflict.
+        let ours = self.roots.ours;
+        self.added_to_moved(theirs.come(), &ours, true)?;
+        let emptied = theirs.gone().iter().map(|(path, _)| parent(path.as_bstr()));
+        let emptied: BTreeSet<&BStr> = emptied.filter(|folder| !folder.is_empty()).collect();
+        let mut any = false;
+        for folder in emptied {
+            any |= !is_folder(self.objects, &self.roots.theirs, folder)?;
+        }
+        if any {
+            let (come, theirs) = (self.our_moves()?, self.roots.theirs);
+            self.added_to_moved(come.come(), &theirs, false)?;
+        }
+        Ok(())
+    }
+
+    /// Which of the files in `come` stand in a folder that the tree `side` has moved elsewhere?
+    fn added_to_moved(
+        &mut self,
+        come: &[(BString, Entry)],
+        side: &ObjectId,
+        side_is_ours: bool,
+    ) -> Result<(), ObjectError> {
+        let base = self.roots.base;
+        let mut moved: BTreeMap<BString, bool> = BTreeMap::new();
+        for (path, _) in come {
+            let mut folder = parent(path.as_bstr());
+            while !folder.is_empty() {
+                let is_moved = match moved.get(folder.as_bytes().as_bstr()) {
+                    Some(known) => *known,
+                    None => {
+                        let gone = is_folder(self.objects, &base, folder)?
+                            && !is_folder(self.objects, side, folder)?;
+                        let is_moved = gone && {
+                            let moves = if side_is_ours { self.our_moves()? } else { self.their_moves()? };
+                            moves.moved_folder(self.objects, folder)?
+                        };
+                        moved.insert(folder.to_owned(), is_moved);
+                        is_moved
+                    }
+                };
+                if is_moved {
+                    let kind = ConflictKind::DirectoryRename;
+                    self.conflicts.push(Conflict { path: path.clone(), kind });
+                    break;
+                }
+                folder = parent(folder);
+            }
+        }
+        Ok(())
+    }
+
+    fn our_moves(&mut self) -> Result<Rc<Moves>, ObjectError> {
+        let Sides { base, ours, .. } = self.roots;
+        known(&mut self.ours, self.objects, &base, &ours)
+    }
+
+    fn their_moves(&mut self) -> Result<Rc<Moves>, ObjectError> {
+        let Sides { base, theirs, .. } = self.roots;
+        known(&mut self.theirs, self.objects, &base, &theirs)
+    }
+
+    /// Merges the content and mode of one file that all three have.
+    fn content(&mut self, sides: Sides<Entry>) -> Result<Option<Entry>, ObjectError> {
+        let Sides { base, ours, theirs } = sides;
         let entries = Sides { base, ours, theirs };
         let kind = if [base, ours, theirs].iter().all(Entry::is_file) {
             None
@@ -183,4 +384,23 @@ impl Merge<'_> {
     fn conflict(&mut self, kind: ConflictKind) {
         self.conflicts.push(Conflict { path: self.path.clone(), kind });
     }
+}
+
+fn is_folder(objects: &dyn Objects, root: &ObjectId, path: &BStr) -> Result<bool, ObjectError> {
+    Ok(entry_at(objects, root, path)?.is_some_and(|e| e.is_tree()))
+}
+
+/// One side's moves, worked out when they are first asked for.
+fn known(
+    slot: &mut Option<Rc<Moves>>,
+    objects: &dyn Objects,
+    base: &ObjectId,
+    side: &ObjectId,
+) -> Result<Rc<Moves>, ObjectError> {
+    if let Some(moves) = slot {
+        return Ok(moves.clone());
+    }
+    let moves = Rc::new(Moves::between(objects, base, side)?);
+    *slot = Some(moves.clone());
+    Ok(moves)
 }

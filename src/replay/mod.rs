@@ -5,6 +5,7 @@ pub mod content;
 pub mod merge;
 mod origins;
 pub mod prepare;
+mod rename;
 pub mod sequence;
 
 use bstr::BString;

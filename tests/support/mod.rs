@@ -41,3 +41,16 @@ pub fn tree(objects: &Odb, snapshot: &Snapshot) -> ObjectId {
         .collect();
     Tree { entries }.write_root(objects).expect("a tree is kept")
 }
+
+/// The tree of files by their paths.
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
+    let blob = |text: &String| objects.put_blob(text.clone().into_bytes()).expect("a blob is kept");
+    let edits: Vec<(&[u8], Option<Entry>)> =
+        files.iter().map(|(p, t)| (p.as_bytes(), Some(Entry { mode: 0o100644, id: blob(t) }))).collect();
+    let tree = git_carry::store::tree::edit(objects, None, &edits).expect("objects are kept");
+    match tree.expect("no file is a folder") {
+        Some(tree) => tree,
+        None => Tree::default().write_root(objects).expect("a tree is kept"),
+    }
+}
