@@ -1,6 +1,6 @@
 //! `git carry init`: a workspace, or one more project in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::ui::Ui;
@@ -15,19 +15,39 @@ use crate::workspace::{
 pub struct Args {
     /// The project's name.
     #[arg(long)]
-    project: String,
+    pub project: String,
     /// Where the trunk comes from: anything that git fetch takes.
     #[arg(long, value_name = "ADDRESS")]
-    upstream: String,
+    pub upstream: String,
     /// The branch to follow.
     #[arg(long)]
-    branch: String,
+    pub branch: String,
     /// Where the deploy branch is pushed to; without one it stays in the project's store.
     #[arg(long, value_name = "ADDRESS")]
-    remote: Option<String>,
+    pub remote: Option<String>,
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let root = make(from, &args)?;
+    if ui.json {
+        ui.document(&serde_json::json!({ "version": 1, "workspace": root, "project": args.project }))?;
+        return Ok(0);
+    }
+    let settings = root.join(CONFIG);
+    ui.line(&format!(
+        "Project '{}' follows {}. Its settings: {}",
+        args.project,
+        args.branch,
+        settings.display()
+    ));
+    ui.line("Next: take its queue in, for instance");
+    ui.line("  git carry import --fork ADDRESS --tip BRANCH");
+    ui.line("  git carry import --patches FOLDER");
+    Ok(0)
+}
+
+/// Makes the workspace or adds the project, and commits that. Returns the workspace's root.
+pub fn make(from: &Path, args: &Args) -> Result<PathBuf, CliError> {
     let root = match Workspace::find(from) {
         Ok(workspace) => workspace.root,
         Err(WorkspaceError::NotFound { .. }) => from.to_owned(),
@@ -68,13 +88,5 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let files = files.map(|(path, text)| FileChange { path, bytes: Some(text.into_bytes()) });
     let message = format!("carry: {}: follow {}\n", project.name, args.branch);
     write(&site, Vec::new(), &[(message, files.to_vec())])?;
-    if ui.json {
-        ui.document(&serde_json::json!({ "version": 1, "workspace": root, "project": project.name }))?;
-        return Ok(0);
-    }
-    ui.line(&format!("Project '{}' follows {}. Its settings: {}", project.name, args.branch, path.display()));
-    ui.line("Next: take its queue in, for instance");
-    ui.line("  git carry import --fork ADDRESS --tip BRANCH");
-    ui.line("  git carry import --patches FOLDER");
-    Ok(0)
+    Ok(root)
 }

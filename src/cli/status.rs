@@ -17,7 +17,7 @@ use crate::workspace::{Outcome, PatchLock, Project, Workspace};
 pub struct Args {
     /// One project; without it, all.
     #[arg(long)]
-    project: Option<String>,
+    pub project: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
