@@ -136,7 +136,7 @@ pub fn run(
         Some(trunk::fetch(&site.store, &address, &project.branch, rewritten, &progress)?.tip)
     };
     let tip = match &options.onto {
-        Some(rev) => site.store.commit_of(rev)?.ok_or_else(|| NightError::NoCommit { rev: rev.clone() })?,
+        Some(rev) => site.commit(rev)?,
         None => fetched.ok_or(trunk::FetchError::NeverFetched)?,
     };
     if !options.offline {

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
+use gix_hash::ObjectId;
 
 use super::NightError;
 use crate::queue::Queue;
 use crate::store::Repo;
 use crate::store::git::Git;
+use crate::trunk;
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
 /// A project with its store opened.
@@ -52,6 +54,16 @@ impl<'a> Site<'a> {
     /// The address of the deploy remote.
     pub fn deploy_address(&self) -> Option<String> {
         self.project.deploy.remote.as_deref().map(|remote| resolve_address(&self.workspace.root, remote))
+    }
+
+    /// The commit that `rev` names in the project's store. The trunk branch's own name is the fetched trunk tip.
+    pub fn commit(&self, rev: &str) -> Result<ObjectId, NightError> {
+        let found = if trunk::full_name(rev) == trunk::full_name(&self.project.branch) {
+            trunk::known(&self.store)?
+        } else {
+            self.store.commit_of(rev)?
+        };
+        found.ok_or_else(|| NightError::NoCommit { rev: rev.to_owned() })
     }
 
     /// The queue, with all its faults if it has some.

@@ -155,7 +155,7 @@ fn from_fork(
     let no_commit = |rev: &str| NightError::NoCommit { rev: rev.to_owned() };
     let tip = site.store.commit_of(&here)?.ok_or_else(|| no_commit(tip))?;
     let given = match base {
-        Some(rev) => Some(site.store.commit_of(rev)?.ok_or_else(|| no_commit(rev))?),
+        Some(rev) => Some(site.commit(rev)?),
         None => None,
     };
     let found = fork::find_base(&site.store, &odb, &tip, given.as_ref(), trunk.as_ref())?;
@@ -212,10 +212,7 @@ fn from_files(
 ) -> Result<Parts, TakeError> {
     let odb = site.store.odb()?;
     let (base_id, base_by) = match base {
-        Some(rev) => {
-            let id = site.store.commit_of(rev)?;
-            (id.ok_or_else(|| NightError::NoCommit { rev: rev.to_owned() })?, "named by hand".to_owned())
-        }
+        Some(rev) => (site.commit(rev)?, "named by hand".to_owned()),
         None => {
             (trunk.ok_or(NightError::Fetch(trunk::FetchError::NeverFetched))?, "the trunk tip".to_owned())
         }

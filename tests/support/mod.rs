@@ -11,6 +11,7 @@ use gix_hash::ObjectId;
 /// File names at the root, and what they hold.
 pub type Snapshot = BTreeMap<String, String>;
 
+#[allow(dead_code, reason = "each test binary uses what it needs")]
 /// Runs git in `dir`, away from the machine's own configuration.
 pub fn git(dir: &Path, args: &[&str]) -> Output {
     Command::new("git")
@@ -23,6 +24,7 @@ pub fn git(dir: &Path, args: &[&str]) -> Output {
         .expect("git runs")
 }
 
+#[allow(dead_code, reason = "each test binary uses what it needs")]
 /// A new bare repository at `dir`, opened.
 pub fn bare_store(dir: &Path) -> Odb {
     assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());
@@ -54,3 +56,6 @@ pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
         None => Tree::default().write_root(objects).expect("a tree is kept"),
     }
 }
+
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub mod lab;
