@@ -14,7 +14,8 @@ const CARRY: &str = env!("CARGO_BIN_EXE_git-carry");
 const ROUNDS: usize = 5;
 
 fn main() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let mut dir = tempfile::tempdir().expect("a folder");
+    dir.disable_cleanup(std::env::var_os("GIT_CARRY_BENCH_KEEP").is_some());
     let work = match std::env::var("GIT_CARRY_BENCH") {
         Ok(words) => real(dir.path(), &words.split_whitespace().collect::<Vec<_>>()),
         Err(_) => generated(dir.path()),

@@ -4,9 +4,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use bstr::BStr;
 use git_carry::replay::Merged;
 use git_carry::replay::merge::merge_trees;
-use git_carry::store::tree::{Entry, MODE_TREE, Tree};
+use git_carry::store::tree::{self, Entry, MODE_TREE, RawTree};
 use git_carry::store::{Objects as _, Odb};
 use gix_hash::ObjectId;
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ type Files = BTreeMap<String, (bool, String)>;
 
 /// Writes `files` as a tree; a file whose path is also a folder gives way to the folder.
 fn write(objects: &Odb, files: &Files) -> Option<ObjectId> {
-    let mut tree = Tree::default();
+    let mut entries: Vec<(&BStr, Entry)> = Vec::new();
     let mut folders: BTreeMap<&str, Files> = BTreeMap::new();
     for (path, file) in files {
         if let Some((folder, rest)) = path.split_once('/') {
@@ -27,21 +28,20 @@ fn write(objects: &Odb, files: &Files) -> Option<ObjectId> {
     for (path, (executable, content)) in files {
         if !path.contains('/') && !folders.contains_key(path.as_str()) {
             let mode = if *executable { 0o100755 } else { 0o100644 };
-            let id = objects.put_blob(content.clone().into_bytes()).expect("a blob is kept");
-            tree.entries.push((path.as_str().into(), Entry { mode, id }));
+            let id = objects.put_blob(content.clone().into_bytes(), None).expect("a blob is kept");
+            entries.push((path.as_str().into(), Entry { mode, id }));
         }
     }
     for (folder, files) in &folders {
         if let Some(id) = write(objects, files) {
-            tree.entries.push(((*folder).into(), Entry { mode: MODE_TREE, id }));
+            entries.push(((*folder).into(), Entry { mode: MODE_TREE, id }));
         }
     }
-    tree.write(objects).expect("a tree is kept")
+    tree::write(objects, entries, None).expect("a tree is kept")
 }
 
 fn root(objects: &Odb, files: &Files) -> ObjectId {
-    write(objects, files)
-        .unwrap_or_else(|| Tree::default().write_root(objects).expect("the empty tree is kept"))
+    write(objects, files).unwrap_or_else(|| tree::write_empty(objects).expect("the empty tree is kept"))
 }
 
 /// A file of ten lines, some of them changed to one of three words.
@@ -110,25 +110,27 @@ fn a_subtree_that_one_side_left_alone_is_not_read() {
     // The folder's object does not exist: the merge succeeds only if it never looks.
     let absent = ObjectId::from_hex(b"1234567890123456789012345678901234567890").expect("an id");
     let tree = |content: &str| {
-        let blob = objects.put_blob(content.as_bytes().to_vec()).expect("a blob is kept");
+        let blob = objects.put_blob(content.as_bytes().to_vec(), None).expect("a blob is kept");
         let entries = vec![
-            ("file".into(), Entry { mode: 0o100644, id: blob }),
-            ("folder".into(), Entry { mode: MODE_TREE, id: absent }),
+            (BStr::new("file"), Entry { mode: 0o100644, id: blob }),
+            (BStr::new("folder"), Entry { mode: MODE_TREE, id: absent }),
         ];
-        Tree { entries }.write_root(&objects).expect("a tree is kept")
+        tree::write(&objects, entries, None).expect("a tree is kept").expect("it is not empty")
     };
     let (base, theirs) = (tree("1\n"), tree("2\n"));
     assert_eq!(merge_trees(&objects, &base, &base, &theirs).expect("no read"), Merged::Clean(theirs));
     let ours = {
-        let mut read = Tree::read(&objects, Some(&base)).expect("it is in memory");
-        let id = objects.put_blob(b"n\n".to_vec()).expect("a blob is kept");
-        read.entries.push(("new".into(), Entry { mode: 0o100644, id }));
-        read.write_root(&objects).expect("a tree is kept")
+        let read = RawTree::read(&objects, Some(&base)).expect("it is in memory");
+        let mut entries = read.entries().expect("it is well formed");
+        let id = objects.put_blob(b"n\n".to_vec(), None).expect("a blob is kept");
+        entries.push((BStr::new("new"), Entry { mode: 0o100644, id }));
+        tree::write(&objects, entries, Some(&base)).expect("a tree is kept").expect("it is not empty")
     };
     let Merged::Clean(merged) = merge_trees(&objects, &base, &ours, &theirs).expect("no read") else {
         panic!("the two sides touch different files")
     };
-    let merged = Tree::read(&objects, Some(&merged)).expect("it is in memory");
-    assert_eq!(merged.get("folder".into()).map(|e| e.id), Some(absent));
-    assert_eq!(merged.entries.len(), 3);
+    let merged = RawTree::read(&objects, Some(&merged)).expect("it is in memory");
+    let folder = merged.get("folder".into()).expect("it is well formed");
+    assert_eq!(folder.map(|e| e.id), Some(absent));
+    assert_eq!(merged.entries().expect("it is well formed").len(), 3);
 }

@@ -105,7 +105,7 @@ fn find(site: &Site<'_>, build: Option<&str>) -> Result<Manifest, CliError> {
         let found = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
         return found.ok_or_else(|| missing(format!("no build of '{project}' is recorded here")));
     };
-    let refs = site.store.references(&manifest_ref(project, "")).map_err(NightError::from)?;
+    let refs = site.store.references(&[&manifest_ref(project, "")]).map_err(NightError::from)?;
     let wanted = build.get(..12).unwrap_or(build);
     let found =
         refs.into_iter().find(|(name, _)| name.rsplit('/').next().is_some_and(|b| b.starts_with(wanted)));

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::night::{Events, NightError, Site, recover};
+use crate::night::{Events, NightError, Site, pending, recover};
 use crate::workspace::{Guard, Workspace};
 use error::CliError;
 use ui::Ui;
@@ -86,12 +86,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// The workspace, guarded, with the runs that were cut off finished or set aside.
 fn guarded(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard), CliError> {
     let mut workspace = Workspace::find(from).map_err(NightError::from)?;
-    let guard = Guard::acquire(&Site::folder_of(&workspace.root)?, what)?;
+    let folder = Site::folder_of(&workspace.root)?;
+    let guard = Guard::acquire(&folder, what)?;
     if let Some(holder) = &guard.took_over {
         ui.note(&format!("a run ended without giving the workspace back: {holder}"));
     }
     let mut recovered = false;
-    for project in workspace.config.projects.values() {
+    for project in workspace.config.projects.values().filter(|p| pending(&folder, &p.name)) {
         if let Some(what) = recover(&Site::open(&workspace, project)?)? {
             ui.note(&format!("{}: {what}", project.name));
             recovered = true;

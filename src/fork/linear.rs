@@ -40,7 +40,7 @@ pub fn linear(
     tip: &ObjectId,
 ) -> Result<Vec<Local>, ForkError> {
     let parents: BTreeMap<ObjectId, Vec<ObjectId>> =
-        repo.range(Some(exclude), tip, false)?.into_iter().map(|r| (r.id, r.parents)).collect();
+        repo.range(Some(exclude), tip)?.into_iter().map(|r| (r.id, r.parents)).collect();
     let mut line: Vec<ObjectId> = Vec::new();
     let mut at = *tip;
     while let Some(up) = parents.get(&at) {

@@ -5,7 +5,7 @@ use gix_hash::ObjectId;
 use super::{Evidence, Rung, paths};
 use crate::replay::Merged;
 use crate::replay::merge::merge_trees;
-use crate::store::{Odb, Repo, StoreError};
+use crate::store::{Odb, Repo, Scratch, StoreError};
 use crate::trunk::{Range, Upstream};
 
 /// The commit of the range after which merging the patch's trees changes nothing, along first parents and then
@@ -20,7 +20,7 @@ pub fn emptied(
     let Some(commit) = first(odb, trees, &line)? else { return Ok(None) };
     let mut at = commit;
     while let [first_parent, second, ..] = at.commit.parents[..] {
-        let inside = repo.range(Some(&first_parent), &second, false)?;
+        let inside = repo.range(Some(&first_parent), &second)?;
         let inside: Vec<&Upstream> =
             inside.iter().filter_map(|r| range.commits.iter().find(|u| u.id == r.id)).collect();
         match first(odb, trees, &inside)? {
@@ -43,6 +43,7 @@ fn first<'a>(
     line: &[&'a Upstream],
 ) -> Result<Option<&'a Upstream>, StoreError> {
     let touched = paths(odb, trees)?;
+    let scratch = Scratch::over(odb);
     let mut since = None;
     let mut previous = None;
     for upstream in line {
@@ -50,7 +51,7 @@ fn first<'a>(
         if previous.is_some() && upstream.paths(odb)?.is_disjoint(&touched) {
             continue;
         }
-        let merged = merge_trees(odb, &trees.0, &upstream.commit.tree, &trees.1)?;
+        let merged = merge_trees(&scratch, &trees.0, &upstream.commit.tree, &trees.1)?;
         let empty = merged == Merged::Clean(upstream.commit.tree);
         if empty && previous != Some(true) {
             since = Some(*upstream);

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{Candidate, Evidence, Rung};
 use crate::queue::read_metadata;
-use crate::trunk::Upstream;
+use crate::trunk::{Range, Upstream};
 
 /// A patch has landed when every Change-Id of its footer stands in the footer of a commit of the range, or when a
 /// commit of the range is the one it was picked from, or was picked from the same commit.
-pub(super) fn find(patches: &[Candidate<'_>], standing: &[&Upstream]) -> BTreeMap<String, Evidence> {
+pub(super) fn find(
+    patches: &[Candidate<'_>],
+    range: &Range,
+    standing: &dyn Fn(&Upstream) -> bool,
+) -> BTreeMap<String, Evidence> {
+    let standing: Vec<&Upstream> = range.commits.iter().filter(|u| standing(u)).collect();
     let mut by_change_id: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_origin: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_id: BTreeMap<String, usize> = BTreeMap::new();

@@ -56,11 +56,13 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// The trees before and after it.
     pub trees: (ObjectId, ObjectId),
+    /// The paths that it touches.
+    pub paths: BTreeSet<BString>,
     /// What its header says.
     pub metadata: &'a Metadata,
 }
 
-/// The patches that the range has, by their declared or textual identity. Trees must be written.
+/// The patches that the range has, by their declared or textual identity. Their trees must be written.
 pub fn find(
     repo: &Repo,
     odb: &Odb,
@@ -71,10 +73,12 @@ pub fn find(
         return Ok(BTreeMap::new());
     }
     let reverted = range.reverted();
-    let standing: Vec<&Upstream> = range.commits.iter().filter(|c| !reverted.contains(&c.id)).collect();
-    let mut found = footers::find(patches, &standing);
-    let open: Vec<&Candidate<'_>> = patches.iter().filter(|p| !found.contains_key(p.name)).collect();
-    found.extend(patch_id::find(repo, odb, &open, &standing)?);
+    let standing = |u: &Upstream| !reverted.contains(&u.id);
+    let declared = footers::find(patches, range, &standing);
+    let open = |patch: &Candidate<'_>| !declared.contains_key(patch.name);
+    let alike = patch_id::alike(odb, patches, &open, range, &standing)?;
+    let mut found = patch_id::compare(repo, odb, patches, range, &alike)?;
+    found.extend(declared);
     Ok(found)
 }
 

@@ -5,44 +5,66 @@ use std::collections::{BTreeMap, BTreeSet};
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use super::{Candidate, Evidence, Rung, paths};
+use super::{Candidate, Evidence, Rung};
+use crate::queue::patch_id;
 use crate::store::{Odb, Repo, StoreError};
-use crate::trunk::Upstream;
+use crate::trunk::{Range, Upstream, delta};
 
-pub(super) fn find(
+/// The commits of the range that touch the very paths of open patches, with those patches.
+pub(super) fn alike(
+    odb: &Odb,
+    patches: &[Candidate<'_>],
+    open: &dyn Fn(&Candidate<'_>) -> bool,
+    range: &Range,
+    standing: &dyn Fn(&Upstream) -> bool,
+) -> Result<Vec<(usize, Vec<usize>)>, StoreError> {
+    let mut by_paths: BTreeMap<&BTreeSet<BString>, Vec<usize>> = BTreeMap::new();
+    for (at, patch) in patches.iter().enumerate().filter(|(_, p)| !p.paths.is_empty() && open(p)) {
+        by_paths.entry(&patch.paths).or_default().push(at);
+    }
+    let wanted: BTreeSet<BString> = by_paths.keys().flat_map(|paths| paths.iter().cloned()).collect();
+    let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
+    let mut alike = Vec::new();
+    for (at, upstream) in range.commits.iter().enumerate() {
+        if upstream.commit.parents.len() > 1 || !standing(upstream) {
+            continue;
+        }
+        let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
+        let before = known.map_or_else(|| upstream.before(odb), Ok)?;
+        let paths = delta::paths_among(odb, &before, &upstream.commit.tree, &wanted)?;
+        if let Some(patches) = paths.as_ref().and_then(|paths| by_paths.get(paths)) {
+            alike.push((at, patches.clone()));
+        }
+    }
+    Ok(alike)
+}
+
+/// Which of them are the same change?
+pub(super) fn compare(
     repo: &Repo,
     odb: &Odb,
-    patches: &[&Candidate<'_>],
-    standing: &[&Upstream],
+    patches: &[Candidate<'_>],
+    range: &Range,
+    alike: &[(usize, Vec<usize>)],
 ) -> Result<BTreeMap<String, Evidence>, StoreError> {
-    let mut wanted: BTreeMap<BTreeSet<BString>, Vec<usize>> = BTreeMap::new();
-    for (at, patch) in patches.iter().enumerate() {
-        let touched = paths(odb, &patch.trees)?;
-        if !touched.is_empty() {
-            wanted.entry(touched).or_default().push(at);
-        }
-    }
-    let mut tried: Vec<(&Upstream, (ObjectId, ObjectId))> = Vec::new();
-    let mut open: BTreeSet<usize> = BTreeSet::new();
-    for upstream in standing.iter().filter(|u| u.commit.parents.len() < 2) {
-        if let Some(at) = wanted.get(&upstream.paths(odb)?) {
-            tried.push((upstream, (upstream.before(odb)?, upstream.commit.tree)));
-            open.extend(at);
-        }
-    }
     let mut found = BTreeMap::new();
-    if tried.is_empty() {
+    if alike.is_empty() {
         return Ok(found);
     }
-    odb.flush()?;
-    let pairs: Vec<_> = tried.iter().map(|(_, pair)| *pair).collect();
-    let theirs = repo.patch_ids(&repo.diffs(&pairs, 1)?)?;
-    let pairs: Vec<_> = open.iter().map(|at| patches[*at].trees).collect();
-    let ours = repo.patch_ids(&repo.diffs(&pairs, 1)?)?;
-    for (at, id) in open.iter().zip(ours) {
+    let ours: BTreeSet<usize> = alike.iter().flat_map(|(_, patches)| patches.iter().copied()).collect();
+    let mut pairs: Vec<(ObjectId, ObjectId)> = ours.iter().map(|at| patches[*at].trees).collect();
+    for (at, _) in alike {
+        let upstream = &range.commits[*at];
+        pairs.push((upstream.before(odb)?, upstream.commit.tree));
+    }
+    let mut ids = repo.diffs(&pairs, 1)?.into_iter().map(|diff| patch_id(&diff));
+    let ours: BTreeMap<usize, Option<ObjectId>> = ours.into_iter().zip(ids.by_ref()).collect();
+    for ((at, patches_alike), id) in alike.iter().zip(ids) {
         let Some(id) = id else { continue };
-        if let Some(n) = theirs.iter().position(|t| t.as_ref() == Some(&id)) {
-            found.insert(patches[*at].name.to_owned(), Evidence::new(Rung::PatchId, tried[n].0, id));
+        for patch in patches_alike.iter().filter(|p| ours.get(p) == Some(&Some(id))) {
+            let name = patches[*patch].name.to_owned();
+            let upstream = &range.commits[*at];
+            found.entry(name).or_insert_with(|| Evidence::new(Rung::PatchId, upstream, id.to_string()));
         }
     }
     Ok(found)

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bstr::ByteSlice;
+use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::{NightError, Site};
@@ -100,8 +101,10 @@ impl Journal {
     /// Makes the changes that come after the push. May be repeated.
     fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
         let mut open = Vec::new();
+        let names: Vec<&str> = self.refs.iter().map(|update| update.name.as_str()).collect();
+        let there: BTreeMap<String, ObjectId> = site.store.references(&names)?.into_iter().collect();
         for update in &self.refs {
-            let now = site.store.reference(&update.name)?.map(|id| id.to_string());
+            let now = there.get(&update.name).map(ToString::to_string);
             if now != update.new {
                 open.push(RefUpdate { old: now, ..update.clone() });
             }
@@ -172,9 +175,9 @@ pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
     Ok(None)
 }
 
-/// Is there a run that was cut off?
+/// Is there a run that was cut off, and that [`recover`] has to look at?
 pub fn pending(folder: &Path, project: &str) -> bool {
-    place(folder, project).exists()
+    place(folder, project).exists() || aside(folder, project).exists()
 }
 
 fn happened(site: &Site<'_>, journal: &Journal) -> Result<bool, NightError> {
@@ -206,13 +209,14 @@ impl WorkspaceMove {
     fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
         let root = &site.workspace.root;
         let mut info = Vec::new();
+        let wanted: Vec<&str> = self.files.values().flatten().map(String::as_str).collect();
+        let mut blobs = site.git.blobs(&wanted)?.into_iter();
         for (file, blob) in &self.files {
             let path = root.join(file);
             let index_path = format!("{}{file}", site.prefix);
             match blob {
                 Some(id) => {
-                    let bytes = site.git.call(["cat-file", "blob", id]).output()?;
-                    write_file(&path, &bytes)?;
+                    write_file(&path, &blobs.next().unwrap_or_default())?;
                     info.extend_from_slice(format!("100644 {id}\t{index_path}\0").as_bytes());
                 }
                 None => {
@@ -242,7 +246,7 @@ impl WorkspaceMove {
 
 /// Another git may hold the index for a moment; a call of ours that was killed leaves its lock behind for good.
 fn wait_for_index(site: &Site<'_>) -> Result<(), NightError> {
-    let lock = site.workspace.root.join(site.git.call(["rev-parse", "--git-path", "index.lock"]).line()?);
+    let lock = site.git_dir.join("index.lock");
     for _ in 0..30 {
         if !lock.exists() {
             return Ok(());

@@ -151,7 +151,7 @@ pub fn run(
         from: planned.base.map(|b| b.to_string()),
         to: tip.to_string(),
         commits: planned.commits,
-        describe: site.store.describe(&tip),
+        describe: planned.describe.clone(),
     };
     let mut night = Night {
         version: 1,

@@ -12,7 +12,7 @@ use crate::queue::{Patch, Queue, apply_to_tree};
 use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Conflict, ConflictKind};
-use crate::store::Odb;
+use crate::store::{Objects, Odb, StoreError};
 use crate::trunk::{Range, read_range};
 use crate::workspace::{Outcome, PatchLock, ProjectLock, Required};
 
@@ -64,6 +64,8 @@ pub struct Planned {
     pub base: Option<ObjectId>,
     /// How many commits the trunk moved.
     pub commits: usize,
+    /// How git describes the commit replayed onto.
+    pub describe: Option<String>,
     /// Every patch, in the queue's order.
     pub patches: Vec<PlannedPatch>,
     /// The stack's tree.
@@ -91,11 +93,8 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
     };
     let from = base.unwrap_or(*tip);
     let prepared = prepare(&odb, &queue, lock, &odb.commit(&from)?.tree)?;
-    let range = read_range(&site.store, &odb, &from, tip)?;
     let locked: BTreeMap<&str, &PatchLock> =
         lock.map(|l| l.patches.iter().map(|p| (p.name.as_str(), p)).collect()).unwrap_or_default();
-
-    let evidence = evidence(site, &odb, &queue, &prepared, &range)?;
     let kept = |patch: &Patch| {
         let before = locked.get(patch.name()).filter(|p| p.digest == patch.digest);
         before.is_some_and(|p| p.outcome == Outcome::Landed)
@@ -103,17 +102,41 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
     let (mut steps, mut places) = (Vec::new(), Vec::new());
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let Ok((before, after, _)) = prepared.trees else { continue };
-        let role = if patch.hold.is_some() {
-            Role::Held
-        } else if evidence.contains_key(patch.name()) || kept(patch) {
-            Role::Landed
-        } else {
-            Role::Carry
+        let role = match &patch.hold {
+            Some(_) => Role::Held,
+            None if kept(patch) => Role::Landed,
+            None => Role::Carry,
         };
         places.push(at);
         steps.push(Step { name: patch.name().to_owned(), before, after, role });
     }
-    let replayed = replay(&odb, &steps, &odb.commit(tip)?.tree)?;
+    let candidates = candidates(&queue, &prepared);
+    let tip_tree = odb.commit(tip)?.tree;
+    // git makes the diffs that are compared, and it sees what is written.
+    odb.flush()?;
+    let mark = odb.mark();
+    // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up.
+    let (known, replayed, describe) = std::thread::scope(|threads| {
+        let search = threads.spawn(|| search(site, &from, tip, &candidates));
+        let describe = threads.spawn(|| site.store.describe(tip));
+        let replayed = replay(&odb, &steps, &tip_tree, Vec::new());
+        let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (known, replayed, describe.join().unwrap_or_default())
+    });
+    let ((range, evidence), mut replayed) = (known?, replayed?);
+    for step in steps.iter_mut().filter(|s| s.role == Role::Carry && evidence.contains_key(&s.name)) {
+        step.role = Role::Landed;
+    }
+    let same = steps.iter().zip(&replayed.placed);
+    let same = same.take_while(|(step, placed)| {
+        step.role == Role::Carry || step.role == Role::Held || **placed == Placed::Skipped
+    });
+    let same = same.count();
+    if same < steps.len() {
+        odb.rewind(if same == 0 { mark } else { replayed.marks[same - 1] });
+        replayed.placed.truncate(same);
+        replayed = replay(&odb, &steps, &tip_tree, replayed.placed)?;
+    }
     let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
 
     let mut patches = Vec::with_capacity(queue.patches.len());
@@ -125,28 +148,34 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
         patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, own });
     }
     let commits = range.commits.len();
-    Ok(Planned { odb, queue, base, commits, patches, tree: replayed.tree })
+    Ok(Planned { odb, queue, base, commits, describe, patches, tree: replayed.tree })
 }
 
-/// The patches that the range has.
-fn evidence(
+/// The patches that are looked for in the range, with the paths that they touch.
+fn candidates<'a>(queue: &'a Queue, prepared: &[Prepared]) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    for (patch, prepared) in queue.patches.iter().zip(prepared) {
+        if let (Ok((before, after, _)), None) = (&prepared.trees, &patch.hold) {
+            let trees = (*before, *after);
+            let paths = patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]);
+            let paths = paths.flatten().cloned().collect();
+            candidates.push(Candidate { name: patch.name(), trees, paths, metadata: &patch.metadata });
+        }
+    }
+    candidates
+}
+
+/// The range, and the patches that it has. Sees what is written, with a view of its own.
+fn search(
     site: &Site<'_>,
-    odb: &Odb,
-    queue: &Queue,
-    prepared: &[Prepared],
-    range: &Range,
-) -> Result<BTreeMap<String, Evidence>, NightError> {
-    let candidates: Vec<Candidate<'_>> = queue
-        .patches
-        .iter()
-        .zip(prepared)
-        .filter(|(patch, _)| patch.hold.is_none())
-        .filter_map(|(patch, prepared)| {
-            let (before, after, _) = *prepared.trees.as_ref().ok()?;
-            Some(Candidate { name: patch.name(), trees: (before, after), metadata: &patch.metadata })
-        })
-        .collect();
-    Ok(landed::find(&site.store, odb, &candidates, range)?)
+    from: &ObjectId,
+    tip: &ObjectId,
+    candidates: &[Candidate<'_>],
+) -> Result<(Range, BTreeMap<String, Evidence>), StoreError> {
+    let odb = site.store.odb()?;
+    let range = read_range(&site.store, &odb, from, tip)?;
+    let evidence = landed::find(&site.store, &odb, candidates, &range)?;
+    Ok((range, evidence))
 }
 
 fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchReport {
@@ -195,8 +224,8 @@ impl Context<'_> {
                     report.note = Some("landed on an earlier night, and kept in the queue".into());
                 }
             }
-            Some(Placed::Applied { before, after }) => {
-                applied = self.applied(&mut report, before, after)?;
+            Some(Placed::Applied { before, after, as_it_is }) => {
+                applied = self.applied(&mut report, before, after, as_it_is)?;
             }
             Some(Placed::Conflict(conflicts)) => {
                 report.outcome = Outcome::Conflict;
@@ -222,6 +251,7 @@ impl Context<'_> {
         report: &mut PatchReport,
         before: ObjectId,
         after: ObjectId,
+        as_it_is: bool,
     ) -> Result<Option<(ObjectId, ObjectId)>, NightError> {
         let own = self.prepared.trees.as_ref().ok();
         let was_empty = own.is_none_or(|(before, after, _)| before == after);
@@ -238,7 +268,9 @@ impl Context<'_> {
             report.note = Some("it changes nothing any more, and no upstream commit explains it".into());
             return Ok(Some((before, after)));
         }
-        let same = apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after);
+        // A file that stands as on the patch's own base takes the patch as it did there.
+        let same =
+            as_it_is || apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after);
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
         let omitted = self.patch.omitted();
         if !omitted.is_empty() {

@@ -24,26 +24,48 @@ pub struct Site<'a> {
     pub git: Git,
     /// The tool's folder inside the workspace's git directory.
     pub folder: PathBuf,
+    /// The git directory of the workspace's own work tree.
+    pub git_dir: PathBuf,
     /// The workspace's root inside its repository: empty, or ending in a slash.
     pub prefix: String,
+}
+
+/// Where the workspace's repository keeps things.
+struct Home {
+    common_dir: PathBuf,
+    git_dir: PathBuf,
+    prefix: String,
+}
+
+impl Home {
+    fn of(root: &Path) -> Result<Self, NightError> {
+        let call =
+            Git::at(root).call(["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir"]);
+        let missing = || NightError::NoRepository { root: root.to_owned() };
+        let out = call.arg("--show-prefix").output().map_err(|_| missing())?;
+        let mut lines = out.lines().map(|line| line.to_os_str_lossy().into_owned());
+        let mut next = || lines.next().ok_or_else(missing);
+        let (common_dir, git_dir) = (PathBuf::from(next()?), PathBuf::from(next()?));
+        // At the repository's root git prints an empty line.
+        let prefix = lines.next().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { common_dir, git_dir, prefix })
+    }
 }
 
 impl<'a> Site<'a> {
     /// The tool's folder for the workspace at `root`: `carry` inside its git directory.
     pub fn folder_of(root: &Path) -> Result<PathBuf, NightError> {
-        let out = Git::at(root).call(["rev-parse", "--path-format=absolute", "--git-common-dir"]).line();
-        let dir = out.map_err(|_| NightError::NoRepository { root: root.to_owned() })?;
-        Ok(PathBuf::from(dir).join("carry"))
+        Ok(Home::of(root)?.common_dir.join("carry"))
     }
 
     /// Opens the project's store, and makes it if need be.
     pub fn open(workspace: &'a Workspace, project: &'a Project) -> Result<Self, NightError> {
-        let folder = Self::folder_of(&workspace.root)?;
+        let Home { common_dir, git_dir, prefix } = Home::of(&workspace.root)?;
+        let folder = common_dir.join("carry");
         let lent = project.reference.as_ref().map(|r| workspace.root.join(r));
         let store = Repo::open_or_create(&folder.join(format!("{}.git", project.name)), lent.as_deref())?;
         let git = Git::at(&workspace.root);
-        let prefix = git.call(["rev-parse", "--show-prefix"]).line()?;
-        Ok(Self { workspace, project, store, git, folder, prefix })
+        Ok(Self { workspace, project, store, git, folder, git_dir, prefix })
     }
 
     /// The address of the trunk; a relative path starts at the workspace's root.
@@ -86,8 +108,7 @@ impl<'a> Site<'a> {
             ("BISECT_LOG", "bisect"),
         ];
         for (file, operation) in operations {
-            let path = self.git.call(["rev-parse", "--git-path", file]).line()?;
-            if self.workspace.root.join(path).exists() {
+            if self.git_dir.join(file).exists() {
                 return Err(NightError::InProgress { operation });
             }
         }

@@ -1,7 +1,9 @@
 //! What a replay leaves behind: patch files written anew, the series, the lock, the manifest; all still in memory.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::outcome::{PatchReport, Planned, PlannedPatch};
@@ -9,8 +11,9 @@ use super::publish::{deploy_ref, manifest_ref};
 use super::{NightError, Site, TrunkMove};
 use crate::build::manifest::{self, Base, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord};
 use crate::build::{Layer, stack};
-use crate::queue::{Patch, apply_to_tree, same_change};
+use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
 use crate::store::RefUpdate;
+use crate::store::git::Git;
 use crate::workspace::{Good, History, LOCK, Landed, Lock, Outcome, PatchLock, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
@@ -46,7 +49,7 @@ struct Left {
     rewritten: Option<(Patch, bool)>,
     /// Does it leave the queue?
     dropped: bool,
-    patch_id: Option<String>,
+    patch_id: Option<ObjectId>,
 }
 
 /// Builds the stack, and works out the files, the lock and the manifest. New objects are written as one pack that
@@ -159,18 +162,21 @@ fn leave(
     let mut left = Vec::with_capacity(planned.len());
     for (planned, patch) in planned.into_iter().zip(patches) {
         let dropped = planned.report.outcome == Outcome::Landed && drop_landed && !patch.metadata.required;
-        left.push(Left { planned, patch: patch.clone(), rewritten: None, dropped, patch_id: None });
+        // The text of a patch that applies as it is says its patch-id; else git makes the diff.
+        let as_text = planned.report.outcome != Outcome::Refreshed || planned.applied.is_none();
+        let patch_id = if as_text { patch.patch_id() } else { None };
+        left.push(Left { planned, patch: patch.clone(), rewritten: None, dropped, patch_id });
     }
-    let pairs: Vec<Option<(ObjectId, ObjectId)>> = left.iter().map(|l| l.planned.applied).collect();
-    let all: Vec<(ObjectId, ObjectId)> = pairs.iter().flatten().copied().collect();
-    let mut diffs = site.store.diffs(&all, 1)?.into_iter();
-    let mut for_ids = Vec::with_capacity(left.len());
+    let by_git = |l: &Left| l.planned.applied.filter(|_| l.patch_id.is_none());
+    let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
+    if !pairs.is_empty() {
+        odb.flush()?;
+    }
+    let mut diffs = site.store.diffs(&pairs, 1)?.into_iter();
     for l in &mut left {
-        let Some((before, after)) = l.planned.applied else {
-            for_ids.push(l.patch.bytes.clone());
-            continue;
-        };
+        let Some((before, after)) = by_git(l) else { continue };
         let diff = diffs.next().unwrap_or_default();
+        l.patch_id = patch_id(&diff);
         if l.planned.report.outcome == Outcome::Refreshed && before != after {
             let written = if l.patch.strip == 1 {
                 l.patch.with_diff(&diff)
@@ -189,10 +195,6 @@ fn leave(
             let drift = same_change(&l.patch.changes, &anew.changes);
             l.rewritten = Some((anew, drift));
         }
-        for_ids.push(diff);
-    }
-    for (l, id) in left.iter_mut().zip(site.store.patch_ids(&for_ids)?) {
-        l.patch_id = id;
     }
     Ok(left)
 }
@@ -231,7 +233,7 @@ fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String
         name: report.name.clone(),
         file: left.patch.file.clone(),
         digest: lock.digest.clone(),
-        patch_id: left.patch_id.take(),
+        patch_id: left.patch_id.map(|id| id.to_string()),
         subject: report.subject.clone(),
         author: [author.name.to_string(), author.email.to_string()],
         metadata: left.patch.metadata.clone(),
@@ -372,41 +374,42 @@ pub fn commit_files(
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<(Vec<String>, Blobs), NightError> {
     let git = &site.git;
-    let index = tempfile::Builder::new().prefix("index").tempdir_in(&site.folder);
-    let index = index.map_err(|source| NightError::Io { path: site.folder.clone(), source })?;
-    let file = index.path().join("index");
+    let io = |source| NightError::Io { path: site.folder.clone(), source };
+    let scratch = tempfile::Builder::new().prefix("commit").tempdir_in(&site.folder).map_err(io)?;
+    let index = scratch.path().join("index");
     let identity = &site.workspace.config.identity;
+    let mut tree = None;
     match head {
-        Some(head) => git.call(["read-tree", head]).env("GIT_INDEX_FILE", &file).output()?,
-        None => git.call(["read-tree", "--empty"]).env("GIT_INDEX_FILE", &file).output()?,
+        Some(head) => {
+            git.call(["read-tree", head]).env("GIT_INDEX_FILE", &index).output()?;
+            tree = Some(git.call(["rev-parse", &format!("{head}^{{tree}}")]).line()?);
+        }
+        None => drop(git.call(["read-tree", "--empty"]).env("GIT_INDEX_FILE", &index).output()?),
     };
+    let contents = commits.iter().flat_map(|(_, changes)| changes).filter_map(|c| c.bytes.as_deref());
+    let mut ids = write_blobs(scratch.path(), contents)?.into_iter();
     let (mut parent, mut made, mut blobs) = (head.map(str::to_owned), Vec::new(), BTreeMap::new());
     for (message, changes) in commits {
         let mut info = Vec::new();
         for change in changes {
             let path = format!("{}{}", site.prefix, change.path);
-            let blob = match &change.bytes {
-                Some(bytes) => {
-                    let id = git.call(["hash-object", "-w", "--stdin"]).stdin(bytes.as_slice()).line()?;
-                    info.extend_from_slice(format!("100644 {id}\t{path}\0").as_bytes());
-                    Some(id)
-                }
-                None => {
-                    let null = gix_hash::Kind::Sha1.null();
-                    info.extend_from_slice(format!("0 {null}\t{path}\0").as_bytes());
-                    None
-                }
+            let blob = change.bytes.as_ref().and_then(|_| ids.next());
+            let line = match &blob {
+                Some(id) => format!("100644 {id}\t{path}\0"),
+                None => format!("0 {}\t{path}\0", gix_hash::Kind::Sha1.null()),
             };
+            info.extend_from_slice(line.as_bytes());
             blobs.insert(change.path.clone(), blob);
         }
-        git.call(["update-index", "-z", "--index-info"]).env("GIT_INDEX_FILE", &file).stdin(info).output()?;
-        let tree = git.call(["write-tree"]).env("GIT_INDEX_FILE", &file).line()?;
-        if let Some(parent) = &parent
-            && git.call(["rev-parse", &format!("{parent}^{{tree}}")]).line()? == tree
-        {
+        git.call(["update-index", "-z", "--index-info"])
+            .env("GIT_INDEX_FILE", &index)
+            .stdin(info)
+            .output()?;
+        let written = git.call(["write-tree"]).env("GIT_INDEX_FILE", &index).line()?;
+        if tree.as_ref() == Some(&written) {
             continue;
         }
-        let mut call = git.call(["commit-tree", &tree, "-F", "-"]).stdin(message.as_bytes());
+        let mut call = git.call(["commit-tree", &written, "-F", "-"]).stdin(message.as_bytes());
         if let Some(parent) = &parent {
             call = call.args(["-p", parent]);
         }
@@ -416,7 +419,25 @@ pub fn commit_files(
         }
         let id = call.line()?;
         made.push(id.clone());
-        parent = Some(id);
+        (parent, tree) = (Some(id), Some(written));
     }
     Ok((made, blobs))
+}
+
+/// Writes blobs to the repository that the folder `scratch` is in, by way of files there; their ids.
+fn write_blobs<'a>(
+    scratch: &Path,
+    contents: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<String>, NightError> {
+    let mut names = String::new();
+    for (n, content) in contents.enumerate() {
+        let path = scratch.join(n.to_string());
+        std::fs::write(&path, content).map_err(|source| NightError::Io { path, source })?;
+        names.push_str(&format!("{n}\n"));
+    }
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let call = Git::at(scratch).call(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
+    Ok(call.stdin(names).output()?.lines().map(|id| id.to_str_lossy().into_owned()).collect())
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use bstr::{BString, ByteSlice};
+use gix_hash::ObjectId;
 use sha2::{Digest, Sha256};
 
 use super::diff::{Content, FileChange, parse_diff, starts_change};
 use super::error::{QueueError, Reason};
 use super::header::{self, Date, Fields, Header, Identity};
 use super::metadata::{Metadata, read_metadata};
+use super::patch_id::patch_id;
 use super::series::stem;
 
 /// One local change: one commit's worth, one file.
@@ -54,6 +56,14 @@ impl Patch {
     pub fn omitted(&self) -> Vec<String> {
         let omitted = self.changes.iter().filter(|c| c.content == Content::BinaryOmitted);
         omitted.map(|c| c.path().to_string()).collect()
+    }
+
+    /// Its patch-id, if its diff is written as git writes it.
+    pub fn patch_id(&self) -> Option<ObjectId> {
+        let text: &[u8] = self.decoded.as_deref().unwrap_or(&self.bytes);
+        let diff = &text[self.diff_start..];
+        let files = diff.lines().filter(|l| l.starts_with(b"diff --git ")).count();
+        (self.strip == 1 && files == self.changes.len()).then(|| patch_id(diff))?
     }
 
     /// Reads a patch file. `file` is its name in the queue, `strip` the `-p` level.

@@ -8,7 +8,7 @@ use gix_hash::ObjectId;
 use super::apply::apply;
 use super::diff::{ChangeKind, Content, FileChange, HunkLine, LineKind};
 use super::error::{QueueError, Reason};
-use crate::store::tree::{Entry, MODE_COMMIT, Tree, edit, entry_at};
+use crate::store::tree::{Entry, MODE_COMMIT, edit, entry_at, write_empty};
 use crate::store::{ObjectError, Objects};
 
 /// Why a patch cannot be put on a tree.
@@ -85,9 +85,9 @@ pub fn apply_to_tree(
                 };
                 ObjectId::from_hex(id.ok_or_else(bad)?).map_err(|_| bad())?
             } else if old.is_some_and(|e| e.mode != MODE_COMMIT) && after == before {
-                old.map_or_else(|| objects.put_blob(after), |e| Ok(e.id))?
+                old.map_or_else(|| objects.put_blob(after, None), |e| Ok(e.id))?
             } else {
-                objects.put_blob(after)?
+                objects.put_blob(after, old.map(|e| e.id).as_ref())?
             };
             edits.insert(path.clone(), Some(Entry { mode, id }));
         }
@@ -95,7 +95,7 @@ pub fn apply_to_tree(
     let edits: Vec<(&[u8], Option<Entry>)> = edits.iter().map(|(p, e)| (p.as_slice(), *e)).collect();
     match edit(objects, Some(*tree), &edits)? {
         Ok(Some(tree)) => Ok(tree),
-        Ok(None) => Ok(Tree::default().write_root(objects)?),
+        Ok(None) => Ok(write_empty(objects)?),
         Err(path) => Err(PlaceError::Clash { path }),
     }
 }
@@ -118,7 +118,7 @@ pub fn recorded_blobs(
     let Ok(before) = edit(objects, None, &files)? else { return Ok(None) };
     let before = match before {
         Some(tree) => tree,
-        None => Tree::default().write_root(objects)?,
+        None => write_empty(objects)?,
     };
     let after = apply_to_tree(objects, &before, changes)?;
     Ok(Some((before, after)))

@@ -9,7 +9,9 @@ use gix_hash::ObjectId;
 use super::content::{self, Content};
 use super::rename::{Moves, parent};
 use super::{Conflict, ConflictKind, Merged};
-use crate::store::tree::{Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, Tree, edit, entry_at};
+use crate::store::tree::{
+    Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, RawTree, edit, entry_at, write, write_empty,
+};
 use crate::store::{ObjectError, Objects};
 use crate::trunk::delta;
 
@@ -23,6 +25,17 @@ pub fn merge_trees(
     ours: &ObjectId,
     theirs: &ObjectId,
 ) -> Result<Merged, ObjectError> {
+    Ok(merge_noting(objects, base, ours, theirs)?.0)
+}
+
+/// The same; and did every file that `theirs` changed stand in `ours` just as in `base`? Then the change was taken
+/// over as it is.
+pub fn merge_noting(
+    objects: &dyn Objects,
+    base: &ObjectId,
+    ours: &ObjectId,
+    theirs: &ObjectId,
+) -> Result<(Merged, bool), ObjectError> {
     let roots = Sides { base: *base, ours: *ours, theirs: *theirs };
     let mut merge = Merge {
         objects,
@@ -33,6 +46,7 @@ pub fn merge_trees(
         theirs: None,
         moved: BTreeMap::new(),
         both_gone: Vec::new(),
+        as_it_is: true,
     };
     let mut tree = merge.level(Some(*base), Some(*ours), Some(*theirs))?;
     merge.clashing_renames()?;
@@ -46,13 +60,14 @@ pub fn merge_trees(
         }
     }
     if merge.conflicts.is_empty() {
-        return Ok(Merged::Clean(match tree {
+        let tree = match tree {
             Some(tree) => tree,
-            None => objects.put_tree(Vec::new())?,
-        }));
+            None => write_empty(objects)?,
+        };
+        return Ok((Merged::Clean(tree), merge.as_it_is));
     }
     merge.conflicts.sort_by(|a, b| a.path.cmp(&b.path).then(a.kind.cmp(&b.kind)));
-    Ok(Merged::Conflicts(merge.conflicts))
+    Ok((Merged::Conflicts(merge.conflicts), false))
 }
 
 /// One run of the merge: where it stands, and what it found.
@@ -69,6 +84,8 @@ struct Merge<'a> {
     both_gone: Vec<(BString, Entry)>,
     conflicts: Vec<Conflict>,
     path: BString,
+    /// Was every change of theirs to a file that ours left alone?
+    as_it_is: bool,
 }
 
 /// The three sides of one name.
@@ -105,22 +122,20 @@ impl Merge<'_> {
         theirs: Option<ObjectId>,
     ) -> Result<Option<ObjectId>, ObjectError> {
         if let Some(id) = (Sides { base, ours, theirs }).settled() {
+            self.as_it_is &= base == ours || base == theirs;
             return Ok(id);
         }
-        let read = |id: Option<ObjectId>| -> Result<Vec<(BString, Entry)>, ObjectError> {
-            let mut entries = Tree::read(self.objects, id.as_ref())?.entries;
-            // By plain name, so that a file and a folder of one name meet.
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Ok(entries)
-        };
-        let (base, ours, theirs) = (read(base)?, read(ours)?, read(theirs)?);
-        let mut out = Tree { entries: Vec::with_capacity(ours.len().max(theirs.len())) };
+        let (like, any) = (ours, ours.or(theirs).or(base));
+        let read = |id: Option<ObjectId>| RawTree::read(self.objects, id.as_ref());
+        let trees = (read(base)?, read(ours)?, read(theirs)?);
+        let (base, ours, theirs) = (by_name(&trees.0)?, by_name(&trees.1)?, by_name(&trees.2)?);
+        let mut out = Vec::with_capacity(ours.len().max(theirs.len()));
         let (mut b, mut o, mut t) = (0, 0, 0);
         loop {
             let heads = [base.get(b), ours.get(o), theirs.get(t)];
-            let Some(name) = heads.iter().flatten().map(|(name, _)| name).min() else { break };
-            let take = |list: &[(BString, Entry)], at: &mut usize| match list.get(*at) {
-                Some((n, entry)) if n == name => {
+            let Some(name) = heads.iter().flatten().map(|(name, _)| *name).min() else { break };
+            let take = |list: &[(&BStr, Entry)], at: &mut usize| match list.get(*at) {
+                Some((n, entry)) if *n == name => {
                     *at += 1;
                     Some(*entry)
                 }
@@ -130,8 +145,9 @@ impl Merge<'_> {
                 Sides { base: take(&base, &mut b), ours: take(&ours, &mut o), theirs: take(&theirs, &mut t) };
             match sides.settled() {
                 Some(entry) => {
+                    self.as_it_is &= sides.base == sides.ours || sides.base == sides.theirs;
                     if let (Some(base), None, None) = (sides.base, sides.ours, sides.theirs) {
-                        self.gone_on_both(self.below(name.as_bstr()), base)?;
+                        self.gone_on_both(self.below(name), base)?;
                     } else if let (Some(base), Some(both)) = (sides.base, entry)
                         && base.is_tree()
                         && both.is_tree()
@@ -141,22 +157,26 @@ impl Merge<'_> {
                         // Both sides made the same folder of it: files may still have left it for different places.
                         for change in delta::changes(self.objects, &base.id, &both.id)? {
                             if let (Some(old), None) = (change.old, change.new) {
-                                let inside = self.below(name.as_bstr());
+                                let inside = self.below(name);
                                 let path = BString::from([&inside, b"/".as_slice(), &change.path].concat());
                                 self.both_gone.push((path, old));
                             }
                         }
                     }
-                    out.entries.extend(entry.map(|e| (name.clone(), e)));
+                    out.extend(entry.map(|e| (name, e)));
                 }
-                None => self.name(name.as_bstr(), sides, &mut out)?,
+                None => out.extend(self.name(name, sides)?.map(|e| (name, e))),
             }
         }
-        out.write(self.objects)
+        if self.conflicts.is_empty() {
+            return write(self.objects, out, like.as_ref());
+        }
+        // What conflicts is left out as a whole: of its trees only whether they are there is asked for.
+        Ok(any.filter(|_| !out.is_empty()))
     }
 
     /// Merges one name that both sides changed, the folder and the file part apart.
-    fn name(&mut self, name: &BStr, sides: Sides<Option<Entry>>, out: &mut Tree) -> Result<(), ObjectError> {
+    fn name(&mut self, name: &BStr, sides: Sides<Option<Entry>>) -> Result<Option<Entry>, ObjectError> {
         let parent = self.path.len();
         if parent > 0 {
             self.path.push(b'/');
@@ -166,6 +186,7 @@ impl Merge<'_> {
         let folders = sides.map(|side| side.filter(Entry::is_tree).map(|e| e.id));
         let folder = self.level(folders.base, folders.ours, folders.theirs)?;
         let files = sides.map(|side| side.filter(|e| !e.is_tree()));
+        self.as_it_is &= files.base == files.ours || files.base == files.theirs;
         let file = match files.settled() {
             Some(file) => file,
             None => self.file(files)?,
@@ -173,13 +194,8 @@ impl Merge<'_> {
         if folder.is_some() && file.is_some() {
             self.conflict(ConflictKind::FileDirectory);
         }
-        if let Some(id) = folder {
-            out.entries.push((name.to_owned(), Entry { mode: MODE_TREE, id }));
-        } else if let Some(entry) = file {
-            out.entries.push((name.to_owned(), entry));
-        }
         self.path.truncate(parent);
-        Ok(())
+        Ok(folder.map(|id| Entry { mode: MODE_TREE, id }).or(file))
     }
 
     /// Notes a file, or all files of a folder, that both sides took away.
@@ -188,8 +204,8 @@ impl Merge<'_> {
             self.both_gone.push((path, entry));
             return Ok(());
         }
-        for (name, inner) in Tree::read(self.objects, Some(&entry.id))?.entries {
-            self.gone_on_both(BString::from([&path, b"/".as_slice(), &name].concat()), inner)?;
+        for (name, inner) in RawTree::read(self.objects, Some(&entry.id))?.entries()? {
+            self.gone_on_both(BString::from([&path, b"/".as_slice(), name].concat()), inner)?;
         }
         Ok(())
     }
@@ -366,7 +382,7 @@ impl Merge<'_> {
             None => {
                 let blob = |e: Entry| self.objects.blob(&e.id);
                 match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
-                    Content::Clean(data) => self.objects.put_blob(data)?,
+                    Content::Clean(data) => self.objects.put_blob(data, Some(&ours.id))?,
                     Content::Conflict => {
                         self.conflict(ConflictKind::Content);
                         ours.id
@@ -384,6 +400,13 @@ impl Merge<'_> {
     fn conflict(&mut self, kind: ConflictKind) {
         self.conflicts.push(Conflict { path: self.path.clone(), kind });
     }
+}
+
+/// A tree's entries by plain name, so that a file and a folder of one name meet.
+fn by_name(tree: &RawTree) -> Result<Vec<(&BStr, Entry)>, ObjectError> {
+    let mut entries = tree.entries()?;
+    entries.sort_by(|a, b| a.0.cmp(b.0));
+    Ok(entries)
 }
 
 fn is_folder(objects: &dyn Objects, root: &ObjectId, path: &BStr) -> Result<bool, ObjectError> {

@@ -9,7 +9,7 @@ use gix_hash::ObjectId;
 use super::content::{self, Content};
 use super::sequence::Step;
 use crate::store::tree::Entry;
-use crate::store::{ObjectError, Objects};
+use crate::store::{ObjectError, Objects, Scratch};
 use crate::trunk::delta::{self, Change};
 
 /// What stands at some paths; `None` is no file.
@@ -17,7 +17,7 @@ type Files<'a> = BTreeMap<&'a BString, Option<Entry>>;
 
 /// The steps of a replay on their own base, with those that are not in the stack.
 pub(super) struct Origins<'a> {
-    objects: &'a dyn Objects,
+    scratch: Scratch<'a>,
     steps: &'a [Step],
     changes: Vec<Option<Vec<Change>>>,
     /// The steps that are not in the stack, with all that each of them needs, near and far.
@@ -29,7 +29,13 @@ pub(super) struct Origins<'a> {
 impl<'a> Origins<'a> {
     pub(super) fn new(objects: &'a dyn Objects, steps: &'a [Step]) -> Self {
         let changes = steps.iter().map(|_| None).collect();
-        Self { objects, steps, changes, left_out: BTreeMap::new(), merges: HashMap::new() }
+        Self {
+            scratch: Scratch::over(objects),
+            steps,
+            changes,
+            left_out: BTreeMap::new(),
+            merges: HashMap::new(),
+        }
     }
 
     /// The step `at` is not in the stack; `needs` is what it misses.
@@ -155,9 +161,9 @@ impl<'a> Origins<'a> {
         if let Some(known) = self.merges.get(&key) {
             return Ok(known.map(entry));
         }
-        let blob = |e: Entry| self.objects.blob(&e.id);
+        let blob = |e: Entry| self.scratch.blob(&e.id);
         let merged = match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
-            Content::Clean(data) => Some(self.objects.put_blob(data)?),
+            Content::Clean(data) => Some(self.scratch.put_blob(data, None)?),
             Content::Conflict | Content::Binary => None,
         };
         self.merges.insert(key, merged);
@@ -173,7 +179,7 @@ impl<'a> Origins<'a> {
     fn read(&mut self, i: usize) -> Result<(), ObjectError> {
         if self.changes[i].is_none() {
             let step = &self.steps[i];
-            self.changes[i] = Some(delta::changes(self.objects, &step.before, &step.after)?);
+            self.changes[i] = Some(delta::changes(&self.scratch, &step.before, &step.after)?);
         }
         Ok(())
     }

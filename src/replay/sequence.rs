@@ -2,7 +2,7 @@
 
 use gix_hash::ObjectId;
 
-use super::merge::merge_trees;
+use super::merge::merge_noting;
 use super::origins::Origins;
 use super::{Conflict, Merged};
 use crate::store::{ObjectError, Objects};
@@ -40,6 +40,8 @@ pub enum Placed {
         before: ObjectId,
         /// The stack's tree after it.
         after: ObjectId,
+        /// Does it find each file that it changes just as on its own base?
+        as_it_is: bool,
     },
     /// It was not put on the stack, as its [`Role`] says.
     Skipped,
@@ -62,27 +64,49 @@ pub struct Replay {
     pub placed: Vec<Placed>,
     /// The final tree: trunk's, with all that applied.
     pub tree: ObjectId,
+    /// How many new objects there were after each step that this replay made.
+    pub marks: Vec<usize>,
 }
 
-/// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it.
-pub fn replay(objects: &dyn Objects, steps: &[Step], tip: &ObjectId) -> Result<Replay, ObjectError> {
+/// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it. `known` are the
+/// outcomes of the first steps, from a replay of the same on the same tree.
+pub fn replay(
+    objects: &dyn Objects,
+    steps: &[Step],
+    tip: &ObjectId,
+    known: Vec<Placed>,
+) -> Result<Replay, ObjectError> {
     let mut tree = *tip;
-    let mut placed = Vec::with_capacity(steps.len());
     let mut origins = Origins::new(objects, steps);
-    for (at, step) in steps.iter().enumerate() {
+    for (at, placed) in known.iter().enumerate() {
+        match placed {
+            Placed::Applied { after, .. } => tree = *after,
+            Placed::Skipped if steps[at].role != Role::Held => {}
+            Placed::Skipped | Placed::Conflict(_) => origins.leave_out(at, Vec::new()),
+            Placed::Blocked { needs, .. } => {
+                let places = steps[..at].iter().enumerate();
+                let needs = places.filter(|(_, s)| needs.contains(&s.name)).map(|(i, _)| i).collect();
+                origins.leave_out(at, needs);
+            }
+        }
+    }
+    let mut placed = known;
+    let mut marks = Vec::with_capacity(steps.len());
+    for (at, step) in steps.iter().enumerate().skip(placed.len()) {
         if step.role != Role::Carry {
             if step.role == Role::Held {
                 origins.leave_out(at, Vec::new());
             }
             placed.push(Placed::Skipped);
+            marks.push(objects.mark());
             continue;
         }
-        placed.push(match merge_trees(objects, &step.before, &tree, &step.after)? {
-            Merged::Clean(after) => {
+        placed.push(match merge_noting(objects, &step.before, &tree, &step.after)? {
+            (Merged::Clean(after), as_it_is) => {
                 let before = std::mem::replace(&mut tree, after);
-                Placed::Applied { before, after }
+                Placed::Applied { before, after, as_it_is }
             }
-            Merged::Conflicts(conflicts) => {
+            (Merged::Conflicts(conflicts), _) => {
                 let needs = origins.missing(at)?;
                 let names = needs.iter().map(|i| steps[*i].name.clone()).collect::<Vec<_>>();
                 origins.leave_out(at, needs);
@@ -93,6 +117,7 @@ pub fn replay(objects: &dyn Objects, steps: &[Step], tip: &ObjectId) -> Result<R
                 }
             }
         });
+        marks.push(objects.mark());
     }
-    Ok(Replay { placed, tree })
+    Ok(Replay { placed, tree, marks })
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use bstr::ByteSlice;
+
 /// Variables that would point a call at another repository than the one asked for (hooks export them).
 const INHERITED: [&str; 9] = [
     "GIT_DIR",
@@ -129,6 +131,30 @@ impl Git {
         };
         command.args(args);
         Call { command, stdin: Vec::new(), silence: None, progress: None }
+    }
+}
+
+impl Git {
+    /// The contents of blobs, in one call.
+    pub fn blobs(&self, ids: &[&str]) -> Result<Vec<Vec<u8>>, GitError> {
+        let mut blobs = Vec::with_capacity(ids.len());
+        if ids.is_empty() {
+            return Ok(blobs);
+        }
+        let out = self.call(["cat-file", "--batch"]).stdin(format!("{}\n", ids.join("\n"))).output()?;
+        let mut rest = out.as_slice();
+        for id in ids {
+            // `<id> blob <size>`, the content, a line's end; `<id> missing` for one that is not there.
+            let (head, tail) = rest.split_once_str("\n").unwrap_or((rest, b""));
+            let size = head.to_str().ok().and_then(|h| h.strip_prefix(&format!("{id} blob "))?.parse().ok());
+            let content = size.and_then(|size: usize| tail.get(..size));
+            let answer = || head.to_str_lossy().into_owned();
+            let content = content
+                .ok_or_else(|| GitError::Answer { command: "cat-file --batch".into(), answer: answer() })?;
+            blobs.push(content.to_vec());
+            rest = tail.get(content.len() + 1..).unwrap_or_default();
+        }
+        Ok(blobs)
     }
 }
 

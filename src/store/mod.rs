@@ -6,6 +6,7 @@ pub mod git;
 mod odb;
 mod pack;
 mod repo;
+mod scratch;
 pub mod tree;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use gix_hash::ObjectId;
 pub use commit::{Commit, Signature};
 pub use odb::Odb;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
+pub use scratch::Scratch;
 
 /// Where objects are read and left. The steps of the flow see git's objects through this alone.
 ///
@@ -25,10 +27,12 @@ pub trait Objects {
     fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
     /// The content of the blob `id`.
     fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
-    /// Keeps a tree (git's raw tree format) in memory and returns its id.
-    fn put_tree(&self, raw: Vec<u8>) -> Result<ObjectId, ObjectError>;
-    /// Keeps a blob in memory and returns its id.
-    fn put_blob(&self, data: Vec<u8>) -> Result<ObjectId, ObjectError>;
+    /// Keeps a tree (git's raw tree format) in memory and returns its id. `like` is one that it was made from.
+    fn put_tree(&self, raw: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
+    /// Keeps a blob in memory and returns its id. `like` is one that it was made from.
+    fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
+    /// How many objects are kept in memory, for [`Odb::rewind`].
+    fn mark(&self) -> usize;
 }
 
 /// An object that could not be read or made.

@@ -7,32 +7,50 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use gix_hash::ObjectId;
-use gix_object::Kind;
+use gix_object::{Exists, Find, Kind};
 
 use super::{Commit, ObjectError, Objects, StoreError, pack};
 
+/// Bytes of inflated pack entries that are kept, as later ones are differences to them.
+const BASES: usize = 8 << 20;
+/// Bytes of whole objects that are kept: a patch's trees are its neighbours' trees.
+const RECENT: usize = 4 << 20;
+
 /// A repository's objects, and the new ones that are not written yet.
 pub struct Odb {
-    path: PathBuf,
-    repository: git2::Repository,
+    folder: PathBuf,
+    written: gix_odb::Handle,
+    /// Kept from read to read: fresh memory costs more than the reading.
+    buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
 }
 
 /// Objects in memory, in the order in which they were made.
 #[derive(Default)]
 struct New {
-    order: Vec<(ObjectId, Kind)>,
-    data: HashMap<ObjectId, Rc<[u8]>>,
+    order: Vec<Made>,
+    data: HashMap<ObjectId, (usize, Rc<[u8]>)>,
+}
+
+/// An object, and one that it was made from.
+struct Made {
+    id: ObjectId,
+    kind: Kind,
+    like: Option<ObjectId>,
 }
 
 impl Odb {
     /// Opens the bare store at `path`.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let repository = git2::Repository::open_bare(path)
-            .map_err(|e| StoreError::Open { path: path.to_owned(), reason: e.message().to_owned() })?;
-        // Hashing every object again on read costs more than the merge; packs carry checksums of their own.
-        git2::opts::strict_hash_verification(false);
-        Ok(Self { path: path.to_owned(), repository, new: RefCell::default() })
+        let failed = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+        let folder = path.join("objects");
+        if !folder.is_dir() {
+            return Err(failed("it has no folder 'objects'".into()));
+        }
+        let mut written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
+        written.set_pack_cache(|| Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(BASES)));
+        written.set_object_cache(|| Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(RECENT)));
+        Ok(Self { folder, written, buffer: RefCell::default(), new: RefCell::default() })
     }
 
     /// Writes all new objects as one pack; returns how many there were. Nothing refers to them yet, so a
@@ -42,14 +60,44 @@ impl Odb {
         if new.order.is_empty() {
             return Ok(0);
         }
-        let failed = |reason: String| StoreError::Write { path: self.path.clone(), reason };
-        let bytes = pack::encode(new.order.iter().map(|(id, kind)| (*kind, &*new.data[id])))
-            .map_err(|e| failed(e.to_string()))?;
-        let odb = self.repository.odb().map_err(|e| failed(e.message().to_owned()))?;
-        let mut writer = odb.packwriter().map_err(|e| failed(e.message().to_owned()))?;
-        writer.write_all(&bytes).map_err(|e| failed(e.to_string()))?;
-        writer.commit().map_err(|e| failed(e.message().to_owned()))?;
+        let items: Vec<pack::Item<'_>> = new
+            .order
+            .iter()
+            .map(|Made { id, kind, like }| {
+                let (at, data) = &new.data[id];
+                let like = like.and_then(|like| new.data.get(&like)).map(|(at, _)| *at);
+                pack::Item { id: *id, kind: *kind, data, like: like.filter(|like| like < at) }
+            })
+            .collect();
+        let failed =
+            |e: std::io::Error| StoreError::Write { path: self.folder.clone(), reason: e.to_string() };
+        let packed = pack::encode(&items).map_err(failed)?;
+        let folder = self.folder.join("pack");
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        // The index comes last: a pack without one is not looked at.
+        for (bytes, ending) in [(&packed.pack, "pack"), (&packed.index, "idx")] {
+            let mut builder = tempfile::Builder::new();
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                builder.permissions(std::fs::Permissions::from_mode(0o444));
+            }
+            // git's own housekeeping clears what a killed run leaves under this name.
+            let mut file = builder.prefix("tmp_pack_").tempfile_in(&folder).map_err(failed)?;
+            file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+            let place = folder.join(format!("pack-{}.{ending}", packed.name));
+            file.persist(place).map_err(|e| failed(e.error))?;
+        }
         Ok(new.order.len())
+    }
+
+    /// Forgets the new objects that were made since `mark`, unless they were flushed.
+    pub fn rewind(&self, mark: usize) {
+        let mut new = self.new.borrow_mut();
+        let from = mark.min(new.order.len());
+        for made in new.order.split_off(from) {
+            new.data.remove(&made.id);
+        }
     }
 
     /// The commit `id`.
@@ -60,51 +108,45 @@ impl Odb {
 
     /// Keeps a commit in memory and returns its id.
     pub fn put_commit(&self, commit: &Commit) -> Result<ObjectId, ObjectError> {
-        self.put(Kind::Commit, commit.raw())
+        self.put(Kind::Commit, commit.raw(), None)
     }
 
     /// Is the object here, of whatever kind?
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.new.borrow().data.contains_key(id)
-            || git2::Oid::from_bytes(id.as_slice())
-                .is_ok_and(|oid| self.repository.odb().is_ok_and(|odb| odb.exists(oid)))
+        self.new.borrow().data.contains_key(id) || self.written.exists(id)
     }
 
     fn read(&self, id: &ObjectId, kind: Kind) -> Result<Rc<[u8]>, ObjectError> {
-        if let Some(data) = self.new.borrow().data.get(id) {
+        if let Some((_, data)) = self.new.borrow().data.get(id) {
             return Ok(data.clone());
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
-        let oid = git2::Oid::from_bytes(id.as_slice()).map_err(|e| failed(e.message().to_owned()))?;
-        let odb = self.repository.odb().map_err(|e| failed(e.message().to_owned()))?;
-        let object = odb.read(oid).map_err(|e| failed(e.message().to_owned()))?;
-        let wanted = match kind {
-            Kind::Tree => git2::ObjectType::Tree,
-            Kind::Blob => git2::ObjectType::Blob,
-            Kind::Commit => git2::ObjectType::Commit,
-            Kind::Tag => git2::ObjectType::Tag,
-        };
-        if object.kind() != wanted {
-            return Err(failed(format!("it is a {}, not a {kind}", object.kind())));
+        let mut buffer = self.buffer.borrow_mut();
+        match self.written.try_find(id, &mut buffer) {
+            Ok(Some(object)) if object.kind == kind => Ok(object.data.into()),
+            Ok(Some(object)) => Err(failed(format!("it is a {}, not a {kind}", object.kind))),
+            Ok(None) => Err(failed("it is not in the store".into())),
+            Err(e) => Err(failed(e.to_string())),
         }
-        Ok(object.data().into())
     }
 
-    fn put(&self, kind: Kind, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
-        let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
-        hasher.update(&gix_object::encode::loose_header(kind, data.len() as u64));
-        hasher.update(&data);
-        // The hasher only fails on bytes made to collide.
-        let id = hasher
-            .try_finalize()
-            .map_err(|e| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() })?;
+    fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        let id = object_id(kind, &data)?;
         let mut new = self.new.borrow_mut();
         if !new.data.contains_key(&id) {
-            new.order.push((id, kind));
-            new.data.insert(id, data.into());
+            let at = new.order.len();
+            new.order.push(Made { id, kind, like: like.copied() });
+            new.data.insert(id, (at, data.into()));
         }
         Ok(id)
     }
+}
+
+/// The id of an object of this content.
+pub(super) fn object_id(kind: Kind, data: &[u8]) -> Result<ObjectId, ObjectError> {
+    // It only fails on bytes made to collide.
+    gix_object::compute_hash(gix_hash::Kind::Sha1, kind, data)
+        .map_err(|e| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() })
 }
 
 impl Objects for Odb {
@@ -116,11 +158,15 @@ impl Objects for Odb {
         self.read(id, Kind::Blob)
     }
 
-    fn put_tree(&self, raw: Vec<u8>) -> Result<ObjectId, ObjectError> {
-        self.put(Kind::Tree, raw)
+    fn put_tree(&self, raw: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Tree, raw, like)
     }
 
-    fn put_blob(&self, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
-        self.put(Kind::Blob, data)
+    fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Blob, data, like)
+    }
+
+    fn mark(&self) -> usize {
+        self.new.borrow().order.len()
     }
 }

@@ -92,12 +92,13 @@ impl Repo {
 
     /// What the ref `name` (full) points at.
     pub fn reference(&self, name: &str) -> Result<Option<ObjectId>, StoreError> {
-        Ok(self.references(name)?.into_iter().find(|(n, _)| n == name).map(|(_, id)| id))
+        Ok(self.references(&[name])?.into_iter().find(|(n, _)| n == name).map(|(_, id)| id))
     }
 
-    /// All refs under `prefix` (`refs/carry/`, or one full name), sorted by name.
-    pub fn references(&self, prefix: &str) -> Result<Vec<(String, ObjectId)>, StoreError> {
-        let out = self.git.call(["for-each-ref", "--format=%(objectname) %(refname)", prefix]).output()?;
+    /// All refs under `prefixes` (`refs/carry/`, or full names), sorted by name.
+    pub fn references(&self, prefixes: &[&str]) -> Result<Vec<(String, ObjectId)>, StoreError> {
+        let call = self.git.call(["for-each-ref", "--format=%(objectname) %(refname)", "--"]);
+        let out = call.args(prefixes).output()?;
         let line = |line: &[u8]| {
             let (id, name) = line.split_once_str(" ")?;
             Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
@@ -149,17 +150,9 @@ impl Repo {
         Ok(answer.stdout.lines().next().and_then(|l| ObjectId::from_hex(l.trim()).ok()))
     }
 
-    /// The commits of `tip` that are not in `base`, parents first. With `first_parent`, only along first parents.
-    pub fn range(
-        &self,
-        base: Option<&ObjectId>,
-        tip: &ObjectId,
-        first_parent: bool,
-    ) -> Result<Vec<Ranged>, StoreError> {
+    /// The commits of `tip` that are not in `base`, parents first.
+    pub fn range(&self, base: Option<&ObjectId>, tip: &ObjectId) -> Result<Vec<Ranged>, StoreError> {
         let mut call = self.git.call(["rev-list", "--topo-order", "--reverse", "--parents"]);
-        if first_parent {
-            call = call.arg("--first-parent");
-        }
         call = call.arg(tip.to_string());
         if let Some(base) = base {
             call = call.arg(format!("^{base}"));
@@ -233,31 +226,6 @@ impl Repo {
             rest = &body[end..];
         }
         Ok(diffs)
-    }
-
-    /// `git patch-id --stable` of each diff; none for a diff that changes nothing.
-    pub fn patch_ids(&self, diffs: &[Vec<u8>]) -> Result<Vec<Option<String>>, StoreError> {
-        let mut input = Vec::new();
-        for (n, diff) in diffs.iter().enumerate() {
-            // patch-id tells patches apart by a line that is a commit id: a number serves.
-            input.extend_from_slice(format!("{:040x}\n", n + 1).as_bytes());
-            input.extend_from_slice(diff);
-            input.push(b'\n');
-        }
-        let mut ids = vec![None; diffs.len()];
-        if input.is_empty() {
-            return Ok(ids);
-        }
-        let out = self.git.call(["patch-id", "--stable"]).stdin(input).output()?;
-        for line in out.lines() {
-            let Some((id, number)) = line.to_str().ok().and_then(|l| l.split_once(' ')) else { continue };
-            if let Some(slot) =
-                usize::from_str_radix(number, 16).ok().and_then(|n| ids.get_mut(n.wrapping_sub(1)))
-            {
-                *slot = Some(id.to_owned());
-            }
-        }
-        Ok(ids)
     }
 
     /// Writes `data` as a blob, for a ref to point at.

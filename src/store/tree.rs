@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -36,13 +37,6 @@ impl Entry {
     }
 }
 
-/// The entries of one tree in git's order.
-#[derive(Debug, Clone, Default)]
-pub struct Tree {
-    /// Names without slashes, and what stands there.
-    pub entries: Vec<(BString, Entry)>,
-}
-
 /// Git's order of names in a tree: a folder sorts as if its name ended in a slash.
 pub fn name_order(a: &BStr, a_is_tree: bool, b: &BStr, b_is_tree: bool) -> Ordering {
     let n = a.len().min(b.len());
@@ -52,51 +46,80 @@ pub fn name_order(a: &BStr, a_is_tree: bool, b: &BStr, b_is_tree: bool) -> Order
     })
 }
 
-impl Tree {
+/// One tree as it is stored. Its entries borrow their names from it.
+pub struct RawTree {
+    id: ObjectId,
+    raw: Option<Rc<[u8]>>,
+}
+
+impl RawTree {
     /// Reads the tree `id`; `None` is the empty tree.
     pub fn read(objects: &dyn Objects, id: Option<&ObjectId>) -> Result<Self, ObjectError> {
-        let Some(id) = id else { return Ok(Self::default()) };
-        if id.is_empty_tree() {
-            return Ok(Self::default());
+        match id {
+            Some(id) if !id.is_empty_tree() => Ok(Self { id: *id, raw: Some(objects.tree(id)?) }),
+            _ => Ok(Self { id: gix_hash::Kind::Sha1.empty_tree(), raw: None }),
         }
-        let raw = objects.tree(id)?;
-        let mut entries = Vec::with_capacity(raw.len() / 40);
-        for entry in gix_object::TreeRefIter::from_bytes(&raw, id.kind()) {
-            let entry = entry.map_err(|e| ObjectError { id: *id, reason: e.to_string() })?;
-            let mode = u32::from(entry.mode.value());
-            entries.push((entry.filename.to_owned(), Entry { mode, id: entry.oid.to_owned() }));
+    }
+
+    /// Its entries, in git's order.
+    pub fn entries(&self) -> Result<Vec<(&BStr, Entry)>, ObjectError> {
+        let raw = self.raw.as_deref().unwrap_or_default();
+        let mut entries = Vec::with_capacity(raw.len() / 36);
+        for entry in self.iter() {
+            entries.push(entry?);
         }
-        Ok(Self { entries })
+        Ok(entries)
     }
 
     /// The entry called `name`.
-    pub fn get(&self, name: &BStr) -> Option<Entry> {
-        self.entries.iter().find(|(n, _)| n.as_bstr() == name).map(|(_, e)| *e)
+    pub fn get(&self, name: &BStr) -> Result<Option<Entry>, ObjectError> {
+        for entry in self.iter() {
+            let (n, entry) = entry?;
+            if n == name {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
-    /// Keeps the tree in `objects` as a root, which may be empty.
-    pub fn write_root(self, objects: &dyn Objects) -> Result<ObjectId, ObjectError> {
-        match self.write(objects)? {
-            Some(id) => Ok(id),
-            None => objects.put_tree(Vec::new()),
-        }
+    /// Its entries one by one, in git's order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(&BStr, Entry), ObjectError>> {
+        let raw = self.raw.as_deref().unwrap_or_default();
+        gix_object::TreeRefIter::from_bytes(raw, self.id.kind()).map(|entry| match entry {
+            Ok(e) => Ok((e.filename, Entry { mode: u32::from(e.mode.value()), id: e.oid.to_owned() })),
+            Err(e) => Err(ObjectError { id: self.id, reason: e.to_string() }),
+        })
     }
+}
 
-    /// Keeps the tree in `objects`; `None` if it has no entries, as git keeps no empty folders.
-    pub fn write(mut self, objects: &dyn Objects) -> Result<Option<ObjectId>, ObjectError> {
-        if self.entries.is_empty() {
-            return Ok(None);
-        }
-        self.entries.sort_by(|(a, x), (b, y)| name_order(a.as_bstr(), x.is_tree(), b.as_bstr(), y.is_tree()));
-        let mut raw = Vec::with_capacity(self.entries.len() * 40);
-        for (name, entry) in &self.entries {
-            raw.extend_from_slice(format!("{:o} ", entry.mode).as_bytes());
-            raw.extend_from_slice(name);
-            raw.push(0);
-            raw.extend_from_slice(entry.id.as_slice());
-        }
-        objects.put_tree(raw).map(Some)
+/// Keeps a tree of these entries, which need not be sorted; `None` if there are none, as git keeps no empty folders.
+/// `like` is a tree that it was made from.
+pub fn write(
+    objects: &dyn Objects,
+    mut entries: Vec<(&BStr, Entry)>,
+    like: Option<&ObjectId>,
+) -> Result<Option<ObjectId>, ObjectError> {
+    if entries.is_empty() {
+        return Ok(None);
     }
+    entries.sort_by(|(a, x), (b, y)| name_order(a, x.is_tree(), b, y.is_tree()));
+    let mut raw = Vec::with_capacity(entries.len() * 40);
+    for (name, entry) in &entries {
+        match entry.mode {
+            0o100644 => raw.extend_from_slice(b"100644 "),
+            MODE_TREE => raw.extend_from_slice(b"40000 "),
+            mode => raw.extend_from_slice(format!("{mode:o} ").as_bytes()),
+        }
+        raw.extend_from_slice(name);
+        raw.push(0);
+        raw.extend_from_slice(entry.id.as_slice());
+    }
+    objects.put_tree(raw, like).map(Some)
+}
+
+/// Keeps the empty tree.
+pub fn write_empty(objects: &dyn Objects) -> Result<ObjectId, ObjectError> {
+    objects.put_tree(Vec::new(), None)
 }
 
 /// What stands at `path` from the root `tree`.
@@ -104,7 +127,7 @@ pub fn entry_at(objects: &dyn Objects, tree: &ObjectId, path: &BStr) -> Result<O
     let mut at = *tree;
     let mut parts = path.split_str("/").peekable();
     while let Some(name) = parts.next() {
-        match Tree::read(objects, Some(&at))?.get(name.as_bstr()) {
+        match RawTree::read(objects, Some(&at))?.get(name.as_bstr())? {
             Some(entry) if parts.peek().is_none() => return Ok(Some(entry)),
             Some(entry) if entry.is_tree() => at = entry.id,
             _ => return Ok(None),
@@ -130,7 +153,8 @@ pub fn edit(
     if edits.is_empty() {
         return Ok(Ok(tree));
     }
-    let mut out = Tree::read(objects, tree.as_ref())?;
+    let before = RawTree::read(objects, tree.as_ref())?;
+    let mut out = before.entries()?;
     let mut by_name: BTreeMap<&[u8], Edits<'_>> = BTreeMap::new();
     for (path, entry) in edits {
         match path.split_once_str("/") {
@@ -140,8 +164,7 @@ pub fn edit(
     }
     for (name, Edits { file, inner }) in by_name {
         let clash = || Ok(Err(BString::from(name)));
-        let now = out.get(name.as_bstr());
-        out.entries.retain(|(n, _)| n.as_slice() != name);
+        let now = out.iter().position(|(n, _)| *n == name).map(|at| out.remove(at).1);
         let folder = match edit(objects, now.filter(Entry::is_tree).map(|e| e.id), &inner)? {
             Ok(folder) => folder,
             Err(rest) => return Ok(Err(BString::from([name, b"/", &rest].concat()))),
@@ -152,10 +175,10 @@ pub fn edit(
         };
         match (file, folder) {
             (Some(_), Some(_)) => return clash(),
-            (Some(entry), None) => out.entries.push((name.into(), entry)),
-            (None, Some(id)) => out.entries.push((name.into(), Entry { mode: MODE_TREE, id })),
+            (Some(entry), None) => out.push((name.into(), entry)),
+            (None, Some(id)) => out.push((name.into(), Entry { mode: MODE_TREE, id })),
             (None, None) => {}
         }
     }
-    out.write(objects).map(Ok)
+    write(objects, out, tree.as_ref()).map(Ok)
 }

@@ -1,9 +1,12 @@
 //! What differs between two trees, by path. Equal subtrees are not read.
 
-use bstr::{BString, ByteSlice};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use bstr::BString;
 use gix_hash::ObjectId;
 
-use crate::store::tree::{Entry, Tree, name_order};
+use crate::store::tree::{Entry, RawTree, name_order};
 use crate::store::{ObjectError, Objects};
 
 /// One path at which two trees differ.
@@ -20,47 +23,94 @@ pub struct Change {
 /// The files, links and submodules that differ from the tree `old` to the tree `new`.
 pub fn changes(objects: &dyn Objects, old: &ObjectId, new: &ObjectId) -> Result<Vec<Change>, ObjectError> {
     let mut out = Vec::new();
-    walk(objects, &BString::default(), Some(*old), Some(*new), &mut out)?;
+    let mut take = |seen: Seen<'_>| {
+        if let Seen::File(change) = seen {
+            out.push(change);
+        }
+        true
+    };
+    walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
     Ok(out)
 }
 
+/// The paths that differ, if all of them are among `wanted`; none as soon as one is not.
+pub fn paths_among(
+    objects: &dyn Objects,
+    old: &ObjectId,
+    new: &ObjectId,
+    wanted: &BTreeSet<BString>,
+) -> Result<Option<BTreeSet<BString>>, ObjectError> {
+    let mut out = BTreeSet::new();
+    let mut take = |seen: Seen<'_>| match seen {
+        Seen::Folder(path) => {
+            let inside = BString::from([path.as_slice(), b"/"].concat());
+            wanted.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
+        }
+        Seen::File(change) => {
+            let known = wanted.contains(&change.path);
+            out.insert(change.path);
+            known
+        }
+    };
+    let all = walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
+    Ok(all.then_some(out))
+}
+
+/// What a walk comes upon.
+enum Seen<'a> {
+    /// A folder that differs, before it is read.
+    Folder(&'a BString),
+    /// A file, link or submodule that differs.
+    File(Change),
+}
+
+/// Goes on as long as `take` says so; did it come to the end?
 fn walk(
     objects: &dyn Objects,
     prefix: &BString,
     old: Option<ObjectId>,
     new: Option<ObjectId>,
-    out: &mut Vec<Change>,
-) -> Result<(), ObjectError> {
+    take: &mut dyn FnMut(Seen<'_>) -> bool,
+) -> Result<bool, ObjectError> {
     if old == new {
-        return Ok(());
+        return Ok(true);
     }
-    let (old, new) = (Tree::read(objects, old.as_ref())?, Tree::read(objects, new.as_ref())?);
-    let (mut old, mut new) = (old.entries.into_iter().peekable(), new.entries.into_iter().peekable());
+    let (old, new) = (RawTree::read(objects, old.as_ref())?, RawTree::read(objects, new.as_ref())?);
+    let (mut old, mut new) = (old.iter(), new.iter());
+    let (mut left, mut right) = (old.next().transpose()?, new.next().transpose()?);
     loop {
         // A file and a folder of one name are two names here: the one goes, the other comes.
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return Ok(()),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((a, x)), Some((b, y))) => name_order(a.as_bstr(), x.is_tree(), b.as_bstr(), y.is_tree()),
+        let order = match (&left, &right) {
+            (None, None) => return Ok(true),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, x)), Some((b, y))) => name_order(a, x.is_tree(), b, y.is_tree()),
         };
-        let left = if order.is_le() { old.next() } else { None };
-        let right = if order.is_ge() { new.next() } else { None };
-        let Some((name, _)) = left.as_ref().or(right.as_ref()) else { return Ok(()) };
+        let (mut gone, mut come) = (None, None);
+        if order.is_le() {
+            gone = std::mem::replace(&mut left, old.next().transpose()?);
+        }
+        if order.is_ge() {
+            come = std::mem::replace(&mut right, new.next().transpose()?);
+        }
+        let Some((name, _)) = gone.or(come) else { return Ok(true) };
+        let (gone, come) = (gone.map(|(_, e)| e), come.map(|(_, e)| e));
+        if gone == come {
+            continue;
+        }
         let mut path = prefix.clone();
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        let (left, right) = (left.map(|(_, e)| e), right.map(|(_, e)| e));
-        if left == right {
-            continue;
-        }
         let folder = |side: Option<Entry>| side.filter(Entry::is_tree).map(|e| e.id);
-        if left.or(right).is_some_and(|e| e.is_tree()) {
-            walk(objects, &path, folder(left), folder(right), out)?;
+        let goes_on = if gone.or(come).is_some_and(|e| e.is_tree()) {
+            take(Seen::Folder(&path)) && walk(objects, &path, folder(gone), folder(come), take)?
         } else {
-            out.push(Change { path, old: left, new: right });
+            take(Seen::File(Change { path, old: gone, new: come }))
+        };
+        if !goes_on {
+            return Ok(false);
         }
     }
 }

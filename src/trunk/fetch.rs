@@ -105,8 +105,18 @@ pub fn fetch(
         return Err(FetchError::NoBranch { address: public, branch, has: heads });
     };
     if old != Some(there) {
+        // The graph of commits makes every later walk short; a fetch only adds to it.
         repo.git()
-            .call(["fetch", "--progress", "--no-write-fetch-head", "--no-recurse-submodules", "--", address])
+            .call([
+                "-c",
+                "fetch.writeCommitGraph=true",
+                "fetch",
+                "--progress",
+                "--no-write-fetch-head",
+                "--no-recurse-submodules",
+                "--",
+                address,
+            ])
             .arg(format!("+{branch}:{INCOMING}"))
             .silence(SILENCE)
             .progress(progress)

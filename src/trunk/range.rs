@@ -1,12 +1,13 @@
 //! The commits that the trunk took in from one of its commits to another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::delta;
-use crate::store::{Commit, Objects, Odb, Repo, StoreError};
+use crate::store::tree::write_empty;
+use crate::store::{Commit, Odb, Repo, StoreError};
 
 /// One upstream commit of the range.
 #[derive(Debug, Clone)]
@@ -31,14 +32,18 @@ pub fn read(repo: &Repo, odb: &Odb, base: &ObjectId, tip: &ObjectId) -> Result<R
     if base == tip {
         return Ok(Range::default());
     }
-    let line: BTreeSet<ObjectId> = repo.range(Some(base), tip, true)?.into_iter().map(|r| r.id).collect();
     let mut range = Range::default();
-    for ranged in repo.range(Some(base), tip, false)? {
-        if line.contains(&ranged.id) {
-            range.first_parent.push(range.commits.len());
-        }
+    for ranged in repo.range(Some(base), tip)? {
         range.commits.push(Upstream { id: ranged.id, commit: odb.commit(&ranged.id)? });
     }
+    let places: HashMap<ObjectId, usize> =
+        range.commits.iter().enumerate().map(|(at, u)| (u.id, at)).collect();
+    let mut at = places.get(tip).copied();
+    while let Some(place) = at {
+        range.first_parent.push(place);
+        at = range.commits[place].commit.parents.first().and_then(|p| places.get(p)).copied();
+    }
+    range.first_parent.reverse();
     Ok(range)
 }
 
@@ -47,7 +52,7 @@ impl Upstream {
     pub fn before(&self, odb: &Odb) -> Result<ObjectId, StoreError> {
         Ok(match self.commit.parents.first() {
             Some(parent) => odb.commit(parent)?.tree,
-            None => odb.put_tree(Vec::new())?,
+            None => write_empty(odb)?,
         })
     }
 

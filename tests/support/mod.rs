@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use git_carry::store::tree::{Entry, Tree};
+use git_carry::store::tree::{Entry, edit, write_empty};
 use git_carry::store::{Objects as _, Odb};
 use gix_hash::ObjectId;
 
@@ -34,26 +34,19 @@ pub fn bare_store(dir: &Path) -> Odb {
 /// The tree of a snapshot.
 #[allow(dead_code, reason = "each test binary uses what it needs")]
 pub fn tree(objects: &Odb, snapshot: &Snapshot) -> ObjectId {
-    let entries = snapshot
-        .iter()
-        .map(|(name, content)| {
-            let id = objects.put_blob(content.clone().into_bytes()).expect("a blob is kept");
-            (name.as_str().into(), Entry { mode: 0o100644, id })
-        })
-        .collect();
-    Tree { entries }.write_root(objects).expect("a tree is kept")
+    deep_tree(objects, snapshot)
 }
 
 /// The tree of files by their paths.
 #[allow(dead_code, reason = "each test binary uses what it needs")]
 pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
-    let blob = |text: &String| objects.put_blob(text.clone().into_bytes()).expect("a blob is kept");
+    let blob = |text: &String| objects.put_blob(text.clone().into_bytes(), None).expect("a blob is kept");
     let edits: Vec<(&[u8], Option<Entry>)> =
         files.iter().map(|(p, t)| (p.as_bytes(), Some(Entry { mode: 0o100644, id: blob(t) }))).collect();
-    let tree = git_carry::store::tree::edit(objects, None, &edits).expect("objects are kept");
+    let tree = edit(objects, None, &edits).expect("objects are kept");
     match tree.expect("no file is a folder") {
         Some(tree) => tree,
-        None => Tree::default().write_root(objects).expect("a tree is kept"),
+        None => write_empty(objects).expect("a tree is kept"),
     }
 }
 

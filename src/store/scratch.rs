@@ -1,0 +1,54 @@
+//! Objects for a question: what is made on the way to its answer is never written.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use super::odb::object_id;
+use super::{ObjectError, Objects};
+
+/// Reads from the objects under it; keeps new ones to itself.
+pub struct Scratch<'a> {
+    under: &'a dyn Objects,
+    new: RefCell<HashMap<ObjectId, Rc<[u8]>>>,
+}
+
+impl<'a> Scratch<'a> {
+    /// An empty one over `under`.
+    pub fn over(under: &'a dyn Objects) -> Self {
+        Self { under, new: RefCell::default() }
+    }
+
+    fn put(&self, kind: Kind, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
+        let id = object_id(kind, &data)?;
+        self.new.borrow_mut().entry(id).or_insert_with(|| data.into());
+        Ok(id)
+    }
+}
+
+impl Objects for Scratch<'_> {
+    fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
+        let own = self.new.borrow().get(id).cloned();
+        own.map_or_else(|| self.under.tree(id), Ok)
+    }
+
+    fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
+        let own = self.new.borrow().get(id).cloned();
+        own.map_or_else(|| self.under.blob(id), Ok)
+    }
+
+    fn put_tree(&self, raw: Vec<u8>, _: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Tree, raw)
+    }
+
+    fn put_blob(&self, data: Vec<u8>, _: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Blob, data)
+    }
+
+    fn mark(&self) -> usize {
+        self.new.borrow().len()
+    }
+}
