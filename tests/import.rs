@@ -149,3 +149,27 @@ fn folders_and_mailboxes_come_in_and_go_out_without_a_changed_byte() {
         assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
     }
 }
+
+#[test]
+fn a_binary_file_without_its_data_is_left_as_quilt_leaves_it() {
+    let lab = Lab::new();
+    lab.commit("up", "base", &[("a", Some(&numbered("a", &[]))), ("logo", Some("\u{0}old"))]);
+    std::fs::create_dir(lab.path("queue")).expect("a folder");
+    let diff = "Description: one\n\ndiff --git a/new b/new\nnew file mode 100644\nBinary files /dev/null and b/new differ\n\
+        diff --git a/logo b/logo\nBinary files a/logo and b/logo differ\n\
+        --- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n-a line 1\n+changed\n a line 2\n";
+    std::fs::write(lab.path("queue/one.diff"), diff).expect("written");
+    std::fs::write(lab.path("queue/series"), "one.diff\n").expect("written");
+    init(&lab);
+    let taken = lab.json(0, &["import", "--patches", "../queue", "--base", "main"]);
+    let notes = taken["notes"].to_string();
+    assert!(notes.contains("new") && notes.contains("logo") && notes.contains("no data"), "{notes}");
+    let night = lab.json(0, &["rebase"]);
+    let commit = night["manifest"]["deploy"]["commit"].as_str().expect("a build").to_owned();
+    let files = lab.git("ws/.git/carry/p.git", &["ls-tree", "-l", &commit]);
+    let size = |name: &str| {
+        let line = files.lines().find(|l| l.ends_with(&format!("\t{name}"))).expect("it is there");
+        line.split_whitespace().nth(3).expect("a size").to_owned()
+    };
+    assert_eq!((size("new"), size("logo")), ("0".into(), "4".into()));
+}

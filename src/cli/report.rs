@@ -1,7 +1,7 @@
 //! One night in the terminal.
 
 use super::error::CliError;
-use super::ui::{BOLD, DIM, Ui, clean, count, cut, outcome, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::workspace::Outcome;
 
@@ -37,7 +37,7 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
     ui.line(&format!("{totals}\n"));
     let mut rows = table(&["patch", "outcome", "owner", "what"]);
     for p in night.patches.iter().filter(|p| p.outcome != Outcome::Clean || night.patches.len() <= 30) {
-        rows.add_row([clean(&p.name), outcome(p.outcome), cut(&clean(&p.owner), 28), clean(&what(p))]);
+        rows.add_row([clean(&p.name), outcome(p.outcome), name_of(&p.owner), clean(&what(p))]);
     }
     if rows.row_count() > 0 {
         ui.line(&format!("{}\n", trimmed(&rows)));

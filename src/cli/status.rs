@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::report::trimmed;
-use super::ui::{BOLD, Ui, clean, count, cut, outcome, painted, short, table};
+use super::ui::{BOLD, Ui, clean, count, cut, name_of, outcome, painted, short, table};
 use crate::night::{NightError, Site, pending};
 use crate::queue::Patch;
 use crate::trunk;
@@ -117,13 +117,7 @@ fn print(ui: &Ui, status: &Status) {
             (None, false) => "new".to_owned(),
         };
         let since = p.since_date.as_deref().and_then(|d| d.get(..10)).unwrap_or("-");
-        rows.add_row([
-            clean(&p.name),
-            word,
-            cut(&clean(&p.owner), 28),
-            since.into(),
-            cut(&clean(&p.subject), 60),
-        ]);
+        rows.add_row([clean(&p.name), word, name_of(&p.owner), since.into(), cut(&clean(&p.subject), 60)]);
     }
     if rows.row_count() > 0 {
         ui.line(&trimmed(&rows));

@@ -171,3 +171,9 @@ mod tests {
         assert_eq!(cut("abcdef", 4), "abc…");
     }
 }
+
+/// An owner as a table shows it: the name, without the mail address.
+pub fn name_of(owner: &str) -> String {
+    let name = owner.split('<').next().unwrap_or_default().trim();
+    cut(&clean(if name.is_empty() { owner } else { name }), 28)
+}

@@ -274,7 +274,8 @@ impl Context<'_> {
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
         let omitted = self.patch.omitted();
         if !omitted.is_empty() {
-            report.note = Some(format!("it holds no data for {}; they stay as they are", omitted.join(", ")));
+            report.note =
+                Some(format!("it holds no data for {}: empty if new, else as before", omitted.join(", ")));
         }
         if own.is_some_and(|(_, _, source)| *source == Source::Blobs) {
             report.note =

@@ -236,7 +236,7 @@ fn from_files(
         let omitted = patch.omitted();
         if !omitted.is_empty() {
             notes.push(format!(
-                "{}: it holds no data for {}; they stay as they are",
+                "{}: it holds no data for {}: empty if new, else as before",
                 patch.name(),
                 omitted.join(", ")
             ));

@@ -18,6 +18,7 @@ pub fn apply(change: &FileChange, old: &[u8]) -> Result<Vec<u8>, QueueError> {
     }
     let new = match &change.content {
         Content::Text(hunks) => apply_hunks(hunks, old).map_err(|(line, reason)| fail(line, reason))?,
+        Content::BinaryOmitted if change.kind == ChangeKind::Add => Vec::new(),
         Content::BinaryOmitted => return Err(fail(0, Reason::Binary("the patch does not hold the data"))),
         Content::Binary { forward, .. } => {
             let matches = |id: &Option<gix_hash::ObjectId>, data: &[u8], absent: bool| match id {

@@ -46,8 +46,10 @@ pub fn apply_to_tree(
         .filter_map(|c| c.old_path.as_ref())
         .collect();
     let mut edits: BTreeMap<BString, Option<Entry>> = BTreeMap::new();
-    // quilt and GNU patch pass over a binary file whose data the patch does not hold; so is done here, and said.
-    for change in changes.iter().filter(|c| c.content != Content::BinaryOmitted) {
+    // GNU patch, and so quilt, passes over a binary file whose data the patch does not hold, and leaves a new one
+    // empty; so is done here, and said.
+    let omitted = |c: &FileChange| c.content == Content::BinaryOmitted && c.kind != ChangeKind::Add;
+    for change in changes.iter().filter(|c| !omitted(c)) {
         let old = match &change.old_path {
             None => None,
             Some(path) => {

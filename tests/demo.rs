@@ -1,0 +1,56 @@
+//! The demo is the night's own code, and shows what README says it shows.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use support::git;
+
+const CARRY: &str = env!("CARGO_BIN_EXE_git-carry");
+
+fn words(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn the_demo_shows_every_outcome_and_what_readme_prints() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let place = dir.path().join("demo");
+    let out = Command::new(CARRY)
+        .arg("demo")
+        .arg(&place)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8(out.stdout).expect("text");
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    let shown: BTreeSet<String> = words(&text).into_iter().collect();
+    for outcome in ["clean", "refreshed", "landed", "conflict", "blocked", "held"] {
+        assert!(shown.iter().any(|l| l.split(' ').nth(1) == Some(outcome)), "no patch is {outcome}:\n{text}");
+    }
+    for rung in ["patch-id", "cherry-picked", "became-empty", "change-id"] {
+        assert!(text.contains(rung), "no patch landed by {rung}:\n{text}");
+    }
+
+    let readme = include_str!("../README.md");
+    let picture = readme.split("```").nth(1).expect("README shows a night");
+    let lines: Vec<String> =
+        words(picture).into_iter().filter(|l| !l.is_empty() && !l.contains('…')).collect();
+    assert!(lines.len() > 5, "README shows a night");
+    for line in lines {
+        assert!(
+            shown.iter().any(|l| l.starts_with(&line)),
+            "README prints '{line}', the demo does not:\n{text}"
+        );
+    }
+
+    // What it leaves behind is a workspace like any other.
+    let workspace = place.join("workspace");
+    let verify = Command::new(CARRY).arg("-C").arg(&workspace).args(["manifest", "verify"]).output();
+    assert!(verify.expect("the binary runs").status.success());
+    assert!(git(&workspace, &["status", "--porcelain"]).stdout.is_empty());
+    assert!(git(&place.join("deploy.git"), &["fsck", "--strict"]).status.success());
+    let again = Command::new(CARRY).arg("demo").arg(&place).output().expect("the binary runs");
+    assert_eq!(again.status.code(), Some(2), "a folder that is not empty is left alone");
+}

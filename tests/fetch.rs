@@ -1,0 +1,61 @@
+//! The trunk comes from where git can fetch it.
+
+mod support;
+
+use support::lab::{Lab, numbered};
+
+fn tip(night: &serde_json::Value) -> &str {
+    night["trunk"]["to"].as_str().unwrap_or_default()
+}
+
+fn follow(lab: &Lab, address: &str) {
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let line = toml.lines().find(|l| l.starts_with("upstream")).expect("an upstream").to_owned();
+    let toml = toml.replace(&line, &format!("upstream = \"{address}\""));
+    std::fs::write(lab.path("ws/carry.toml"), toml).expect("written");
+    lab.git("ws", &["commit", "-qam", "follow another address"]);
+}
+
+#[test]
+fn a_path_a_file_address_and_a_bundle_give_the_trunk() {
+    let one = numbered("a", &[(3, "ours")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    for n in 0..3 {
+        let text = numbered("b", &[(3, &n.to_string())]);
+        let commit = lab.commit("up", "trunk", &[("b", Some(&text))]);
+        match n {
+            0 => {}
+            1 => follow(&lab, &format!("file://{}", lab.path("up").display())),
+            _ => {
+                lab.git("up", &["bundle", "create", "-q", "../trunk.bundle", "main"]);
+                follow(&lab, "../trunk.bundle");
+            }
+        }
+        assert_eq!(tip(&lab.json(0, &["nightly"])[0]), commit);
+    }
+    lab.commit("up", "not yet bundled", &[]);
+    assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
+    std::fs::write(lab.path("trunk.bundle"), "garbage").expect("written");
+    let deployed = lab.deployed();
+    let said = lab.carry_code(1, &["nightly"]);
+    assert!(said.contains("trunk.bundle"), "{said}");
+    assert_eq!(lab.deployed(), deployed);
+}
+
+#[test]
+fn a_lent_clone_spares_the_download() {
+    let one = numbered("a", &[(3, "ours")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    std::fs::remove_dir_all(lab.path("ws/.git/carry")).expect("the store goes");
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let toml = toml.replacen("[project.p]", "[project.p]\nreference = \"../up\"", 1);
+    std::fs::write(lab.path("ws/carry.toml"), toml).expect("written");
+    lab.git("ws", &["commit", "-qam", "lend"]);
+    lab.json(0, &["nightly"]);
+    let own = lab.git("ws/.git/carry/p.git", &["count-objects", "-v"]);
+    let base_is_lent = lab.git("ws/.git/carry/p.git", &["cat-file", "-t", "refs/carry/base/p"]);
+    assert_eq!(base_is_lent, "commit");
+    // The build's own few objects only: nothing of the trunk's was copied.
+    let packed = own.lines().find_map(|l| l.strip_prefix("in-pack: ")).and_then(|n| n.parse::<u32>().ok());
+    assert!(packed.expect("a count") < 6, "{own}");
+}

@@ -1,0 +1,67 @@
+//! What comes from outside never makes a parser panic: arbitrary bytes, and the demo's patches with damage.
+
+use git_carry::build::manifest::Manifest;
+use git_carry::queue::{Patch, Series, import, parse_diff, patch_id, read_metadata};
+use git_carry::store::Commit;
+use git_carry::workspace::{Config, Lock};
+use proptest::prelude::*;
+
+/// The demo's patches: binary data, renames, modes, non-UTF-8 are among them.
+fn patches() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/patches/cirrus");
+    let files = std::fs::read_dir(folder).expect("the folder");
+    let mut paths: Vec<_> = files.map(|f| f.expect("a file").path()).collect();
+    paths.sort();
+    paths.iter().map(|p| std::fs::read(p).expect("a file")).collect()
+}
+
+/// One place of damage: where (in parts of the whole), how many bytes go, and what comes instead.
+type Damage = (prop::sample::Index, usize, Vec<u8>);
+
+fn damage() -> impl Strategy<Value = Vec<Damage>> {
+    let piece = prop_oneof![
+        Just(b"\n".to_vec()),
+        Just(b"@@ -1,99999999999999999999 +0 @@\n".to_vec()),
+        Just(b"diff --git a/../x b/.git/config\n".to_vec()),
+        Just(b"GIT binary patch\ndelta 3\n".to_vec()),
+        Just(b"From: =?utf-8?q?=ZZ?=\n".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..8),
+    ];
+    proptest::collection::vec((any::<prop::sample::Index>(), 0usize..40, piece), 0..5)
+}
+
+fn feed(bytes: &[u8]) {
+    let _ = Patch::parse("x.patch", bytes.to_vec(), 1);
+    let _ = parse_diff(b"x.patch", bytes, 1, 0);
+    let _ = patch_id(bytes);
+    let _ = read_metadata(bytes.into(), &Vec::new());
+    let _ = Series::parse("series", bytes);
+    let _ = Commit::parse(bytes);
+    let _ = import::mbox(bytes);
+    let _ = Manifest::parse(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Config::parse("carry.toml", text);
+        let _ = Lock::parse("carry.lock", text);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        feed(&bytes);
+    }
+
+    #[test]
+    fn damaged_patches_are_read_or_refused(which in any::<prop::sample::Index>(), damage in damage()) {
+        let all = patches();
+        let mut bytes = which.get(&all).clone();
+        for (at, gone, come) in damage {
+            let at = at.index(bytes.len() + 1);
+            let end = (at + gone).min(bytes.len());
+            bytes.splice(at..end, come);
+        }
+        feed(&bytes);
+    }
+}
