@@ -161,6 +161,12 @@ pub fn count(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("one {one}") } else { format!("{n} {many}") }
 }
 
+/// An owner as a table shows it: the name, without the mail address.
+pub fn name_of(owner: &str) -> String {
+    let name = owner.split('<').next().unwrap_or_default().trim();
+    cut(&clean(if name.is_empty() { owner } else { name }), 28)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,10 +176,4 @@ mod tests {
         assert_eq!(clean("a\x1b[31mb\u{202e}c\r\n"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}\u{fffd}");
         assert_eq!(cut("abcdef", 4), "abc…");
     }
-}
-
-/// An owner as a table shows it: the name, without the mail address.
-pub fn name_of(owner: &str) -> String {
-    let name = owner.split('<').next().unwrap_or_default().trim();
-    cut(&clean(if name.is_empty() { owner } else { name }), 28)
 }
