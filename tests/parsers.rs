@@ -34,7 +34,7 @@ fn feed(bytes: &[u8]) {
     let _ = Patch::parse("x.patch", bytes.to_vec(), 1);
     let _ = parse_diff(b"x.patch", bytes, 1, 0);
     let _ = patch_id(bytes);
-    let _ = read_metadata(bytes.into(), &Vec::new());
+    let _ = read_metadata(bytes, &Vec::new());
     let _ = Series::parse("series", bytes);
     let _ = Commit::parse(bytes);
     let _ = import::mbox(bytes);
