@@ -5,7 +5,9 @@
 
 pub mod build;
 pub mod cli;
+pub mod culprit;
 pub mod fork;
+pub mod graph;
 pub mod landed;
 pub mod night;
 pub mod queue;

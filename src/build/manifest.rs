@@ -120,6 +120,9 @@ pub struct PatchRecord {
     /// Where it conflicts.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub conflicts: Vec<ConflictRecord>,
+    /// The upstream commit at which a root conflict began.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub culprit: Option<crate::workspace::Culprit>,
     /// The patches that it needs and that are not in the build.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub needs: Vec<String>,

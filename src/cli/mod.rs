@@ -3,6 +3,7 @@
 mod demo;
 mod error;
 mod export;
+mod graph;
 mod import;
 mod init;
 mod manifest;
@@ -50,6 +51,7 @@ enum Command {
     Rebase(rebase::Args),
     Nightly(nightly::Args),
     Manifest(manifest::Args),
+    Graph(graph::Args),
     Demo(demo::Args),
 }
 
@@ -75,6 +77,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rebase(args) => rebase::run(&ui, &from, args),
         Command::Nightly(args) => nightly::run(&ui, &from, args),
         Command::Manifest(args) => manifest::run(&ui, &from, args),
+        Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Demo(args) => demo::run(&ui, args),
     };
     match result {

@@ -90,6 +90,7 @@ fn print(ui: &Ui, patch: &Patch, locked: Option<&PatchLock>, record: Option<&Pat
         required: record.metadata.required,
         evidence: record.evidence.clone(),
         conflicts: Vec::new(),
+        culprit: record.culprit.clone(),
         needs: record.needs.clone(),
         note: record.note.clone(),
     };

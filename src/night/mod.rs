@@ -1,6 +1,8 @@
 //! In: a workspace and a project of it. Out: one night: fetch, replay, write back, publish, and what to tell of it.
 //! Never: the terminal; a change of anything but through one transaction.
 
+mod causes;
+mod depend;
 mod error;
 mod journal;
 mod outcome;
@@ -12,6 +14,7 @@ mod writeback;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
+pub use depend::queue_graph;
 pub use error::NightError;
 pub use journal::{pending, recover};
 pub use outcome::{PatchReport, kind_in_words};

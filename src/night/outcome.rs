@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
+use super::causes::culprits;
 use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
@@ -14,7 +15,7 @@ use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Conflict, ConflictKind};
 use crate::store::{Objects, Odb, StoreError};
 use crate::trunk::{Range, read_range};
-use crate::workspace::{Outcome, PatchLock, ProjectLock, Required};
+use crate::workspace::{Culprit, Outcome, PatchLock, ProjectLock, Required};
 
 /// What became of one patch, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +36,8 @@ pub struct PatchReport {
     pub evidence: Option<Evidence>,
     /// Where it conflicts.
     pub conflicts: Vec<ConflictRecord>,
+    /// The upstream commit at which a root conflict began.
+    pub culprit: Option<Culprit>,
     /// The patches that it needs and that are not in the stack.
     pub needs: Vec<String>,
     /// What else a person should know.
@@ -137,14 +140,24 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
         replayed.placed.truncate(same);
         replayed = replay(&odb, &steps, &tip_tree, replayed.placed)?;
     }
+    // A patch that was left out before stands on an older base: its culprit is the one found then.
+    let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));
+    let roots = replayed.placed.iter().enumerate().filter(|(_, p)| matches!(p, Placed::Conflict(_)));
+    let roots: Vec<usize> = roots.map(|(at, _)| at).filter(is_new).collect();
+    let mut culprits = culprits(&site.store, &odb, &range, &steps, &replayed.placed, &roots)?;
     let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
 
     let mut patches = Vec::with_capacity(queue.patches.len());
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
         let context = Context { site, odb: &odb, range: &range, patch, prepared };
-        let report = report(site, patch, locked.get(patch.name()).map(|p| p.outcome));
-        let (report, applied) = context.judge(report, placed.remove(&at), evidence.get(patch.name()))?;
+        let was = locked.get(patch.name());
+        let report = report(site, patch, was.map(|p| p.outcome));
+        let (mut report, applied) = context.judge(report, placed.remove(&at), evidence.get(patch.name()))?;
+        if report.outcome == Outcome::Conflict {
+            let known = || was.filter(|w| w.outcome == Outcome::Conflict).and_then(|w| w.culprit.clone());
+            report.culprit = culprits.remove(patch.name()).or_else(known);
+        }
         patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, own });
     }
     let commits = range.commits.len();
@@ -189,6 +202,7 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
         required: patch.metadata.required || site.project.policy.required == Required::All,
         evidence: None,
         conflicts: Vec::new(),
+        culprit: None,
         needs: Vec::new(),
         note: None,
     }

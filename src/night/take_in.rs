@@ -298,6 +298,7 @@ fn lock(site: &Site<'_>, taken: &Taken, files: &[One]) -> Result<String, TakeErr
             since: taken.base.clone(),
             since_date: date.clone(),
             good: None,
+            culprit: None,
         });
     }
     let mut lock = Lock { version: 1, projects: site.workspace.lock.projects.clone() };

@@ -223,6 +223,7 @@ fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &st
         since: goes_on.map_or_else(|| tip.to_string(), |w| w.since.clone()),
         since_date: goes_on.map_or_else(|| tip_date.to_owned(), |w| w.since_date.clone()),
         good,
+        culprit: left.planned.report.culprit.clone(),
     }
 }
 
@@ -243,6 +244,7 @@ fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String
         tree: lock.tree.clone(),
         evidence: report.evidence.clone(),
         conflicts: report.conflicts.clone(),
+        culprit: report.culprit.clone(),
         needs: report.needs.clone(),
         note: report.note.clone(),
     }

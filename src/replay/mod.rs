@@ -3,7 +3,7 @@
 
 pub mod content;
 pub mod merge;
-mod origins;
+pub mod origins;
 pub mod prepare;
 mod rename;
 pub mod sequence;

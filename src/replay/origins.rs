@@ -1,5 +1,6 @@
 //! Is a patch that conflicts a root, or does it only miss another? Asked of its own base, where the trunk's new
 //! commits play no part: it applied there with all that came before it, so what it misses shows by leaving out.
+//! Left out all that comes before, the same question tells what a patch needs at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,10 +21,39 @@ pub(super) struct Origins<'a> {
     scratch: Scratch<'a>,
     steps: &'a [Step],
     changes: Vec<Option<Vec<Change>>>,
+    /// The steps that touch a path, of those whose changes were read.
+    by_path: HashMap<BString, BTreeSet<usize>>,
     /// The steps that are not in the stack, with all that each of them needs, near and far.
     left_out: BTreeMap<usize, BTreeSet<usize>>,
     /// Merges of contents by their three ids: the same few are asked for again and again. `None` is a conflict.
     merges: HashMap<[ObjectId; 3], Option<ObjectId>>,
+}
+
+/// What each step needs, in the queue's order: the earlier steps without which it does not apply on its own base; not
+/// those that one of these needs in turn.
+pub fn needs(objects: &dyn Objects, steps: &[Step]) -> Result<Vec<Vec<usize>>, ObjectError> {
+    let mut origins = Origins::new(objects, steps);
+    let mut all = Vec::with_capacity(steps.len());
+    for at in 0..steps.len() {
+        let mut needs = origins.missing(at)?;
+        // Halving finds what is needed as long as others are missing; with the rest there one may be dispensable.
+        for need in needs.clone() {
+            let others: Vec<usize> = needs.iter().copied().filter(|n| *n != need).collect();
+            if needs.len() > 1 && origins.applies_with(&others, at)? {
+                needs = others;
+            }
+        }
+        origins.leave_out(at, needs.clone());
+        all.push(needs);
+    }
+    Ok(all)
+}
+
+/// The paths that both of two steps touch.
+pub fn shared_paths(objects: &dyn Objects, a: &Step, b: &Step) -> Result<Vec<BString>, ObjectError> {
+    let of = |step: &Step| delta::changes(objects, &step.before, &step.after);
+    let theirs: BTreeSet<BString> = of(a)?.into_iter().map(|c| c.path).collect();
+    Ok(of(b)?.into_iter().map(|c| c.path).filter(|path| theirs.contains(path)).collect())
 }
 
 impl<'a> Origins<'a> {
@@ -33,6 +63,7 @@ impl<'a> Origins<'a> {
             scratch: Scratch::over(objects),
             steps,
             changes,
+            by_path: HashMap::new(),
             left_out: BTreeMap::new(),
             merges: HashMap::new(),
         }
@@ -50,18 +81,20 @@ impl<'a> Origins<'a> {
     /// The left-out steps that the step `at` needs; not those that one of these needs in turn. Empty if it applies
     /// on its own base without any of them, so that trunk is what it conflicts with.
     pub(super) fn missing(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
-        for i in self.left_out.keys().copied().chain([at]).collect::<Vec<_>>() {
+        for i in 0..=at {
             self.read(i)?;
         }
-        let mut open: Vec<usize> = self.left_out.keys().copied().filter(|i| self.share(*i, at)).collect();
+        let sharers = self.sharers(at);
+        let mut open: Vec<usize> =
+            sharers.iter().copied().filter(|i| self.left_out.contains_key(i)).collect();
         let mut needs: Vec<usize> = Vec::new();
         // The nearest first: what it needs in turn is settled by it. Each round finds one by halving.
-        while !self.applies_without(&open, at)? {
+        while !self.applies_without(&sharers, &open, at)? {
             let (mut low, mut high) = (0, open.len());
             // It applies without open[high..] and not without open[low..].
             while high - low > 1 {
                 let middle = low + (high - low) / 2;
-                if self.applies_without(&open[middle..], at)? {
+                if self.applies_without(&sharers, &open[middle..], at)? {
                     high = middle;
                 } else {
                     low = middle;
@@ -78,15 +111,34 @@ impl<'a> Origins<'a> {
         Ok(needs)
     }
 
+    /// Does the step `at` apply on its own base with only `needs` and what they need in turn below it?
+    fn applies_with(&mut self, needs: &[usize], at: usize) -> Result<bool, ObjectError> {
+        let there: BTreeSet<usize> =
+            needs.iter().flat_map(|n| self.left_out[n].iter().chain([n])).copied().collect();
+        let sharers = self.sharers(at);
+        let without: Vec<usize> = sharers.iter().copied().filter(|i| !there.contains(i)).collect();
+        self.applies_without(&sharers, &without, at)
+    }
+
+    /// The steps before `at` that touch a path of its.
+    fn sharers(&self, at: usize) -> Vec<usize> {
+        let paths = self.changes[at].iter().flatten().filter_map(|c| self.by_path.get(&c.path));
+        let all: BTreeSet<usize> = paths.flat_map(|steps| steps.range(..at)).copied().collect();
+        all.into_iter().collect()
+    }
+
     /// Does the step `at` apply on its own base when the steps `without` (sorted) are left out, and with them those
     /// that need them? Only the paths that it touches are looked at, as a merge of a path sees that path alone.
-    fn applies_without(&mut self, without: &[usize], at: usize) -> Result<bool, ObjectError> {
+    fn applies_without(
+        &mut self,
+        sharers: &[usize],
+        without: &[usize],
+        at: usize,
+    ) -> Result<bool, ObjectError> {
         let Some(first) = without.first().copied() else { return Ok(true) };
-        for i in first..=at {
-            self.read(i)?;
-        }
         let changes = std::mem::take(&mut self.changes);
-        let answer = self.replay(&changes, first, without, at);
+        let sharers = &sharers[sharers.partition_point(|i| *i < first)..];
+        let answer = self.replay(&changes, sharers, without, at);
         self.changes = changes;
         answer
     }
@@ -94,14 +146,14 @@ impl<'a> Origins<'a> {
     fn replay(
         &mut self,
         changes: &[Option<Vec<Change>>],
-        first: usize,
+        sharers: &[usize],
         without: &[usize],
         at: usize,
     ) -> Result<bool, ObjectError> {
         let of = |i: usize| changes[i].as_deref().unwrap_or_default();
         let paths: BTreeSet<&BString> = of(at).iter().map(|c| &c.path).collect();
         let mut files: Files<'_> = BTreeMap::new();
-        for i in first..at {
+        for i in sharers.iter().copied() {
             let here: Vec<&Change> = of(i).iter().filter(|c| paths.contains(&c.path)).collect();
             // What stood at a path before the first step that touches it, left out or not.
             here.iter().for_each(|c| {
@@ -170,16 +222,15 @@ impl<'a> Origins<'a> {
         Ok(merged.map(entry))
     }
 
-    fn share(&self, a: usize, b: usize) -> bool {
-        let paths: BTreeSet<&BString> = self.changes[a].iter().flatten().map(|c| &c.path).collect();
-        self.changes[b].iter().flatten().any(|c| paths.contains(&c.path))
-    }
-
     /// Reads what a step changes, once.
     fn read(&mut self, i: usize) -> Result<(), ObjectError> {
         if self.changes[i].is_none() {
             let step = &self.steps[i];
-            self.changes[i] = Some(delta::changes(&self.scratch, &step.before, &step.after)?);
+            let changes = delta::changes(&self.scratch, &step.before, &step.after)?;
+            for change in &changes {
+                self.by_path.entry(change.path.clone()).or_default().insert(i);
+            }
+            self.changes[i] = Some(changes);
         }
         Ok(())
     }

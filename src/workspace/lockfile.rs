@@ -87,6 +87,30 @@ pub struct PatchLock {
     /// For a patch that is not in the stack: where it last applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good: Option<Good>,
+    /// For a patch that conflicts with trunk: the upstream commit at which that began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<Culprit>,
+}
+
+/// The upstream commit that broke a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Culprit {
+    /// Its id.
+    pub commit: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// Its author's name.
+    pub author: String,
+    /// Its author's mail address.
+    pub mail: String,
+    /// Its author's date, in RFC 3339.
+    pub date: String,
+    /// The merge by which trunk took it in, if it came by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<String>,
+    /// Earlier commits that broke the patch too, and whose break trunk mended before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mended: Vec<String>,
 }
 
 /// Where a patch last applied.

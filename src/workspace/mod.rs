@@ -13,7 +13,7 @@ pub use config::{
     Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Required, nearest,
 };
 pub use guard::{Guard, GuardError};
-pub use lockfile::{Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
+pub use lockfile::{Culprit, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use template::{add_project, carry_toml};
 
 /// The configuration's file name.

@@ -1,0 +1,197 @@
+//! `git carry graph`: which patch needs which.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::error::CliError;
+use super::ui::{BOLD, DIM, Ui, clean, count, painted};
+use crate::graph::{Edge, Graph, Reason, dot, mermaid};
+use crate::night::{NightError, Site, queue_graph};
+use crate::queue::Patch;
+use crate::workspace::{Workspace, nearest};
+
+/// Show which patch needs which: proved edges, and those that patches declare.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One patch: all that it needs, and all that need it.
+    patch: Option<String>,
+    /// How to draw it.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A tree for the terminal.
+    Text,
+    /// Graphviz.
+    Dot,
+    /// Mermaid, for Markdown.
+    Mermaid,
+    /// One JSON document.
+    Json,
+}
+
+pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let workspace = Workspace::find(from).map_err(NightError::from)?;
+    let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let queue = site.queue()?;
+    let (graph, absent) = queue_graph(&site, &queue)?;
+    if let Some(patch) = &args.patch
+        && !graph.patches().contains(&patch.as_str())
+    {
+        let names: Vec<&str> = queue.patches.iter().map(Patch::name).collect();
+        let (what, hint) = if absent.contains(patch) {
+            let what = format!("'{}' is not in the stack, so nothing is proved of it", clean(patch));
+            (what, Some(format!("git carry why {}", clean(patch))))
+        } else {
+            let hint = nearest(patch, &names).map(|n| format!("did you mean '{n}'?"));
+            (format!("no patch of '{}' is called '{}'", project.name, clean(patch)), hint)
+        };
+        return Err(CliError::Missing { what, hint });
+    }
+    match args.format {
+        Format::Dot => ui.line(dot(&graph).trim_end()),
+        Format::Mermaid => ui.line(mermaid(&graph).trim_end()),
+        Format::Text if !ui.json => match &args.patch {
+            Some(patch) => one(ui, &graph, patch),
+            None => all(ui, &graph, &absent),
+        },
+        _ => json(ui, &project.name, &graph, &absent, args.patch.as_deref())?,
+    }
+    Ok(0)
+}
+
+fn json(
+    ui: &Ui,
+    project: &str,
+    graph: &Graph,
+    absent: &[String],
+    only: Option<&str>,
+) -> Result<(), CliError> {
+    let shown = |name: &&str| only.is_none_or(|only| only == *name);
+    let patches: Vec<serde_json::Value> = graph
+        .patches()
+        .into_iter()
+        .filter(shown)
+        .map(|name| {
+            serde_json::json!({
+                "name": name, "needs": graph.needs(name), "needed_by": graph.needed_by(name),
+                "closure": graph.closure(name), "dependents": graph.dependents(name),
+            })
+        })
+        .collect();
+    let edges: Vec<Edge> =
+        graph.edges().into_iter().filter(|e| shown(&e.patch.as_str()) || shown(&e.needs.as_str())).collect();
+    let document = serde_json::json!({
+        "version": 1, "project": project, "patches": patches, "edges": edges, "stacks": graph.stacks(),
+        "not_in_the_stack": absent,
+    });
+    Ok(ui.document(&document)?)
+}
+
+fn one(ui: &Ui, graph: &Graph, patch: &str) {
+    ui.line(&painted(&clean(patch), BOLD));
+    let reasons: BTreeMap<String, Vec<String>> = reasons(graph, patch);
+    let list = |title: &str, near: &[&str], far: &[&str]| {
+        ui.line(&format!("\n{title}"));
+        if far.is_empty() {
+            ui.line("  nothing");
+        }
+        for name in far {
+            let why = match (near.contains(name), reasons.get(*name)) {
+                (true, Some(why)) => why.join("; "),
+                _ => "by way of another".to_owned(),
+            };
+            ui.line(&format!("  {}  {}", clean(name), painted(&clean(&why), DIM)));
+        }
+    };
+    let closure = graph.closure(patch);
+    let below: Vec<&str> = closure.into_iter().filter(|n| *n != patch).collect();
+    list("it needs", &graph.needs(patch), &below);
+    list("it is needed by", &graph.needed_by(patch), &graph.dependents(patch));
+}
+
+/// Why a patch and each of its neighbours hang together.
+fn reasons(graph: &Graph, patch: &str) -> BTreeMap<String, Vec<String>> {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for edge in graph.edges() {
+        let other = match (edge.patch == patch, edge.needs == patch) {
+            (true, _) => edge.needs,
+            (_, true) => edge.patch,
+            _ => continue,
+        };
+        reasons.entry(other).or_default().push(in_words(&edge.reason));
+    }
+    reasons
+}
+
+fn in_words(reason: &Reason) -> String {
+    match reason {
+        Reason::Textual { files } => files.join(", "),
+        Reason::DependsOn => "Depends-On".into(),
+        Reason::Group { name } => format!("group {name}"),
+    }
+}
+
+/// The stacks as trees: a patch stands under the last one that it needs.
+fn all(ui: &Ui, graph: &Graph, absent: &[String]) {
+    let stacks = graph.stacks();
+    for stack in stacks.iter().filter(|s| s.len() > 1) {
+        let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut roots = Vec::new();
+        for name in stack {
+            match graph.needs(name).last() {
+                Some(parent) => children.entry(parent).or_default().push(name),
+                None => roots.push(*name),
+            }
+        }
+        for root in roots {
+            branch(ui, graph, &children, root, "", "");
+        }
+        ui.line("");
+    }
+    let alone = stacks.iter().filter(|s| s.len() == 1).count();
+    let joined = stacks.len() - alone;
+    ui.line(&format!(
+        "{}: {}, {} alone; {} proved or declared",
+        count(graph.patches().len(), "patch", "patches"),
+        count(joined, "stack", "stacks"),
+        alone,
+        count(graph.edges().len(), "edge", "edges"),
+    ));
+    if !absent.is_empty() {
+        ui.line(&format!(
+            "{} not in the stack, and not shown: {}",
+            count(absent.len(), "patch is", "patches are"),
+            clean(&absent.join(", "))
+        ));
+    }
+}
+
+fn branch(
+    ui: &Ui,
+    graph: &Graph,
+    children: &BTreeMap<&str, Vec<&str>>,
+    name: &str,
+    head: &str,
+    indent: &str,
+) {
+    let needs = graph.needs(name);
+    let others = &needs[..needs.len().saturating_sub(1)];
+    let also = match others {
+        [] => String::new(),
+        others => painted(&format!("  also needs {}", clean(&others.join(", "))), DIM),
+    };
+    ui.line(&format!("{head}{}{also}", clean(name)));
+    let under = children.get(name).map(Vec::as_slice).unwrap_or_default();
+    for (at, child) in under.iter().enumerate() {
+        let last = at + 1 == under.len();
+        let (head, more) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        branch(ui, graph, children, child, &format!("{indent}{head}"), &format!("{indent}{more}"));
+    }
+}

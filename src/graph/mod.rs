@@ -1,0 +1,175 @@
+//! In: the patches with their trees and what they declare. Out: which patch needs which, and why. Never: a guess.
+//!
+//! An edge is proved: the patch that needs another does not apply on its own base without it. Declared edges
+//! (`Depends-On`, `Carry-Group`) stand beside the proved ones, as patches of one feature may share no file.
+
+mod draw;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, Reversed};
+use serde::Serialize;
+
+use crate::queue::Metadata;
+use crate::replay::origins::{needs, shared_paths};
+use crate::replay::sequence::Step;
+use crate::store::{ObjectError, Objects};
+
+pub use draw::{dot, mermaid};
+
+/// Why a patch needs another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Reason {
+    /// It does not apply without it; these are the files that both touch.
+    Textual {
+        /// The paths.
+        files: Vec<String>,
+    },
+    /// It says so: `Depends-On` names it, by its name or its Change-Id.
+    DependsOn,
+    /// Both are of one `Carry-Group`.
+    Group {
+        /// The group.
+        name: String,
+    },
+}
+
+/// One edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Edge {
+    /// The patch that needs another.
+    pub patch: String,
+    /// The one it needs.
+    pub needs: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A patch as the graph sees it.
+#[derive(Debug, Clone)]
+pub struct Node<'a> {
+    /// Its trees.
+    pub step: Step,
+    /// What its header says.
+    pub metadata: &'a Metadata,
+}
+
+/// The patches of a queue, and which needs which. Edges that follow from others are left out, but for declared ones.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    graph: DiGraph<String, Reason>,
+    nodes: BTreeMap<String, NodeIndex>,
+}
+
+impl Graph {
+    /// Finds all edges. `nodes` are in the queue's order, each on the stack of those before it.
+    pub fn of(objects: &dyn Objects, nodes: &[Node<'_>]) -> Result<Self, ObjectError> {
+        let mut graph = DiGraph::new();
+        let indices: Vec<NodeIndex> = nodes.iter().map(|n| graph.add_node(n.step.name.clone())).collect();
+        let steps: Vec<Step> = nodes.iter().map(|n| n.step.clone()).collect();
+        for (at, needed) in needs(objects, &steps)?.into_iter().enumerate() {
+            for need in needed {
+                let files = shared_paths(objects, &steps[need], &steps[at])?;
+                let files = files.iter().map(ToString::to_string).collect();
+                graph.add_edge(indices[at], indices[need], Reason::Textual { files });
+            }
+        }
+        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+        for (at, node) in nodes.iter().enumerate() {
+            for wanted in &node.metadata.depends_on {
+                let named = |n: &Node<'_>| n.step.name == *wanted || n.metadata.change_ids.contains(wanted);
+                for (need, _) in nodes[..at].iter().enumerate().filter(|(_, n)| named(n)) {
+                    graph.add_edge(indices[at], indices[need], Reason::DependsOn);
+                }
+            }
+            // A group is a chain: its members go together, in the queue's order.
+            if let Some(group) = node.metadata.group.as_deref()
+                && let Some(before) = groups.insert(group, at)
+            {
+                graph.add_edge(indices[at], indices[before], Reason::Group { name: group.to_owned() });
+            }
+        }
+        let nodes = indices.iter().map(|i| (graph[*i].clone(), *i)).collect();
+        Ok(Self { graph, nodes })
+    }
+
+    /// All patches, in the queue's order.
+    pub fn patches(&self) -> Vec<&str> {
+        self.graph.node_weights().map(String::as_str).collect()
+    }
+
+    /// All edges, by the queue's order.
+    pub fn edges(&self) -> Vec<Edge> {
+        let mut edges: Vec<_> = self.graph.raw_edges().iter().collect();
+        edges.sort_by_key(|e| (e.source(), e.target()));
+        let name = |i: NodeIndex| self.graph[i].clone();
+        let edge = |e: &petgraph::graph::Edge<Reason>| Edge {
+            patch: name(e.source()),
+            needs: name(e.target()),
+            reason: e.weight.clone(),
+        };
+        edges.into_iter().map(edge).collect()
+    }
+
+    /// What a patch needs itself, in the queue's order.
+    pub fn needs(&self, patch: &str) -> Vec<&str> {
+        self.neighbours(patch, Direction::Outgoing)
+    }
+
+    /// Who needs a patch itself, in the queue's order.
+    pub fn needed_by(&self, patch: &str) -> Vec<&str> {
+        self.neighbours(patch, Direction::Incoming)
+    }
+
+    fn neighbours(&self, patch: &str, direction: Direction) -> Vec<&str> {
+        let Some(at) = self.nodes.get(patch) else { return Vec::new() };
+        let found: BTreeSet<NodeIndex> = self.graph.neighbors_directed(*at, direction).collect();
+        found.into_iter().map(|i| self.graph[i].as_str()).collect()
+    }
+
+    /// A patch with all that it needs, near and far, in the queue's order.
+    pub fn closure(&self, patch: &str) -> Vec<&str> {
+        let Some(at) = self.nodes.get(patch) else { return Vec::new() };
+        let mut search = Dfs::new(&self.graph, *at);
+        let mut found = BTreeSet::new();
+        while let Some(i) = search.next(&self.graph) {
+            found.insert(i);
+        }
+        found.into_iter().map(|i| self.graph[i].as_str()).collect()
+    }
+
+    /// All that need a patch, near and far, in the queue's order.
+    pub fn dependents(&self, patch: &str) -> Vec<&str> {
+        let Some(at) = self.nodes.get(patch) else { return Vec::new() };
+        let reversed = Reversed(&self.graph);
+        let mut search = Dfs::new(&reversed, *at);
+        let mut found = BTreeSet::new();
+        while let Some(i) = search.next(&reversed) {
+            found.insert(i);
+        }
+        found.remove(at);
+        found.into_iter().map(|i| self.graph[i].as_str()).collect()
+    }
+
+    /// The patches that hang together, in the queue's order; a patch that stands alone is a stack of one.
+    pub fn stacks(&self) -> Vec<Vec<&str>> {
+        let mut sets = petgraph::unionfind::UnionFind::new(self.graph.node_count());
+        for edge in self.graph.raw_edges() {
+            sets.union(edge.source().index(), edge.target().index());
+        }
+        let mut stacks: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for i in self.graph.node_indices() {
+            let set = sets.find(i.index());
+            stacks.entry(set).or_insert_with(|| {
+                order.push(set);
+                Vec::new()
+            });
+            stacks.entry(set).and_modify(|stack| stack.push(&self.graph[i]));
+        }
+        order.iter().filter_map(|set| stacks.remove(set)).collect()
+    }
+}
