@@ -136,7 +136,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     status::run(ui, &workspace, status::Args { project: None })?;
     ui.line("\nLook around:");
     let at = workspace.display();
-    for command in ["show scheduler-weigh-hosts-by-free-disk", "manifest verify", "nightly"] {
+    for command in ["why scheduler-weigh-hosts-by-free-disk", "graph", "manifest verify", "nightly"] {
         ui.line(&format!("  git-carry -C {at} {command}"));
     }
     ui.line(&format!("  git -C {at} log --stat"));

@@ -13,6 +13,7 @@ mod report;
 mod show;
 mod status;
 mod ui;
+mod why;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,7 @@ enum Command {
     Nightly(nightly::Args),
     Manifest(manifest::Args),
     Graph(graph::Args),
+    Why(why::Args),
     Demo(demo::Args),
 }
 
@@ -78,6 +80,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Nightly(args) => nightly::run(&ui, &from, args),
         Command::Manifest(args) => manifest::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
+        Command::Why(args) => why::run(&ui, &from, args),
         Command::Demo(args) => demo::run(&ui, args),
     };
     match result {

@@ -1,7 +1,10 @@
 //! One night in the terminal.
 
+use std::collections::BTreeMap;
+
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
+use crate::build::manifest::PatchRecord;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::workspace::Outcome;
 
@@ -118,6 +121,23 @@ pub fn what(p: &PatchReport) -> String {
     }
 }
 
+/// What a build's manifest says of a patch, as a report.
+pub fn record_report(record: &PatchRecord) -> PatchReport {
+    PatchReport {
+        name: record.name.clone(),
+        subject: record.subject.clone(),
+        owner: String::new(),
+        outcome: record.outcome,
+        before: None,
+        required: record.metadata.required,
+        evidence: record.evidence.clone(),
+        conflicts: record.conflicts.clone(),
+        culprit: record.culprit.clone(),
+        needs: record.needs.clone(),
+        note: record.note.clone(),
+    }
+}
+
 /// What wants a person, each with its next step.
 fn problems(ui: &Ui, night: &Night) {
     let roots: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome == Outcome::Conflict).collect();
@@ -130,18 +150,46 @@ fn problems(ui: &Ui, night: &Night) {
     if roots.is_empty() {
         return;
     }
-    ui.line("");
-    ui.line(&format!(
-        "{} a person:",
-        if roots.len() == 1 { "one patch wants" } else { "these patches want" }
-    ));
+    let victims = night.patches.iter().filter(|p| p.outcome == Outcome::Blocked).count();
+    let blocked = match victims {
+        0 => String::new(),
+        n => format!(", and {} for want of them", count(n, "patch is blocked", "patches are blocked")),
+    };
+    ui.line(&format!("\n{}{blocked}:", count(roots.len(), "patch wants a person", "patches want a person")));
+    // One upstream commit often breaks many: they are shown together, the largest cluster first.
+    let mut clusters: BTreeMap<Option<&str>, Vec<&PatchReport>> = BTreeMap::new();
     for p in roots {
-        let blocked = night.patches.iter().filter(|b| b.needs.contains(&p.name)).count();
-        let more = if blocked > 0 {
-            format!(" (it blocks {})", count(blocked, "other", "others"))
-        } else {
-            String::new()
-        };
-        ui.line(&format!("  git carry show {}{more}", clean(&p.name)));
+        clusters.entry(p.culprit.as_ref().map(|c| c.commit.as_str())).or_default().push(p);
     }
+    let mut clusters: Vec<Vec<&PatchReport>> = clusters.into_values().collect();
+    clusters.sort_by_key(|c| (c[0].culprit.is_none(), std::cmp::Reverse(c.len())));
+    for cluster in clusters {
+        if let Some(c) = &cluster[0].culprit {
+            let day = c.date.get(..10).unwrap_or("-");
+            let who =
+                format!("({}, {day}) breaks {}", clean(&c.author), count(cluster.len(), "patch", "patches"));
+            ui.line(&format!("  {} {} {who}", short(&c.commit), cut(&clean(&c.subject), 60)));
+        } else {
+            ui.line("  no upstream commit found");
+        }
+        for p in cluster {
+            let blocked = blocked_by(&night.patches, &p.name);
+            let more = match blocked {
+                0 => String::new(),
+                n => format!("  (it blocks {})", count(n, "other", "others")),
+            };
+            ui.line(&format!("    git carry why {}{more}", clean(&p.name)));
+        }
+    }
+}
+
+/// How many patches are blocked by one, near and far: a patch only needs earlier ones, so one pass meets them all.
+fn blocked_by(patches: &[PatchReport], root: &str) -> usize {
+    let mut missing = vec![root];
+    for p in patches.iter().filter(|p| p.outcome == Outcome::Blocked) {
+        if p.needs.iter().any(|need| missing.contains(&need.as_str())) {
+            missing.push(&p.name);
+        }
+    }
+    missing.len() - 1
 }

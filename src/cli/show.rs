@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::error::CliError;
-use super::report::what;
+use super::report::{record_report, what};
 use super::ui::{BOLD, Ui, clean, count, outcome, painted, short};
 use crate::build::manifest::{Manifest, PatchRecord};
-use crate::night::{NightError, PatchReport, Site, kind_in_words, recorded_manifest};
+use crate::night::{NightError, Site, kind_in_words, recorded_manifest};
 use crate::queue::Patch;
 use crate::workspace::{Outcome, PatchLock, Workspace, nearest};
 
@@ -81,19 +81,7 @@ fn print(ui: &Ui, patch: &Patch, locked: Option<&PatchLock>, record: Option<&Pat
         short(&locked.since)
     ));
     let Some(record) = record else { return };
-    let report = PatchReport {
-        name: record.name.clone(),
-        subject: record.subject.clone(),
-        owner: String::new(),
-        outcome: record.outcome,
-        before: None,
-        required: record.metadata.required,
-        evidence: record.evidence.clone(),
-        conflicts: Vec::new(),
-        culprit: record.culprit.clone(),
-        needs: record.needs.clone(),
-        note: record.note.clone(),
-    };
+    let report = record_report(record);
     let what = what(&report);
     if !what.is_empty() && what != report.subject {
         ui.line(&format!("          {}", clean(&what)));

@@ -4,6 +4,7 @@
 mod causes;
 mod depend;
 mod error;
+mod explain;
 mod journal;
 mod outcome;
 mod publish;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use depend::queue_graph;
 pub use error::NightError;
+pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};
 pub use outcome::{PatchReport, kind_in_words};
 pub use publish::{build_ref, deploy_ref, manifest_ref, recorded_manifest, write};

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU8;
 
+use bstr::{BString, ByteSlice};
 use gix_merge::blob::Resolution;
 use gix_merge::blob::builtin_driver::text::{Conflict, ConflictStyle, Labels, Merge};
 
@@ -39,6 +40,51 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
     }
 }
 
+/// One place at which two changes of a file meet: the lines of all three sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// The first line in `ours`, from 1.
+    pub line: usize,
+    /// The lines that both changed.
+    pub base: Vec<BString>,
+    /// What they are in `ours`.
+    pub ours: Vec<BString>,
+    /// What they are in `theirs`.
+    pub theirs: Vec<BString>,
+}
+
+/// The places at which a merge of text conflicts, as git's `zdiff3` style cuts them.
+pub fn regions(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Region> {
+    // Longer than any line of marks that a file may hold by itself.
+    const MARK: u8 = 97;
+    let mut input = imara_diff::InternedInput::default();
+    let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
+    let mut marked = Vec::new();
+    let marker_size = NonZeroU8::MIN.saturating_add(MARK - 1);
+    let keep = Conflict::Keep { style: ConflictStyle::ZealousDiff3, marker_size };
+    merge.run(&mut marked, Labels::default(), keep);
+    let is_mark = |line: &[u8], sign: u8| {
+        line.len() >= usize::from(MARK) && line[..usize::from(MARK)].iter().all(|b| *b == sign)
+    };
+    let mut found = Vec::new();
+    let mut at = 1;
+    let mut lines = marked.lines();
+    while let Some(line) = lines.next() {
+        if !is_mark(line, b'<') {
+            at += 1;
+            continue;
+        }
+        let mut side = |end: u8| -> Vec<BString> {
+            lines.by_ref().take_while(|line| !is_mark(line, end)).map(BString::from).collect()
+        };
+        let (ours, base, theirs) = (side(b'|'), side(b'='), side(b'>'));
+        let region = Region { line: at, base, ours, theirs };
+        at += region.ours.len();
+        found.push(region);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +95,13 @@ mod tests {
         let ours = b"one\n2\n3\n4\n5\n6\n7\n8\n";
         let theirs = b"1\n2\n3\n4\n5\n6\n7\neight\n";
         assert_eq!(merge(base, ours, theirs), Content::Clean(b"one\n2\n3\n4\n5\n6\n7\neight\n".to_vec()));
+    }
+
+    #[test]
+    fn a_conflict_s_region_has_all_three_sides() {
+        let found = regions(b"a\nb\nc\nd\n", b"a\nB\nc\nd\n", b"a\nbb\nc\nD\n");
+        let lines = |text: &str| vec![BString::from(text)];
+        assert_eq!(found, [Region { line: 2, base: lines("b"), ours: lines("B"), theirs: lines("bb") }]);
     }
 
     #[test]

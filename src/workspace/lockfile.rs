@@ -199,7 +199,7 @@ mod tests {
     prop_compose! {
         fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in word(),
             good in proptest::option::of((word(), word(), word()))) -> PatchLock {
-            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since,
+            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, culprit: None,
                 good: good.map(|(base, before, after)| Good { base, before, after }) }
         }
     }

@@ -1,0 +1,201 @@
+//! `git carry why PATCH`: what happened to a patch, who did it, and what to do.
+
+use std::path::Path;
+
+use bstr::BString;
+use similar::{ChangeTag, TextDiff};
+
+use super::error::CliError;
+use super::report::{record_report, what};
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, outcome, painted, short};
+use crate::night::{Explained, NightError, Site, explain, kind_in_words};
+use crate::queue::Patch;
+use crate::replay::content::Region;
+use crate::store::git::without_secrets;
+use crate::workspace::{Culprit, Outcome, Workspace, nearest};
+
+/// Explain a patch's outcome: where it conflicts, the upstream commit behind it, what it blocks, what to do.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The patch's name.
+    patch: String,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// How many lines of one conflict are shown.
+const SHOWN: usize = 24;
+
+pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let workspace = Workspace::find(from).map_err(NightError::from)?;
+    let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let Some(explained) = explain(&site, &args.patch)? else {
+        let queue = site.queue()?;
+        let names: Vec<&str> = queue.patches.iter().map(Patch::name).collect();
+        let (what, hint) = if names.contains(&args.patch.as_str()) {
+            let what = format!("'{}' has not been replayed yet", clean(&args.patch));
+            (what, Some("git carry nightly".to_owned()))
+        } else {
+            let hint = nearest(&args.patch, &names).map(|n| format!("did you mean '{n}'?"));
+            (format!("no patch of '{}' is called '{}'", project.name, clean(&args.patch)), hint)
+        };
+        return Err(CliError::Missing { what, hint });
+    };
+    if ui.json {
+        ui.document(&document(&project.name, &explained))?;
+    } else {
+        print(ui, &explained, &site.upstream_address());
+    }
+    Ok(0)
+}
+
+fn document(project: &str, e: &Explained) -> serde_json::Value {
+    let lines = |side: &[BString]| side.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let region = |r: &Region| {
+        serde_json::json!({
+            "line": r.line, "base": lines(&r.base), "trunk": lines(&r.ours), "patch": lines(&r.theirs),
+        })
+    };
+    let conflicts: Vec<serde_json::Value> = e
+        .conflicts
+        .iter()
+        .map(|c| {
+            let regions: Vec<_> = c.regions.iter().map(region).collect();
+            serde_json::json!({ "path": c.path, "kind": c.kind, "regions": regions })
+        })
+        .collect();
+    serde_json::json!({
+        "version": 1, "project": project, "patch": e.record, "since": e.locked.since,
+        "since_date": e.locked.since_date, "conflicts": conflicts, "blocks": e.blocks,
+        "roots": e.roots, "same_culprit": e.cluster,
+    })
+}
+
+fn print(ui: &Ui, e: &Explained, upstream: &str) {
+    let record = &e.record;
+    let day = e.locked.since_date.get(..10).unwrap_or("-");
+    ui.line(&painted(&clean(&record.name), BOLD));
+    ui.line(&format!("  {}", clean(&record.subject)));
+    let since = short(&e.locked.since);
+    ui.line(&format!("  {} since trunk {since} of {day}", outcome(record.outcome)));
+    match record.outcome {
+        Outcome::Conflict => conflict(ui, e, upstream),
+        Outcome::Blocked => {
+            ui.line(&format!("\nit needs {}, not in the stack", clean(&record.needs.join(", "))));
+            for root in &e.roots {
+                ui.line(&format!("\nat the root: {}", painted(&clean(&root.name), BOLD)));
+                for c in &root.conflicts {
+                    ui.line(&format!("  {}: {}", clean(&c.path), kind_in_words(c.kind)));
+                }
+                if let Some(c) = &root.culprit {
+                    culprit(ui, c, upstream);
+                }
+            }
+            let next: Vec<String> = e.roots.iter().map(|r| clean(&r.name)).collect();
+            ui.line(&format!("\nnext  mend {}; then this one comes back by itself", next.join(", ")));
+        }
+        _ => ui.line(&format!("  {}", clean(&what(&record_report(record))))),
+    }
+}
+
+fn conflict(ui: &Ui, e: &Explained, upstream: &str) {
+    ui.line("");
+    for c in &e.conflicts {
+        ui.line(&format!("{}: {}", painted(&clean(&c.path), BOLD), kind_in_words(c.kind)));
+        for region in &c.regions {
+            side_by_side(ui, region);
+        }
+    }
+    match &e.record.culprit {
+        Some(c) => {
+            ui.line("\nculprit");
+            culprit(ui, c, upstream);
+        }
+        None if e.record.conflicts.is_empty() => {}
+        None => ui.line("\nno single upstream commit of the recorded range explains it"),
+    }
+    if let Some(note) = &e.record.note {
+        ui.line(&format!("\nnote  {}", clean(note)));
+    }
+    if !e.cluster.is_empty() {
+        ui.line(&format!("\nthe same commit breaks {}", clean(&e.cluster.join(", "))));
+    }
+    if !e.blocks.is_empty() {
+        let many = count(e.blocks.len(), "patch", "patches");
+        ui.line(&format!("\nit blocks {many}: {}", clean(&e.blocks.join(", "))));
+    }
+    ui.line(&format!(
+        "\nnext  change {} so that it applies to the trunk tip, commit it, then: git carry rebase",
+        clean(&e.record.file)
+    ));
+}
+
+fn culprit(ui: &Ui, c: &Culprit, upstream: &str) {
+    let day = c.date.get(..10).unwrap_or("-");
+    ui.line(&format!("  {} {}", short(&c.commit), clean(&c.subject)));
+    ui.line(&format!("  {} <{}>, {day}", clean(&c.author), clean(&c.mail)));
+    if let Some(merge) = &c.merge {
+        ui.line(&format!("  it came by the merge {}", short(merge)));
+    }
+    for mended in &c.mended {
+        ui.line(&format!("  {} had broken it before, and trunk mended that", short(mended)));
+    }
+    if let Some(link) = link(upstream, &c.commit) {
+        ui.line(&format!("  {link}"));
+    }
+}
+
+/// Where a person can look at a commit, on forges whose addresses are known.
+fn link(upstream: &str, commit: &str) -> Option<String> {
+    let address = without_secrets(upstream);
+    let address = address.trim_end_matches('/').trim_end_matches(".git");
+    let known =
+        ["https://github.com/", "https://gitlab.com/", "https://opendev.org/", "https://codeberg.org/"];
+    known.iter().any(|k| address.starts_with(k)).then(|| format!("{}/commit/{commit}", clean(address)))
+}
+
+/// What trunk made of the lines, and what the patch makes of them.
+fn side_by_side(ui: &Ui, region: &Region) {
+    let width = (terminal_width().saturating_sub(9)) / 2;
+    let (left, right) = (changes(&region.base, &region.ours), changes(&region.base, &region.theirs));
+    let head = format!("  trunk, line {}", region.line);
+    ui.line(&painted(&format!("{head:<w$} │ the patch", w = width + 2), DIM));
+    let rows = left.len().max(right.len());
+    for at in 0..rows.min(SHOWN) {
+        let cell = |side: &[(ChangeTag, String)]| {
+            let Some((tag, text)) = side.get(at) else { return " ".repeat(width) };
+            let text = cut(text, width);
+            let blank = " ".repeat(width.saturating_sub(text.chars().count()));
+            format!("{}{blank}", painted(&text, style(*tag)))
+        };
+        ui.line(format!("  {} │ {}", cell(&left), cell(&right)).trim_end());
+    }
+    if rows > SHOWN {
+        ui.line(&format!("  … {} more lines", rows - SHOWN));
+    }
+}
+
+fn changes(base: &[BString], side: &[BString]) -> Vec<(ChangeTag, String)> {
+    let lines = |side: &[BString]| side.iter().map(|l| clean(&l.to_string())).collect::<Vec<_>>();
+    let (base, side) = (lines(base), lines(side));
+    let base: Vec<&str> = base.iter().map(String::as_str).collect();
+    let side: Vec<&str> = side.iter().map(String::as_str).collect();
+    let diff = TextDiff::from_slices(&base, &side);
+    diff.iter_all_changes().map(|c| (c.tag(), format!("{}{}", c.tag(), c.value()))).collect()
+}
+
+fn style(tag: ChangeTag) -> anstyle::Style {
+    let style = anstyle::Style::new();
+    match tag {
+        ChangeTag::Delete => style.fg_color(Some(anstyle::AnsiColor::Red.into())),
+        ChangeTag::Insert => style.fg_color(Some(anstyle::AnsiColor::Green.into())),
+        ChangeTag::Equal => DIM,
+    }
+}
+
+fn terminal_width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    columns.unwrap_or(120).clamp(60, 240)
+}

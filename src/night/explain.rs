@@ -1,0 +1,133 @@
+//! What happened to a patch, with all that is known of its cause.
+
+use std::collections::BTreeSet;
+
+use bstr::{BStr, ByteSlice};
+use gix_hash::ObjectId;
+
+use super::{NightError, Site, recorded_manifest};
+use crate::build::manifest::{Manifest, PatchRecord};
+use crate::replay::content::{Region, regions};
+use crate::replay::{ConflictKind, content};
+use crate::store::tree::entry_at;
+use crate::store::{Objects, Odb};
+use crate::workspace::{Outcome, PatchLock, ProjectLock};
+
+/// A patch that is not in the stack, explained.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// What the last build's manifest says of it.
+    pub record: PatchRecord,
+    /// What was recorded of it.
+    pub locked: PatchLock,
+    /// Where it conflicts with the stack below it.
+    pub conflicts: Vec<ExplainedConflict>,
+    /// The patches that are blocked by it, near and far, in the queue's order.
+    pub blocks: Vec<String>,
+    /// Of a blocked patch: the root conflicts under it.
+    pub roots: Vec<PatchRecord>,
+    /// The other patches that the same upstream commit broke.
+    pub cluster: Vec<String>,
+}
+
+/// One path at which a patch conflicts.
+#[derive(Debug, Clone)]
+pub struct ExplainedConflict {
+    /// The path.
+    pub path: String,
+    /// What kind of conflict it is.
+    pub kind: ConflictKind,
+    /// The lines at which both sides meet; none where the conflict is not one of lines.
+    pub regions: Vec<Region>,
+}
+
+/// Explains the patch `name`; none if no run has recorded it.
+pub fn explain(site: &Site<'_>, name: &str) -> Result<Option<Explained>, NightError> {
+    let Some(lock) = site.workspace.lock.projects.get(&site.project.name) else { return Ok(None) };
+    let Some(manifest) = recorded_manifest(site, lock)? else { return Ok(None) };
+    let record = manifest.patches.iter().find(|p| p.name == name).cloned();
+    let locked = lock.patches.iter().find(|p| p.name == name).cloned();
+    let (Some(record), Some(locked)) = (record, locked) else { return Ok(None) };
+    let conflicts = match record.outcome {
+        Outcome::Conflict => conflicts(site, lock, &record, &locked)?,
+        _ => Vec::new(),
+    };
+    let culprit = |p: &PatchRecord| p.culprit.as_ref().map(|c| c.commit.clone());
+    let same = |p: &&PatchRecord| p.name != name && culprit(p).is_some() && culprit(p) == culprit(&record);
+    let cluster = manifest.patches.iter().filter(same).map(|p| p.name.clone()).collect();
+    let (blocks, roots) = (blocks(&manifest, name), roots(&manifest, &record));
+    Ok(Some(Explained { record, locked, conflicts, blocks, roots, cluster }))
+}
+
+fn blocks(manifest: &Manifest, name: &str) -> Vec<String> {
+    let mut missing = BTreeSet::from([name.to_owned()]);
+    let mut found = Vec::new();
+    // A patch only needs earlier ones, so one pass meets them all.
+    for patch in &manifest.patches {
+        if patch.needs.iter().any(|need| missing.contains(need)) {
+            missing.insert(patch.name.clone());
+            found.push(patch.name.clone());
+        }
+    }
+    found
+}
+
+fn roots(manifest: &Manifest, record: &PatchRecord) -> Vec<PatchRecord> {
+    let mut wanted: BTreeSet<&str> = record.needs.iter().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for patch in manifest.patches.iter().rev().filter(|p| p.name != record.name) {
+        if wanted.contains(patch.name.as_str()) {
+            if patch.needs.is_empty() {
+                found.push(patch.clone());
+            }
+            wanted.extend(patch.needs.iter().map(String::as_str));
+        }
+    }
+    found.reverse();
+    found
+}
+
+/// The conflicts of a patch with the stack as it is now.
+fn conflicts(
+    site: &Site<'_>,
+    lock: &ProjectLock,
+    record: &PatchRecord,
+    locked: &PatchLock,
+) -> Result<Vec<ExplainedConflict>, NightError> {
+    let odb = site.store.odb()?;
+    let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| odb.has(id));
+    let own = locked.good.as_ref().and_then(|good| Some((id(&good.before)?, id(&good.after)?)));
+    let below = lock.patches.iter().take_while(|p| p.name != locked.name);
+    let below = below.filter_map(|p| p.tree.as_deref()).last().and_then(id);
+    let base = id(&lock.base);
+    let stack = match (below, base) {
+        (Some(tree), _) => Some(tree),
+        (None, Some(base)) => Some(odb.commit(&base)?.tree),
+        (None, None) => None,
+    };
+    let mut all = Vec::new();
+    for conflict in &record.conflicts {
+        let mut found = Vec::new();
+        if let (Some((before, after)), Some(stack)) = (own, stack)
+            && matches!(conflict.kind, ConflictKind::Content | ConflictKind::AddAdd)
+        {
+            let path = conflict.path.as_str().into();
+            let sides = [before, stack, after].map(|tree| text(&odb, &tree, path));
+            let [base, ours, theirs] = sides;
+            found = regions(&base?, &ours?, &theirs?);
+        }
+        all.push(ExplainedConflict { path: conflict.path.clone(), kind: conflict.kind, regions: found });
+    }
+    Ok(all)
+}
+
+/// A file's text in a tree; nothing where it is not there or is no text.
+fn text(odb: &Odb, tree: &ObjectId, path: &BStr) -> Result<Vec<u8>, NightError> {
+    match entry_at(odb, tree, path).map_err(crate::store::StoreError::from)?.filter(|e| e.is_file()) {
+        Some(entry) => {
+            let data = odb.blob(&entry.id).map_err(crate::store::StoreError::from)?;
+            Ok(if content::is_binary(&data) { Vec::new() } else { data.as_bytes().to_vec() })
+        }
+        None => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,199 @@
+//! The culprit of a conflict, and the graph of a queue: held against git itself.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use git_carry::graph::{Graph, Node};
+use git_carry::queue::Metadata;
+use git_carry::replay::sequence::{Role, Step};
+use proptest::prelude::*;
+use serde_json::Value;
+use support::lab::{Lab, numbered};
+use support::{Snapshot, bare_store, deep_tree, git};
+
+fn patch<'a>(night: &'a Value, name: &str) -> &'a Value {
+    let patches = night["patches"].as_array().expect("patches");
+    patches.iter().find(|p| p["name"] == name).unwrap_or_else(|| panic!("no patch {name}: {night}"))
+}
+
+/// Does the commit apply to another, as git sees it?
+fn picks(lab: &Lab, commit: &str, onto: &str) -> bool {
+    let base = format!("--merge-base={commit}^");
+    lab.git_works("up", &["merge-tree", "--write-tree", &base, onto, commit])
+}
+
+#[test]
+fn a_conflict_names_the_upstream_commit_behind_it_and_git_agrees() {
+    let [one, two] = ["one", "two"].map(|t| numbered("a", &[(5, t)]));
+    let (three, four) = (numbered("b", &[(10, "three")]), numbered("c", &[(3, "four")]));
+    let lab = Lab::with_fork(&[
+        ("one", &[("a", Some(&one))]),
+        ("two", &[("a", Some(&two))]),
+        ("three", &[("b", Some(&three))]),
+        ("four", &[("c", Some(&four))]),
+    ]);
+    let ours: BTreeMap<&str, String> = ["four", "three", "two", "one"]
+        .into_iter()
+        .enumerate()
+        .map(|(n, name)| (name, lab.git("up", &["rev-parse", &format!("fork~{n}")])))
+        .collect();
+    lab.commit("up", "harmless", &[("d", Some("d\n"))]);
+    let theirs = (numbered("a", &[(5, "theirs")]), numbered("c", &[(3, "theirs")]));
+    let both = lab.commit("up", "breaks two", &[("a", Some(&theirs.0)), ("c", Some(&theirs.1))]);
+    lab.git("up", &["checkout", "-q", "-b", "side", "HEAD~1"]);
+    lab.commit("up", "side work", &[("e", Some("e\n"))]);
+    let inside = lab.commit("up", "on the side", &[("b", Some(&numbered("b", &[(10, "side")])))]);
+    lab.git("up", &["checkout", "-q", "main"]);
+    lab.git("up", &["merge", "-q", "--no-ff", "-m", "merge side", "side"]);
+    let merge = lab.git("up", &["rev-parse", "HEAD"]);
+    lab.commit("up", "harmless again", &[("d", Some("dd\n"))]);
+
+    let night = &lab.json(3, &["nightly"])[0];
+    for (name, culprit, by) in [("one", &both, None), ("three", &inside, Some(&merge)), ("four", &both, None)]
+    {
+        let found = &patch(night, name)["culprit"];
+        assert_eq!(found["commit"], *culprit, "{name}: {night}");
+        assert_eq!(found["merge"].as_str(), by.map(String::as_str), "{name}");
+        assert!(picks(&lab, &ours[name], &format!("{culprit}^")), "{name} applies before its culprit");
+        assert!(!picks(&lab, &ours[name], culprit), "{name} fails on its culprit");
+    }
+    assert_eq!(patch(night, "two")["outcome"], "blocked");
+    assert_eq!(patch(night, "two")["culprit"], Value::Null);
+
+    let why = lab.json(0, &["why", "one"]);
+    assert_eq!(why["same_culprit"], serde_json::json!(["four"]));
+    assert_eq!(why["blocks"], serde_json::json!(["two"]));
+    let region = &why["conflicts"][0]["regions"][0];
+    assert_eq!((&region["trunk"][0], &region["patch"][0]), (&"theirs".into(), &"one".into()));
+    let said = lab.carry_code(0, &["why", "two"]);
+    assert!(said.contains("at the root: one") && said.contains(&both[..12]), "{said}");
+    let said = lab.carry_code(0, &["why", "three"]);
+    assert!(said.contains(&format!("by the merge {}", &merge[..12])), "{said}");
+
+    // The next night still knows, and so does another clone of the workspace.
+    lab.commit("up", "more", &[("d", Some("ddd\n"))]);
+    lab.git(".", &["clone", "-q", "ws", "second"]);
+    let mut clone = lab.carry_command("second", &["--json", "nightly"]);
+    let clone = clone.output().expect("the binary runs");
+    let clone: Value = serde_json::from_slice(&clone.stdout).expect("JSON");
+    assert_eq!(patch(&clone[0], "one")["culprit"]["commit"], both);
+    assert_eq!(lab.carry(&["why", "nobody"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_break_that_trunk_mended_is_told_from_the_one_that_holds() {
+    let one = numbered("a", &[(5, "one")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    let (plain, theirs) = (numbered("a", &[]), numbered("a", &[(5, "theirs")]));
+    let first = lab.commit("up", "break", &[("a", Some(&theirs))]);
+    lab.commit("up", "mend", &[("a", Some(&plain))]);
+    lab.commit("up", "elsewhere", &[("b", Some("b\n"))]);
+    let last = lab.commit("up", "break again", &[("a", Some(&numbered("a", &[(5, "again")])))]);
+    let night = &lab.json(3, &["nightly"])[0];
+    let culprit = &patch(night, "one")["culprit"];
+    assert_eq!((&culprit["commit"], &culprit["mended"]), (&last.into(), &serde_json::json!([first])));
+}
+
+#[test]
+fn the_graph_shows_proved_and_declared_edges() {
+    let a = [&[(5, "one")][..], &[(5, "two")], &[(5, "two"), (25, "far")]].map(|c| numbered("a", c));
+    let lab = Lab::with_fork(&[
+        ("one\n\nChange-Id: I0123456789012345678901234567890123456789", &[("a", Some(&a[0]))]),
+        ("two", &[("a", Some(&a[1]))]),
+        ("far", &[("a", Some(&a[2]))]),
+        (
+            "says\n\nDepends-On: I0123456789012345678901234567890123456789\nCarry-Group: g",
+            &[("x", Some("x\n"))],
+        ),
+        ("same \"group\"\n\nCarry-Group: g", &[("y", Some("y\n"))]),
+    ]);
+    lab.json(0, &["nightly"]);
+    let graph = lab.json(0, &["graph"]);
+    let edges: Vec<(&str, &str, &str)> = graph["edges"]
+        .as_array()
+        .expect("edges")
+        .iter()
+        .map(|e| ["patch", "needs"].map(|k| e[k].as_str().expect("a name")))
+        .zip(
+            graph["edges"]
+                .as_array()
+                .expect("edges")
+                .iter()
+                .map(|e| e["reason"]["kind"].as_str().expect("a kind")),
+        )
+        .map(|([patch, needs], kind)| (patch, needs, kind))
+        .collect();
+    assert_eq!(
+        edges,
+        [("two", "one", "textual"), ("says", "one", "depends-on"), ("same-group", "says", "group")]
+    );
+    assert_eq!(graph["edges"][0]["reason"]["files"], serde_json::json!(["a"]));
+    let one = lab.json(0, &["graph", "one"]);
+    assert_eq!(one["patches"][0]["dependents"], serde_json::json!(["two", "says", "same-group"]));
+    assert!(lab.carry_code(0, &["graph", "--format", "dot"]).contains("\"two\" -> \"one\""));
+    assert!(lab.carry_code(0, &["graph", "--format", "mermaid"]).contains("p1 --> p0"));
+    let text = lab.carry_code(0, &["graph"]);
+    assert!(text.contains("one\n├─ two\n└─ says\n   └─ same-group"), "{text}");
+}
+
+/// Line numbers that a patch changes, in one of two files.
+type Edit = (bool, usize);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 25, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_closure_applies_alone_and_not_without_what_it_needs(
+        edits in proptest::collection::vec(proptest::collection::vec((any::<bool>(), 0usize..14), 1..3), 2..9),
+    ) {
+        let edits: Vec<Vec<Edit>> = edits;
+        let dir = tempfile::tempdir().expect("a folder");
+        let odb = bare_store(dir.path());
+        let mut lines: BTreeMap<&str, Vec<String>> =
+            ["a", "b"].map(|f| (f, (0..14).map(|n| format!("{f} {n}\n")).collect())).into();
+        let tree = |lines: &BTreeMap<&str, Vec<String>>| {
+            let files: Snapshot = lines.iter().map(|(f, l)| ((*f).to_owned(), l.concat())).collect();
+            deep_tree(&odb, &files)
+        };
+        let base = tree(&lines);
+        let metadata = Metadata::default();
+        let mut nodes = Vec::new();
+        let mut before = base;
+        for (n, patch) in edits.iter().enumerate() {
+            for (first, line) in patch {
+                lines.get_mut(if *first { "a" } else { "b" }).expect("a file")[*line] = format!("patch {n}\n");
+            }
+            let after = tree(&lines);
+            let step = Step { name: n.to_string(), before, after, role: Role::Carry };
+            nodes.push(Node { step, metadata: &metadata });
+            before = after;
+        }
+        let graph = Graph::of(&odb, &nodes).expect("all objects are there");
+        odb.flush().expect("written");
+        let applies = |names: &[&str]| -> bool {
+            let mut stack = base.to_string();
+            for name in names {
+                let step = &nodes[name.parse::<usize>().expect("a number")].step;
+                let (before, after) = (step.before.to_string(), step.after.to_string());
+                let merge_base = format!("--merge-base={before}");
+                let out = git(dir.path(), &["merge-tree", "--write-tree", &merge_base, &stack, &after]);
+                if !out.status.success() {
+                    return false;
+                }
+                stack = String::from_utf8(out.stdout).expect("an id").trim().to_owned();
+            }
+            true
+        };
+        for patch in graph.patches() {
+            let closure = graph.closure(patch);
+            prop_assert!(applies(&closure), "{patch} with {closure:?} alone: {edits:?}");
+            for need in graph.needs(patch) {
+                let gone = graph.dependents(need);
+                let stays = |n: &&str| *n == patch || *n != need && !gone.contains(n);
+                let rest: Vec<&str> = closure.iter().copied().filter(stays).collect();
+                prop_assert!(!applies(&rest), "{patch} does not need {need}: {edits:?}");
+            }
+        }
+    }
+}
