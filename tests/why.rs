@@ -197,3 +197,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_patch_that_merges_but_lost_lines_or_has_them_twice_is_told() {
+    let both = numbered("a", &[(5, "one"), (25, "two")]);
+    let block = "new 1\nnew 2\nnew 3\nnew 4";
+    let added = numbered("b", &[(20, &format!("b line 20\n{block}"))]);
+    let lab = Lab::with_fork(&[("both", &[("a", Some(&both))]), ("added", &[("b", Some(&added))])]);
+    let half = numbered("a", &[(5, "one")]);
+    let elsewhere = numbered("b", &[(3, &format!("b line 3\n{block}"))]);
+    lab.commit("up", "half of it", &[("a", Some(&half)), ("b", Some(&elsewhere))]);
+    let said = lab.carry_code(0, &["nightly"]);
+    assert!(said.contains("both: 2 lines of it went"), "{said}");
+    assert!(said.contains("added: 4 lines that it adds are in trunk's file already"), "{said}");
+    let show = lab.json(0, &["why", "both"]);
+    assert_eq!(show["patch"]["loss"]["missing"], serde_json::json!(["+one", "-a line 5"]));
+    let show = lab.json(0, &["why", "added"]);
+    assert_eq!(show["patch"]["loss"]["doubled"], serde_json::json!(["+new 1", "+new 2", "+new 3", "+new 4"]));
+}

@@ -126,6 +126,9 @@ pub struct PatchRecord {
     /// The patches that it needs and that are not in the build.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub needs: Vec<String>,
+    /// Whether it still says what it said; none if it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loss: Option<crate::replay::loss::Loss>,
     /// What else a person should know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

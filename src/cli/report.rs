@@ -6,6 +6,7 @@ use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
 use crate::build::manifest::PatchRecord;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
+use crate::replay::loss::Loss;
 use crate::workspace::Outcome;
 
 const ALL: [Outcome; 6] =
@@ -134,6 +135,7 @@ pub fn record_report(record: &PatchRecord) -> PatchReport {
         conflicts: record.conflicts.clone(),
         culprit: record.culprit.clone(),
         needs: record.needs.clone(),
+        loss: record.loss.clone(),
         note: record.note.clone(),
     }
 }
@@ -147,6 +149,7 @@ fn problems(ui: &Ui, night: &Night) {
             ui.line(&format!("  {}", clean(reason)));
         }
     }
+    losses(ui, night);
     if roots.is_empty() {
         return;
     }
@@ -181,6 +184,35 @@ fn problems(ui: &Ui, night: &Night) {
             ui.line(&format!("    git carry why {}{more}", clean(&p.name)));
         }
     }
+}
+
+/// Patches that apply, but do not say any more what they said.
+fn losses(ui: &Ui, night: &Night) {
+    let changed: Vec<&PatchReport> = night.patches.iter().filter(|p| p.loss.is_some()).collect();
+    if changed.is_empty() {
+        return;
+    }
+    let many = count(changed.len(), "patch applies, but is not", "patches apply, but are not");
+    ui.line(&format!("\n{many} what it was; look at what changed:"));
+    for p in changed {
+        ui.line(&format!("  {}: {}", clean(&p.name), p.loss.as_ref().map(loss_in_words).unwrap_or_default()));
+    }
+}
+
+/// What a loss is, counted.
+fn loss_in_words(loss: &Loss) -> String {
+    let lines = |n: usize| count(n, "line", "lines");
+    let mut parts = Vec::new();
+    if !loss.missing.is_empty() {
+        parts.push(format!("{} of it went", lines(loss.missing.len())));
+    }
+    if !loss.extra.is_empty() {
+        parts.push(format!("{} came", lines(loss.extra.len())));
+    }
+    if !loss.doubled.is_empty() {
+        parts.push(format!("{} that it adds are in trunk's file already", lines(loss.doubled.len())));
+    }
+    parts.join(", ")
 }
 
 /// How many patches are blocked by one, near and far: a patch only needs earlier ones, so one pass meets them all.

@@ -96,7 +96,21 @@ fn print(ui: &Ui, e: &Explained, upstream: &str) {
             let next: Vec<String> = e.roots.iter().map(|r| clean(&r.name)).collect();
             ui.line(&format!("\nnext  mend {}; then this one comes back by itself", next.join(", ")));
         }
-        _ => ui.line(&format!("  {}", clean(&what(&record_report(record))))),
+        _ => {
+            ui.line(&format!("  {}", clean(&what(&record_report(record)))));
+            if let Some(loss) = &record.loss {
+                told(ui, "lines of it that went", &loss.missing);
+                told(ui, "lines that came", &loss.extra);
+                told(ui, "lines that it adds, and that trunk's file has already", &loss.doubled);
+            }
+        }
+    }
+}
+
+fn told(ui: &Ui, title: &str, lines: &[String]) {
+    if !lines.is_empty() {
+        ui.line(&format!("\n{title}"));
+        lines.iter().for_each(|line| ui.line(&format!("  {}", clean(line))));
     }
 }
 

@@ -10,6 +10,7 @@ use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
 use crate::queue::{Patch, Queue, apply_to_tree};
+use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Conflict, ConflictKind};
@@ -40,6 +41,8 @@ pub struct PatchReport {
     pub culprit: Option<Culprit>,
     /// The patches that it needs and that are not in the stack.
     pub needs: Vec<String>,
+    /// Whether it still says what it said.
+    pub loss: Option<Loss>,
     /// What else a person should know.
     pub note: Option<String>,
 }
@@ -53,6 +56,8 @@ pub struct PlannedPatch {
     pub digest: String,
     /// The stack's trees before and after it; none if it is not in the stack.
     pub applied: Option<(ObjectId, ObjectId)>,
+    /// Does the stack have each file that it changes just as its own base has it?
+    pub as_it_is: bool,
     /// The trees with which it applied to its own base, if it did.
     pub own: Option<(ObjectId, ObjectId)>,
 }
@@ -153,12 +158,14 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
         let context = Context { site, odb: &odb, range: &range, patch, prepared };
         let was = locked.get(patch.name());
         let report = report(site, patch, was.map(|p| p.outcome));
-        let (mut report, applied) = context.judge(report, placed.remove(&at), evidence.get(patch.name()))?;
+        let placed = placed.remove(&at);
+        let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
+        let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome == Outcome::Conflict).and_then(|w| w.culprit.clone());
             report.culprit = culprits.remove(patch.name()).or_else(known);
         }
-        patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, own });
+        patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, own });
     }
     let commits = range.commits.len();
     Ok(Planned { odb, queue, base, commits, describe, patches, tree: replayed.tree })
@@ -204,6 +211,7 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
         conflicts: Vec::new(),
         culprit: None,
         needs: Vec::new(),
+        loss: None,
         note: None,
     }
 }

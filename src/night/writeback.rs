@@ -12,8 +12,10 @@ use super::{NightError, Site, TrunkMove};
 use crate::build::manifest::{self, Base, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord};
 use crate::build::{Layer, stack};
 use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
-use crate::store::RefUpdate;
+use crate::replay::loss::Loss;
 use crate::store::git::Git;
+use crate::store::tree::entry_at;
+use crate::store::{Objects, Odb, RefUpdate, StoreError};
 use crate::workspace::{Good, History, LOCK, Landed, Lock, Outcome, PatchLock, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
@@ -154,7 +156,7 @@ pub fn build_id(commit: &ObjectId) -> String {
 /// give its tree any more by a strict apply; the new one must.
 fn leave(
     site: &Site<'_>,
-    odb: &crate::store::Odb,
+    odb: &Odb,
     planned: Vec<PlannedPatch>,
     patches: &[Patch],
 ) -> Result<Vec<Left>, NightError> {
@@ -193,10 +195,41 @@ fn leave(
                 return Err(broken());
             }
             let drift = same_change(&l.patch.changes, &anew.changes);
+            l.planned.report.loss = Some(Loss::between(&l.patch.changes, &anew.changes));
             l.rewritten = Some((anew, drift));
         }
     }
+    for l in left.iter_mut().filter(|l| !l.planned.as_it_is) {
+        let mut loss = l.planned.report.loss.take().unwrap_or_default();
+        if let (Some((stack, _)), Some((own, _))) = (l.planned.applied, l.planned.own) {
+            note_doubled(odb, &mut loss, &l.patch, &own, &stack)?;
+        }
+        l.planned.report.loss = Some(loss).filter(|loss| !loss.is_none());
+    }
     Ok(left)
+}
+
+/// Looks for what the patch adds and what its files have already in `stack`, though not in its `own` base's tree.
+fn note_doubled(
+    odb: &Odb,
+    loss: &mut Loss,
+    patch: &Patch,
+    own: &ObjectId,
+    stack: &ObjectId,
+) -> Result<(), NightError> {
+    for change in &patch.changes {
+        let Some(path) = &change.old_path else { continue };
+        let at = |tree: &ObjectId| entry_at(odb, tree, path.as_bstr()).map_err(StoreError::from);
+        if let (Some(base), Some(ours)) = (at(own)?, at(stack)?)
+            && base.id != ours.id
+            && base.is_file()
+            && ours.is_file()
+        {
+            let blob = |id: &ObjectId| odb.blob(id).map_err(StoreError::from);
+            loss.note_doubled(change, &*blob(&base.id)?, &*blob(&ours.id)?);
+        }
+    }
+    Ok(())
 }
 
 /// What the lock says of a patch.
@@ -246,6 +279,7 @@ fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String
         conflicts: report.conflicts.clone(),
         culprit: report.culprit.clone(),
         needs: report.needs.clone(),
+        loss: report.loss.clone(),
         note: report.note.clone(),
     }
 }

@@ -2,6 +2,7 @@
 //! Never: a work tree, an index, a ref, a file, the terminal.
 
 pub mod content;
+pub mod loss;
 pub mod merge;
 pub mod origins;
 pub mod prepare;
