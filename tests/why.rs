@@ -215,3 +215,32 @@ fn a_patch_that_merges_but_lost_lines_or_has_them_twice_is_told() {
     let show = lab.json(0, &["why", "added"]);
     assert_eq!(show["patch"]["loss"]["doubled"], serde_json::json!(["+new 1", "+new 2", "+new 3", "+new 4"]));
 }
+
+#[test]
+fn trunk_moves_as_far_as_the_whole_stack_goes_when_told_to() {
+    let one = numbered("a", &[(5, "one")]);
+    let two = numbered("b", &[(5, "two")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))]), ("two", &[("b", Some(&two))])]);
+    lab.json(0, &["nightly"]);
+    lab.commit("up", "harmless", &[("c", Some(&numbered("c", &[(1, "c")])))]);
+    let safe = lab.commit("up", "harmless too", &[("c", Some(&numbered("c", &[(2, "c")])))]);
+    lab.commit("up", "breaks one", &[("a", Some(&numbered("a", &[(5, "theirs")])))]);
+    lab.commit("up", "breaks two", &[("b", Some(&numbered("b", &[(5, "theirs")])))]);
+    lab.git("ws/.git/carry/p.git", &["fetch", "-q", "../../../../up", "+main:refs/carry/trunk"]);
+    let night = lab.json(3, &["rebase", "--dry-run"]);
+    assert_eq!(night["furthest"], serde_json::json!({ "commit": safe, "commits": 2, "of": 4 }));
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    std::fs::write(
+        lab.path("ws/carry.toml"),
+        toml.replace("#advance = \"tip\"", "advance = \"furthest-clean\""),
+    )
+    .expect("written");
+    lab.git("ws", &["commit", "-qam", "no further than all go"]);
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!((&night["done"], &night["trunk"]["to"]), (&"published".into(), &safe.clone().into()));
+    assert!(Lab::outcomes(night).iter().all(|(_, outcome)| outcome == "clean"), "{night}");
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!((&night["done"], &night["furthest"]["commits"]), (&"quiet".into(), &0.into()));
+    let said = lab.carry_code(0, &["nightly"]);
+    assert!(said.contains("trunk can move 0 of 2 commits"), "{said}");
+}

@@ -150,6 +150,21 @@ fn problems(ui: &Ui, night: &Night) {
         }
     }
     losses(ui, night);
+    if let Some(f) = &night.furthest {
+        ui.line(&format!(
+            "\ntrunk can move {} of {} with every patch of the stack, to {}",
+            f.commits,
+            count(f.of, "commit", "commits"),
+            short(&f.commit)
+        ));
+        match night.done {
+            _ if night.trunk.to == f.commit => ui.line("  it went no further: advance = \"furthest-clean\""),
+            Done::DryRun if f.commits > 0 => {
+                ui.line(&format!("  git carry rebase --onto {}", short(&f.commit)))
+            }
+            _ => ui.line("  to go no further on such a night: advance = \"furthest-clean\" in carry.toml"),
+        }
+    }
     if roots.is_empty() {
         return;
     }

@@ -36,7 +36,12 @@ impl<'a> Search<'a> {
 
     /// The commit at which the last of `steps` stops applying, with the others (all that it needs, in order) below
     /// it: the break that still holds at the range's end. `watched` are the paths that can matter; none: all.
-    pub fn find(&mut self, steps: &[&Step], watched: &[BString]) -> Result<Option<Culprit>, StoreError> {
+    /// Also the place, among the range's first parents, of the first break ever.
+    pub fn find(
+        &mut self,
+        steps: &[&Step],
+        watched: &[BString],
+    ) -> Result<Option<(Culprit, usize)>, StoreError> {
         let (odb, range) = (self.odb, self.range);
         let scratch = Scratch::over(odb);
         let Some(first) = range.first_parent.first().map(|at| &range.commits[*at]) else { return Ok(None) };
@@ -44,8 +49,8 @@ impl<'a> Search<'a> {
         let mut applies = first.before(odb)?;
         // The patch need not apply where the range starts: then trunk is not what broke it.
         let mut before = self.probe(&scratch, steps, watched, &applies, &mut known)?;
-        let mut breaks: Vec<&Upstream> = Vec::new();
-        for at in &range.first_parent {
+        let mut breaks: Vec<(usize, &Upstream)> = Vec::new();
+        for (place, at) in range.first_parent.iter().enumerate() {
             let upstream = &range.commits[*at];
             if !watched.is_empty()
                 && self.files(&applies, watched)? == self.files(&upstream.commit.tree, watched)?
@@ -55,26 +60,28 @@ impl<'a> Search<'a> {
             applies = upstream.commit.tree;
             let now = self.probe(&scratch, steps, watched, &applies, &mut known)?;
             if before && !now {
-                breaks.push(upstream);
+                breaks.push((place, upstream));
             }
             before = now;
         }
         if before {
             return Ok(None);
         }
-        let Some(last) = breaks.pop() else { return Ok(None) };
+        let Some(first_break) = breaks.first().map(|(place, _)| *place) else { return Ok(None) };
+        let Some((_, last)) = breaks.pop() else { return Ok(None) };
         let inside = self.inside(&scratch, steps, watched, last)?;
         let found = inside.unwrap_or(last);
         let author = &found.commit.author;
-        Ok(Some(Culprit {
+        let culprit = Culprit {
             commit: found.id.to_string(),
             subject: found.commit.subject(),
             author: author.name.to_string(),
             mail: author.email.to_string(),
             date: jiff::Timestamp::from_second(author.seconds).unwrap_or_default().to_string(),
             merge: (found.id != last.id).then(|| last.id.to_string()),
-            mended: breaks.iter().map(|u| u.id.to_string()).collect(),
-        }))
+            mended: breaks.iter().map(|(_, u)| u.id.to_string()).collect(),
+        };
+        Ok(Some((culprit, first_break)))
     }
 
     /// Of the commits that a merge brought, the last at which the patch stops applying.

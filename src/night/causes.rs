@@ -13,16 +13,25 @@ use crate::store::{Odb, Repo};
 use crate::trunk::{Range, delta};
 use crate::workspace::Culprit;
 
-/// The culprit of each of the steps `roots`, which conflict with trunk, by name. All steps stand on the range's start.
-pub fn culprits(
+/// What is behind the new root conflicts of a replay.
+#[derive(Debug, Default)]
+pub struct Causes {
+    /// The culprit of each, by the patch's name.
+    pub culprits: BTreeMap<String, Culprit>,
+    /// The place, among the range's first parents, of the first commit that breaks any of them.
+    pub first_break: Option<usize>,
+}
+
+/// The causes of the steps `roots`, which conflict with trunk. All steps stand on the range's start.
+pub fn causes(
     repo: &Repo,
     odb: &Odb,
     range: &Range,
     steps: &[Step],
     placed: &[Placed],
     roots: &[usize],
-) -> Result<BTreeMap<String, Culprit>, NightError> {
-    let mut found = BTreeMap::new();
+) -> Result<Causes, NightError> {
+    let mut found = Causes::default();
     let Some(last) = roots.iter().max() else { return Ok(found) };
     let needs = needs(odb, &steps[..=*last])?;
     let mut search = Search::new(repo, odb, range);
@@ -40,8 +49,9 @@ pub fn culprits(
             }
         }
         let watched: Vec<BString> = watched.into_iter().collect();
-        if let Some(culprit) = search.find(&closure, &watched)? {
-            found.insert(steps[*root].name.clone(), culprit);
+        if let Some((culprit, place)) = search.find(&closure, &watched)? {
+            found.culprits.insert(steps[*root].name.clone(), culprit);
+            found.first_break = Some(found.first_break.map_or(place, |first| first.min(place)));
         }
     }
     Ok(found)

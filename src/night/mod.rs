@@ -19,7 +19,7 @@ pub use depend::queue_graph;
 pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};
-pub use outcome::{PatchReport, kind_in_words};
+pub use outcome::{Furthest, PatchReport, kind_in_words};
 pub use publish::{build_ref, deploy_ref, manifest_ref, recorded_manifest, write};
 pub use site::{Site, resolve_address};
 pub use take_in::{TakeError, Taken, TakenFrom, take_in};
@@ -28,7 +28,7 @@ pub use writeback::FileChange;
 use crate::build::manifest::Manifest;
 use crate::store::git::without_secrets;
 use crate::trunk;
-use crate::workspace::{Outcome, Project, ProjectLock, Workspace};
+use crate::workspace::{Advance, Outcome, Project, ProjectLock, Workspace};
 
 /// Who listens to a run.
 pub trait Events {
@@ -97,6 +97,8 @@ pub struct Night {
     pub done: Done,
     /// How the trunk moved.
     pub trunk: TrunkMove,
+    /// If the trunk tip makes patches of the stack fall out: how far trunk can move with all of them.
+    pub furthest: Option<Furthest>,
     /// Every patch.
     pub patches: Vec<PatchReport>,
     /// The build; none on a quiet night of a queue that was never built.
@@ -140,7 +142,7 @@ pub fn run(
         let rewritten = options.accept_rewritten_trunk;
         Some(trunk::fetch(&site.store, &address, &project.branch, rewritten, &progress)?.tip)
     };
-    let tip = match &options.onto {
+    let mut tip = match &options.onto {
         Some(rev) => site.commit(rev)?,
         None => fetched.ok_or(trunk::FetchError::NeverFetched)?,
     };
@@ -149,7 +151,15 @@ pub fn run(
     }
 
     events.step("replaying the queue");
-    let planned = outcome::plan(&site, lock, &tip)?;
+    let mut planned = outcome::plan(&site, lock, &tip)?;
+    let furthest = match planned.furthest.take() {
+        Some(bound) => Some(furthest(&site, lock, bound, planned.commits)?),
+        None => None,
+    };
+    if let (Some(to), None, Advance::FurthestClean) = (&furthest, &options.onto, project.policy.advance) {
+        tip = site.commit(&to.commit)?;
+        planned = outcome::plan(&site, lock, &tip)?;
+    }
     let trunk = TrunkMove {
         address: without_secrets(&address),
         branch: trunk::full_name(&project.branch),
@@ -163,6 +173,7 @@ pub fn run(
         project: project.name.clone(),
         done: Done::Quiet,
         trunk,
+        furthest,
         patches: Vec::new(),
         manifest: None,
         remote: project.deploy.remote.as_deref().map(without_secrets),
@@ -191,6 +202,20 @@ pub fn run(
         night.done = Done::Refused;
     }
     Ok(night)
+}
+
+/// How far trunk moves with the whole stack, at most to `bound`. What breaks there may have been hidden by what landed
+/// later, so the queue is replayed until nothing falls out.
+fn furthest(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    mut bound: Furthest,
+    commits: usize,
+) -> Result<Furthest, NightError> {
+    while let Some(nearer) = outcome::plan(site, lock, &site.commit(&bound.commit)?)?.furthest {
+        bound = nearer;
+    }
+    Ok(Furthest { of: commits, ..bound })
 }
 
 /// Does the plan say what the lock already records?

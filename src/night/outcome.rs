@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
-use super::causes::culprits;
+use super::causes::causes;
 use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
@@ -47,6 +47,17 @@ pub struct PatchReport {
     pub note: Option<String>,
 }
 
+/// The newest trunk commit before the first that breaks a patch of the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Furthest {
+    /// Its id.
+    pub commit: String,
+    /// How many commits it takes in.
+    pub commits: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
 /// One patch of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedPatch {
@@ -72,6 +83,8 @@ pub struct Planned {
     pub base: Option<ObjectId>,
     /// How many commits the trunk moved.
     pub commits: usize,
+    /// If a patch of the stack fell out: how far trunk could move with the whole stack.
+    pub furthest: Option<Furthest>,
     /// How git describes the commit replayed onto.
     pub describe: Option<String>,
     /// Every patch, in the queue's order.
@@ -149,7 +162,7 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
     let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));
     let roots = replayed.placed.iter().enumerate().filter(|(_, p)| matches!(p, Placed::Conflict(_)));
     let roots: Vec<usize> = roots.map(|(at, _)| at).filter(is_new).collect();
-    let mut culprits = culprits(&site.store, &odb, &range, &steps, &replayed.placed, &roots)?;
+    let mut causes = causes(&site.store, &odb, &range, &steps, &replayed.placed, &roots)?;
     let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
 
     let mut patches = Vec::with_capacity(queue.patches.len());
@@ -163,12 +176,21 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome == Outcome::Conflict).and_then(|w| w.culprit.clone());
-            report.culprit = culprits.remove(patch.name()).or_else(known);
+            report.culprit = causes.culprits.remove(patch.name()).or_else(known);
         }
         patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, own });
     }
     let commits = range.commits.len();
-    Ok(Planned { odb, queue, base, commits, describe, patches, tree: replayed.tree })
+    let furthest = match causes.first_break {
+        None => None,
+        Some(place) => {
+            let at = place.checked_sub(1).map(|before| &range.commits[range.first_parent[before]]);
+            let commit = at.map_or(from, |upstream| upstream.id);
+            let safe = site.store.count(&from, &commit)?;
+            Some(Furthest { commit: commit.to_string(), commits: safe, of: commits })
+        }
+    };
+    Ok(Planned { odb, queue, base, commits, furthest, describe, patches, tree: replayed.tree })
 }
 
 /// The patches that are looked for in the range, with the paths that they touch.

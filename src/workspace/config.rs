@@ -72,6 +72,17 @@ pub struct Policy {
     pub required: Required,
     /// What becomes of a landed patch.
     pub landed: Landed,
+    /// How far a night goes.
+    pub advance: Advance,
+}
+
+/// How far a night goes along the trunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// To its tip; patches that conflict there fall out of the stack.
+    Tip,
+    /// To the newest commit on which no patch of the stack falls out.
+    FurthestClean,
 }
 
 /// Without which patches nothing is published.
@@ -311,12 +322,14 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         let words = [("rewrite", History::Rewrite), ("fast-forward", History::FastForward)];
         deploy.history = r.choice(table, "history", &words);
     }
-    let mut policy = Policy { required: Required::Marked, landed: Landed::Drop };
+    let mut policy = Policy { required: Required::Marked, landed: Landed::Drop, advance: Advance::Tip };
     if let Some((table, _)) = r.table(table, "policy") {
-        r.keys(table, &format!("{place}.policy"), &["required", "landed"]);
+        r.keys(table, &format!("{place}.policy"), &["required", "landed", "advance"]);
         policy.required =
             r.choice(table, "required", &[("marked", Required::Marked), ("all", Required::All)]);
         policy.landed = r.choice(table, "landed", &[("drop", Landed::Drop), ("keep", Landed::Keep)]);
+        let words = [("tip", Advance::Tip), ("furthest-clean", Advance::FurthestClean)];
+        policy.advance = r.choice(table, "advance", &words);
     }
     Some(Project {
         name: name.to_owned(),

@@ -35,7 +35,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # Without which patches nothing is published: marked (those with a Carry-Required trailer) or all.\n\
         #required = \"marked\"\n\
         # What becomes of a patch that upstream has: drop (it leaves the queue) or keep.\n\
-        #landed = \"drop\"\n",
+        #landed = \"drop\"\n\
+        # How far a night goes: tip (patches that conflict there fall out of the stack), or furthest-clean (the newest\n\
+        # trunk commit on which none falls out, so that deploys go on while people mend the rest).\n\
+        #advance = \"tip\"\n",
         quote(upstream),
         quote(branch),
     )
