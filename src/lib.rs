@@ -6,6 +6,7 @@
 pub mod build;
 pub mod cli;
 pub mod culprit;
+pub mod forecast;
 pub mod fork;
 pub mod graph;
 pub mod landed;

@@ -244,3 +244,57 @@ fn trunk_moves_as_far_as_the_whole_stack_goes_when_told_to() {
     let said = lab.carry_code(0, &["nightly"]);
     assert!(said.contains("trunk can move 0 of 2 commits"), "{said}");
 }
+
+#[test]
+fn a_forecast_tells_which_upstream_work_breaks_which_patch() {
+    let [one, two] = ["one", "two"].map(|t| numbered("a", &[(5, t)]));
+    let three = numbered("b", &[(5, "three")]);
+    let lab = Lab::with_fork(&[
+        ("one", &[("a", Some(&one))]),
+        ("two", &[("a", Some(&two))]),
+        ("three", &[("b", Some(&three))]),
+    ]);
+    lab.commit("up", "trunk goes on", &[("c", Some(&numbered("c", &[(5, "trunk")])))]);
+    lab.json(0, &["nightly"]);
+    let work = |name: &str, from: &str, file: &str, text: &str| {
+        lab.git("up", &["checkout", "-q", "--detach", from]);
+        let commit = lab.commit("up", name, &[(file, Some(text))]);
+        lab.git("up", &["update-ref", name, &commit]);
+    };
+    work("refs/heads/next", "main", "a", &numbered("a", &[(5, "next")]));
+    // From before trunk went on: what counts is what it makes of today's trunk.
+    work("refs/pull/1/head", "main~1", "b", &numbered("b", &[(25, "far from ours")]));
+    work("refs/pull/2/head", "main~1", "c", &numbered("c", &[(5, "against trunk")]));
+    lab.git("up", &["update-ref", "refs/pull/3/head", "main~1"]);
+    lab.git("up", &["checkout", "-q", "main"]);
+    let before = lab.git("ws", &["rev-parse", "HEAD"]);
+    let forecast = lab.json(0, &["forecast", "next", "refs/pull/*/head"]);
+    let told: Vec<(&str, &str)> = forecast["work"]
+        .as_array()
+        .expect("work")
+        .iter()
+        .map(|w| (w["name"].as_str().expect("a name"), w["effect"].as_str().expect("an effect")))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("refs/heads/next", "breaks"),
+            ("refs/pull/1/head", "harmless"),
+            ("refs/pull/2/head", "conflicts-with-trunk"),
+            ("refs/pull/3/head", "landed"),
+        ]
+    );
+    assert_eq!(forecast["work"][0]["patches"], serde_json::json!(["one"]));
+    assert_eq!(forecast["work"][0]["blocked"], serde_json::json!(["two"]));
+    // It becomes true: once trunk has it, the night says the same.
+    lab.git("up", &["merge", "-q", "--ff-only", "next"]);
+    let night = &lab.json(3, &["nightly"])[0];
+    let outcome = |name: &str| patch(night, name)["outcome"].clone();
+    assert_eq!([outcome("one"), outcome("two"), outcome("three")], ["conflict", "blocked", "clean"]);
+    assert_ne!(lab.git("ws", &["rev-parse", "HEAD"]), before);
+    // What upstream gave up is forgotten, and a ref that is not there is an error that changes nothing.
+    lab.git("up", &["update-ref", "-d", "refs/pull/2/head"]);
+    let forecast = lab.json(0, &["forecast", "refs/pull/*/head"]);
+    assert_eq!(forecast["work"].as_array().expect("work").len(), 2);
+    assert!(lab.carry_code(1, &["forecast", "nowhere"]).contains("nowhere"));
+}

@@ -3,6 +3,7 @@
 mod demo;
 mod error;
 mod export;
+mod forecast;
 mod graph;
 mod import;
 mod init;
@@ -54,6 +55,7 @@ enum Command {
     Manifest(manifest::Args),
     Graph(graph::Args),
     Why(why::Args),
+    Forecast(forecast::Args),
     Demo(demo::Args),
 }
 
@@ -81,6 +83,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Manifest(args) => manifest::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
+        Command::Forecast(args) => forecast::run(&ui, &from, args),
         Command::Demo(args) => demo::run(&ui, args),
     };
     match result {

@@ -1,16 +1,56 @@
-//! The dependency graph of a project's queue as it stands.
+//! What is asked of a project's queue as it stands: its dependency graph, and what upstream work will do to it.
 
 use gix_hash::ObjectId;
 
-use super::{NightError, Site};
+use super::{Events, NightError, Site};
+use crate::forecast::{Outlook, Work, forecast};
 use crate::graph::{Graph, Node};
 use crate::queue::Queue;
 use crate::replay::prepare::{Source, prepare};
 use crate::replay::sequence::{Role, Step};
+use crate::store::Odb;
+use crate::store::git::without_secrets;
 use crate::trunk;
+
+/// The stack on the recorded base, as the questions need it.
+struct Stack<'a> {
+    odb: Odb,
+    base: ObjectId,
+    nodes: Vec<Node<'a>>,
+    absent: Vec<String>,
+}
 
 /// The graph of the patches in the stack on the recorded base, and the names of those that are not in it.
 pub fn queue_graph(site: &Site<'_>, queue: &Queue) -> Result<(Graph, Vec<String>), NightError> {
+    let stack = stack(site, queue)?;
+    Ok((Graph::of(&stack.odb, &stack.nodes)?, stack.absent))
+}
+
+/// What upstream work will do to the stack. `refs` are the upstream's, patterns among them.
+pub fn look_ahead(
+    site: &Site<'_>,
+    refs: &[String],
+    offline: bool,
+    events: &dyn Events,
+) -> Result<Vec<Outlook>, NightError> {
+    let address = site.upstream_address();
+    if !offline {
+        events.step(&format!("fetching what upstream works on from {}", without_secrets(&address)));
+        trunk::fetch_refs(&site.store, &address, refs, &|line| events.git(line))?;
+    }
+    events.step("looking ahead");
+    let work: Vec<Work> = trunk::fetched_refs(&site.store, refs)?
+        .into_iter()
+        .map(|(name, commit)| Work { name, commit })
+        .collect();
+    let queue = site.queue()?;
+    let stack = stack(site, &queue)?;
+    let graph = Graph::of(&stack.odb, &stack.nodes)?;
+    let steps: Vec<Step> = stack.nodes.iter().map(|n| n.step.clone()).collect();
+    Ok(forecast(&site.store, &stack.odb, &stack.base, &steps, &graph, &work)?)
+}
+
+fn stack<'a>(site: &Site<'_>, queue: &'a Queue) -> Result<Stack<'a>, NightError> {
     let lock = site.workspace.lock.projects.get(&site.project.name);
     let odb = site.store.odb()?;
     let base = match lock {
@@ -33,5 +73,5 @@ pub fn queue_graph(site: &Site<'_>, queue: &Queue) -> Result<(Graph, Vec<String>
             _ => absent.push(name),
         }
     }
-    Ok((Graph::of(&odb, &nodes)?, absent))
+    Ok(Stack { odb, base, nodes, absent })
 }

@@ -15,7 +15,7 @@ mod writeback;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
-pub use depend::queue_graph;
+pub use depend::{look_ahead, queue_graph};
 pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};

@@ -139,3 +139,47 @@ pub fn fetch(
     repo.update(&[update], "carry: fetch the trunk")?;
     Ok(Fetched { old, tip })
 }
+
+/// Where upstream work that trunk has not taken in yet is kept: the ref's own name follows, without `refs/`.
+const AHEAD: &str = "refs/carry/ahead/";
+
+/// Fetches refs of the upstream, patterns (`refs/pull/*/head`) among them, beside the trunk. What was fetched for the
+/// same refs before and is gone at the upstream goes.
+pub fn fetch_refs(
+    repo: &Repo,
+    address: &str,
+    refs: &[String],
+    progress: &dyn Fn(&str),
+) -> Result<(), FetchError> {
+    let specs = refs.iter().map(|name| {
+        let full = full_name(name);
+        format!("+{full}:{AHEAD}{}", full.trim_start_matches("refs/"))
+    });
+    let address_public = without_secrets(address);
+    repo.git()
+        .call([
+            "fetch",
+            "--progress",
+            "--prune",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+        ])
+        .args(["--", address])
+        .args(specs)
+        .silence(SILENCE)
+        .progress(progress)
+        .output()
+        .map_err(|source| FetchError::Unreachable { address: address_public, source })?;
+    Ok(())
+}
+
+/// What was fetched for these refs, under the names that they have at the upstream.
+pub fn fetched_refs(repo: &Repo, refs: &[String]) -> Result<Vec<(String, ObjectId)>, StoreError> {
+    let patterns: Vec<String> =
+        refs.iter().map(|name| format!("{AHEAD}{}", full_name(name).trim_start_matches("refs/"))).collect();
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    let found = repo.references(&patterns)?;
+    let upstream = |name: &str| format!("refs/{}", name.strip_prefix(AHEAD).unwrap_or(name));
+    Ok(found.into_iter().map(|(name, id)| (upstream(&name), id)).collect())
+}

@@ -5,5 +5,5 @@ pub mod delta;
 mod fetch;
 mod range;
 
-pub use fetch::{FetchError, Fetched, TIP, fetch, full_name, known};
+pub use fetch::{FetchError, Fetched, TIP, fetch, fetch_refs, fetched_refs, full_name, known};
 pub use range::{Range, Upstream, read as read_range};
