@@ -298,3 +298,24 @@ fn a_forecast_tells_which_upstream_work_breaks_which_patch() {
     assert_eq!(forecast["work"].as_array().expect("work").len(), 2);
     assert!(lab.carry_code(1, &["forecast", "nowhere"]).contains("nowhere"));
 }
+
+#[test]
+fn a_held_patch_takes_along_what_needs_it_and_comes_back() {
+    let [one, two] = ["one", "two"].map(|t| numbered("a", &[(5, t)]));
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))]), ("two", &[("a", Some(&two))])]);
+    lab.json(0, &["nightly"]);
+    let series = std::fs::read(lab.path("ws/patches/p/series")).expect("a series");
+    let held = lab.json(0, &["hold", "one", "--reason", "breaks the billing"]);
+    assert_eq!(held["takes_along"], serde_json::json!(["two"]));
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    assert!(lab.git("ws", &["log", "-1", "--format=%B"]).contains("hold one\n\nbreaks the billing"));
+    let night = &lab.json(3, &["nightly"])[0];
+    assert_eq!(Lab::outcomes(night), [("one".into(), "held".into()), ("two".into(), "blocked".into())]);
+    assert_eq!(patch(night, "one")["note"], "breaks the billing");
+    assert!(lab.carry_code(1, &["hold", "one"]).contains("held already"));
+    lab.json(0, &["unhold", "one"]);
+    assert_eq!(std::fs::read(lab.path("ws/patches/p/series")).expect("a series"), series);
+    let night = &lab.json(0, &["nightly"])[0];
+    assert!(Lab::outcomes(night).iter().all(|(_, outcome)| outcome == "clean"), "{night}");
+    assert!(lab.carry_code(1, &["unhold", "one"]).contains("not held"));
+}

@@ -5,6 +5,7 @@ mod error;
 mod export;
 mod forecast;
 mod graph;
+mod hold;
 mod import;
 mod init;
 mod manifest;
@@ -19,7 +20,7 @@ mod why;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::night::{Events, NightError, Site, pending, recover};
 use crate::workspace::{Guard, Workspace};
@@ -56,7 +57,14 @@ enum Command {
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
+    Hold(hold::HoldArgs),
+    Unhold(hold::UnholdArgs),
     Demo(demo::Args),
+    /// Print a shell's completions, for instance: git-carry completions bash > ~/.local/share/bash-completion/completions/git-carry
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the command line; the exit code is 0, or 1 to 4 as the guide tells.
@@ -84,7 +92,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
+        Command::Hold(args) => hold::hold(&ui, &from, args),
+        Command::Unhold(args) => hold::unhold(&ui, &from, args),
         Command::Demo(args) => demo::run(&ui, args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "git-carry", &mut script);
+            ui.line(String::from_utf8_lossy(&script).trim_end());
+            Ok(0)
+        }
     };
     match result {
         Ok(code) => code,

@@ -120,6 +120,30 @@ impl Series {
         }
     }
 
+    /// Leaves the patch `name` out, or takes it up again (`None`); its place, its `-p` level and a comment behind it
+    /// stay. The reason's line ends become blanks.
+    pub fn set_hold(&mut self, name: &str, reason: Option<&str>) -> Result<(), QueueError> {
+        let missing = || QueueError::new("series", 0, Reason::NotInSeries(name.into()));
+        let at = self.position(name).ok_or_else(missing)?;
+        let (raw, item) = &mut self.lines[at];
+        let Item::Entry(entry) = item else { return Err(missing()) };
+        let text = raw.trim_end();
+        let eol = raw[text.len()..].to_vec();
+        let comment = text.find(" #").map(|at| text[at..].to_vec()).unwrap_or_default();
+        let level = if entry.strip == 1 { String::new() } else { format!(" -p{}", entry.strip) };
+        let line = match reason {
+            Some(reason) => {
+                let reason: Vec<&str> = reason.split_whitespace().collect();
+                format!("#hold {}{level} {}", entry.file, reason.join(" ")).trim_end().to_owned()
+            }
+            None => format!("{}{level}", entry.file),
+        };
+        let line = [line.as_bytes(), &comment].concat();
+        *item = parse_line(&line).map_err(|r| QueueError::new("series", at + 1, r))?;
+        *raw = [line, eol].concat();
+        Ok(())
+    }
+
     /// Adds the patch file `file` (relative, strip 1) as the last line, with the file's own line end.
     pub fn append(&mut self, file: &str) -> Result<(), QueueError> {
         let bad = |r| QueueError::new("series", 0, r);
@@ -208,6 +232,23 @@ fn check_name(name: &[u8]) -> Result<(), Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_patch_is_held_and_taken_up_again_without_a_trace() {
+        let text = b"# ours\r\na.patch\r\nsub/b.diff -p0 # why\r\n";
+        let mut series = Series::parse("series", text).expect("it is well formed");
+        series.set_hold("b", Some("waits\nfor  x")).expect("it is there");
+        let held = b"# ours\r\na.patch\r\n#hold sub/b.diff -p0 waits for x # why\r\n";
+        assert_eq!(series.to_bytes().as_bstr(), held.as_bstr());
+        let again = Series::parse("series", &series.to_bytes()).expect("it is well formed");
+        assert_eq!(again, series);
+        assert_eq!(series.get("b").map(|e| (e.strip, e.hold.is_some())), Some((0, true)));
+        series.set_hold("b", None).expect("it is there");
+        assert_eq!(series.to_bytes().as_bstr(), text.as_bstr());
+        series.set_hold("a", Some("")).expect("it is there");
+        assert!(series.to_bytes().starts_with(b"# ours\r\n#hold a.patch\r\n"));
+        assert!(series.set_hold("nobody", None).is_err());
+    }
     use proptest::prelude::*;
 
     fn series(text: &str) -> Result<Series, QueueError> {
