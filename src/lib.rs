@@ -13,6 +13,7 @@ pub mod landed;
 pub mod night;
 pub mod queue;
 pub mod replay;
+pub mod resolution;
 pub mod store;
 pub mod trunk;
 pub mod workspace;

@@ -36,7 +36,7 @@ fn a_patch_that_misses_a_left_out_one_is_blocked_and_names_it() {
     let steps = steps(&objects, &base, &queue);
     let tip = tree(&objects, &snapshot(&[("api", "1\nzwei\n3\n"), ("db", "1\n")]));
 
-    let replay = replay(&objects, &steps, &tip, Vec::new()).expect("all objects are there");
+    let replay = replay(&objects, &steps, &tip, Vec::new(), None).expect("all objects are there");
 
     assert!(matches!(&replay.placed[0], Placed::Conflict(c) if c[0].path == "api"), "{replay:?}");
     assert!(matches!(replay.placed[1], Placed::Applied { .. }), "{replay:?}");
@@ -61,7 +61,7 @@ fn two_patches_that_trunk_broke_at_one_file_are_both_roots() {
     let steps = steps(&objects, &base, &queue);
     let tip = tree(&objects, &snapshot(&[("api", &lines("alpha", "eta"))]));
 
-    let replay = replay(&objects, &steps, &tip, Vec::new()).expect("all objects are there");
+    let replay = replay(&objects, &steps, &tip, Vec::new(), None).expect("all objects are there");
 
     assert!(replay.placed.iter().all(|p| matches!(p, Placed::Conflict(_))), "{replay:?}");
     assert_eq!(replay.tree, tip);

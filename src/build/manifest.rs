@@ -123,6 +123,12 @@ pub struct PatchRecord {
     /// The upstream commit at which a root conflict began.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub culprit: Option<crate::workspace::Culprit>,
+    /// The upstream commit that is a revised version of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub evolved: Option<crate::workspace::Evolved>,
+    /// The recorded answer that settled its conflict.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub resolution: Option<crate::resolution::Used>,
     /// The patches that it needs and that are not in the build.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub needs: Vec<String>,

@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::ui::{Ui, clean};
 use crate::build::VerifyError;
 use crate::fork::ForkError;
+use crate::night::task::TaskError;
 use crate::night::{NightError, TakeError};
 use crate::trunk::FetchError;
 use crate::workspace::{ConfigError, GuardError, WorkspaceError};
@@ -16,6 +17,8 @@ pub enum CliError {
     Night(#[from] NightError),
     #[error(transparent)]
     Take(#[from] TakeError),
+    #[error(transparent)]
+    Task(#[from] TaskError),
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error(transparent)]
@@ -62,7 +65,8 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
-            Self::Night(e) => night_code(e),
+            Self::Night(e) | Self::Task(TaskError::Night(e)) => night_code(e),
+            Self::Task(TaskError::NoPatch { .. } | TaskError::Which { .. }) => 2,
             Self::Take(TakeError::Night(e)) => night_code(e),
             Self::Take(
                 TakeError::NotEmpty { .. }
@@ -75,6 +79,7 @@ impl CliError {
     fn told(&self) -> (Vec<String>, Option<String>) {
         match self {
             Self::Night(e) | Self::Take(TakeError::Night(e)) => night(e),
+            Self::Task(e) => task(e),
             Self::Take(TakeError::NotEmpty { .. }) => {
                 (Vec::new(), Some("take it in as another project: git carry init --project NAME …".into()))
             }
@@ -156,6 +161,39 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::Unfinished { .. } => (none(), Some("run again when the remote answers".into())),
         NightError::RoundTrip { .. } => (none(), Some("please report this, with the patch file".into())),
         _ => (none(), None),
+    }
+}
+
+fn task(e: &TaskError) -> (Vec<String>, Option<String>) {
+    let none = Vec::new;
+    match e {
+        TaskError::NoPatch { nearest, .. } => {
+            let hint = match nearest {
+                Some(name) => format!("did you mean '{name}'?"),
+                None => "git carry status lists them".into(),
+            };
+            (none(), Some(hint))
+        }
+        TaskError::Open { patch, .. } => {
+            (none(), Some(format!("go on there; or end it: git carry resolve {patch} --abort")))
+        }
+        TaskError::NotOpen { .. } => {
+            (none(), Some("begin with: git carry resolve PATCH, or git carry edit PATCH".into()))
+        }
+        TaskError::Which { open } => (none(), Some(format!("name one: {}", open.join(", ")))),
+        TaskError::Pointless { hint, .. } => (none(), Some(hint.clone())),
+        TaskError::Unfinished { left, place, .. } => {
+            (left.clone(), Some(format!("mend them in {}, then run this again", place.display())))
+        }
+        TaskError::Changed { patch, place } => (
+            none(),
+            Some(format!(
+                "the work is kept in {}; copy what you need of it, then begin anew:\n\
+                 git carry resolve {patch} --abort; git carry resolve {patch}",
+                place.display()
+            )),
+        ),
+        TaskError::Night(e) => night(e),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn unhold(ui: &Ui, from: &Path, args: UnholdArgs) -> Result<u8, CliError> {
     change(ui, from, args.project.as_deref(), &args.patch, None)
 }
 
-fn change(
+pub fn change(
     ui: &Ui,
     from: &Path,
     project: Option<&str>,
@@ -103,6 +103,6 @@ fn change(
             count(along.len(), "patch needs it and will be blocked", "patches need it and will be blocked");
         ui.line(&format!("  {many}: {}", clean(&along.join(", "))));
     }
-    ui.line("next  git carry rebase, or the nightly run; git revert takes it back");
+    ui.line("next  git carry rebase, or the nightly run; git carry undo takes it back");
     Ok(0)
 }

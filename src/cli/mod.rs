@@ -1,10 +1,12 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
 mod demo;
+mod edit;
 mod error;
 mod export;
 mod forecast;
 mod graph;
+mod history;
 mod hold;
 mod import;
 mod init;
@@ -12,6 +14,8 @@ mod manifest;
 mod nightly;
 mod rebase;
 mod report;
+mod resolutions;
+mod resolve;
 mod show;
 mod status;
 mod ui;
@@ -57,8 +61,18 @@ enum Command {
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
+    Resolve(resolve::Args),
+    Resolutions(resolutions::Args),
+    Edit(edit::EditArgs),
+    Refresh(edit::RefreshArgs),
+    Add(edit::AddArgs),
+    Drop(edit::DropArgs),
+    Move(edit::MoveArgs),
+    Rename(edit::RenameArgs),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
+    Log(history::LogArgs),
+    Undo(history::UndoArgs),
     Demo(demo::Args),
     /// Print a shell's completions, for instance: git-carry completions bash > ~/.local/share/bash-completion/completions/git-carry
     Completions {
@@ -92,6 +106,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
+        Command::Resolve(args) => resolve::run(&ui, &from, args),
+        Command::Resolutions(args) => resolutions::run(&ui, &from, args),
+        Command::Edit(args) => edit::edit(&ui, &from, args),
+        Command::Refresh(args) => edit::refresh(&ui, &from, args),
+        Command::Add(args) => edit::add(&ui, &from, args),
+        Command::Drop(args) => edit::drop(&ui, &from, args),
+        Command::Move(args) => edit::relocate(&ui, &from, args),
+        Command::Rename(args) => edit::rename(&ui, &from, args),
+        Command::Log(args) => history::show(&ui, &from, args),
+        Command::Undo(args) => history::take_back(&ui, &from, args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
         Command::Demo(args) => demo::run(&ui, args),

@@ -9,9 +9,6 @@ use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
 use crate::workspace::Outcome;
 
-const ALL: [Outcome; 6] =
-    [Outcome::Clean, Outcome::Refreshed, Outcome::Landed, Outcome::Conflict, Outcome::Blocked, Outcome::Held];
-
 /// Prints a night, as text or JSON.
 pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
     if ui.json {
@@ -49,7 +46,7 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
     if let Some(m) = &night.manifest {
         let place = match (&night.done, &night.remote) {
             (Done::Published, Some(remote)) => format!("pushed to {}", clean(remote)),
-            (Done::Published, None) => "kept in the project's store".to_owned(),
+            (Done::Published, None) => "kept in the project's store; not pushed".to_owned(),
             (Done::DryRun, _) => "a dry run: nothing was changed".to_owned(),
             _ => "nothing was published, and nothing was changed".to_owned(),
         };
@@ -76,7 +73,7 @@ pub fn trimmed(table: &comfy_table::Table) -> String {
 /// `14 patches: 11 clean, 1 conflict, …`.
 pub fn totals(patches: &[PatchReport]) -> String {
     let count_of = |o: Outcome| patches.iter().filter(|p| p.outcome == o).count();
-    let parts: Vec<String> = ALL
+    let parts: Vec<String> = Outcome::ALL
         .iter()
         .filter(|o| count_of(**o) > 0)
         .map(|o| format!("{} {}", count_of(*o), outcome(*o)))
@@ -99,6 +96,24 @@ pub fn what(p: &PatchReport) -> String {
                     how.unwrap_or_default()
                 )
             }
+            None => p.note.clone().unwrap_or_default(),
+        },
+        Outcome::Resolved => match &p.resolution {
+            Some(r) => {
+                let who = r.by.split('<').next().unwrap_or_default().trim();
+                let day = r.recorded.get(..10).unwrap_or("-");
+                format!("by the answer that {who} gave on {day}: {}", r.paths.join(", "))
+            }
+            None => p.note.clone().unwrap_or_default(),
+        },
+        Outcome::Evolved => match &p.evolved {
+            Some(e) => format!(
+                "upstream has a revised version: {} {} ({}, {} % alike)",
+                short(&e.commit),
+                cut(&e.subject, 50),
+                e.author,
+                e.likeness
+            ),
             None => p.note.clone().unwrap_or_default(),
         },
         Outcome::Conflict | Outcome::Blocked => {
@@ -134,6 +149,8 @@ pub fn record_report(record: &PatchRecord) -> PatchReport {
         evidence: record.evidence.clone(),
         conflicts: record.conflicts.clone(),
         culprit: record.culprit.clone(),
+        evolved: record.evolved.clone(),
+        resolution: record.resolution.clone(),
         needs: record.needs.clone(),
         loss: record.loss.clone(),
         note: record.note.clone(),
@@ -142,7 +159,7 @@ pub fn record_report(record: &PatchRecord) -> PatchReport {
 
 /// What wants a person, each with its next step.
 fn problems(ui: &Ui, night: &Night) {
-    let roots: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome == Outcome::Conflict).collect();
+    let roots: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome.is_root()).collect();
     if night.done == Done::Refused {
         ui.line("");
         for reason in night.manifest.iter().flat_map(|m| &m.verdict.reasons) {

@@ -107,7 +107,8 @@ pub fn outcome_style(outcome: Outcome) -> Style {
     let colour = match outcome {
         Outcome::Clean => AnsiColor::Green,
         Outcome::Refreshed => AnsiColor::Cyan,
-        Outcome::Landed => AnsiColor::Magenta,
+        Outcome::Resolved => AnsiColor::Blue,
+        Outcome::Landed | Outcome::Evolved => AnsiColor::Magenta,
         Outcome::Conflict => AnsiColor::Red,
         Outcome::Blocked => AnsiColor::Yellow,
         Outcome::Held => AnsiColor::BrightBlack,

@@ -81,7 +81,7 @@ fn print(ui: &Ui, e: &Explained, upstream: &str) {
     let since = short(&e.locked.since);
     ui.line(&format!("  {} since trunk {since} of {day}", outcome(record.outcome)));
     match record.outcome {
-        Outcome::Conflict => conflict(ui, e, upstream),
+        Outcome::Conflict | Outcome::Evolved => conflict(ui, e, upstream),
         Outcome::Blocked => {
             ui.line(&format!("\nit needs {}, not in the stack", clean(&record.needs.join(", "))));
             for root in &e.roots {

@@ -2,6 +2,7 @@
 //! the evidence. Only commits contained in the followed trunk are looked at. Never: a change of the queue.
 
 mod emptied;
+mod evolved;
 mod footers;
 mod patch_id;
 
@@ -17,6 +18,7 @@ use crate::store::{Odb, Repo, StoreError};
 use crate::trunk::{Range, Upstream, delta};
 
 pub use emptied::emptied;
+pub use evolved::evolved;
 
 /// How it is known that upstream has a patch, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

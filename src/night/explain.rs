@@ -49,7 +49,7 @@ pub fn explain(site: &Site<'_>, name: &str) -> Result<Option<Explained>, NightEr
     let locked = lock.patches.iter().find(|p| p.name == name).cloned();
     let (Some(record), Some(locked)) = (record, locked) else { return Ok(None) };
     let conflicts = match record.outcome {
-        Outcome::Conflict => conflicts(site, lock, &record, &locked)?,
+        Outcome::Conflict | Outcome::Evolved => conflicts(site, lock, &record, &locked)?,
         _ => Vec::new(),
     };
     let culprit = |p: &PatchRecord| p.culprit.as_ref().map(|c| c.commit.clone());

@@ -3,19 +3,26 @@
 
 mod causes;
 mod depend;
+mod draft;
+pub mod edit;
 mod error;
 mod explain;
+pub mod history;
 mod journal;
 mod outcome;
 mod publish;
+pub mod resolve;
+mod settle;
 mod site;
 mod take_in;
+pub mod task;
 mod writeback;
 
 use gix_hash::ObjectId;
 use serde::Serialize;
 
 pub use depend::{look_ahead, queue_graph};
+pub use draft::{Draft, fault};
 pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};
@@ -25,7 +32,10 @@ pub use site::{Site, resolve_address};
 pub use take_in::{TakeError, Taken, TakenFrom, take_in};
 pub use writeback::FileChange;
 
+use settle::Answers;
+
 use crate::build::manifest::Manifest;
+use crate::resolution::{RecordError, Resolution};
 use crate::store::git::without_secrets;
 use crate::trunk;
 use crate::workspace::{Advance, Outcome, Project, ProjectLock, Workspace};
@@ -53,6 +63,8 @@ pub struct Options {
     pub accept_rewritten_trunk: bool,
     /// The commit that the deploy branch may have at the remote besides the recorded one.
     pub replace_deploy: Option<String>,
+    /// A change of the queue that goes with the run.
+    pub draft: Option<Draft>,
 }
 
 /// How the trunk moved.
@@ -115,7 +127,7 @@ impl Night {
         if self.done == Done::Refused {
             return 4;
         }
-        let wants_person = |p: &PatchReport| matches!(p.outcome, Outcome::Conflict | Outcome::Blocked);
+        let wants_person = |p: &PatchReport| p.outcome.is_root() || p.outcome == Outcome::Blocked;
         if self.patches.iter().any(wants_person) { 3 } else { 0 }
     }
 }
@@ -131,7 +143,9 @@ pub fn run(
     if !options.dry_run {
         site.preflight()?;
     }
+    let draft = options.draft.as_ref();
     let lock = workspace.lock.projects.get(&project.name);
+    let lock = draft.map_or(lock, |draft| draft.lock.as_ref());
 
     let address = site.upstream_address();
     let fetched = if options.offline {
@@ -151,14 +165,19 @@ pub fn run(
     }
 
     events.step("replaying the queue");
-    let mut planned = outcome::plan(&site, lock, &tip)?;
+    let (queue, answers) = match draft {
+        Some(draft) => (draft.queue.clone(), answers(&site, Some(draft), events)),
+        None => (site.queue()?, answers(&site, None, events)),
+    };
+    let plan = |tip: &ObjectId| outcome::plan(&site, lock, tip, &queue, &answers);
+    let mut planned = plan(&tip)?;
     let furthest = match planned.furthest.take() {
-        Some(bound) => Some(furthest(&site, lock, bound, planned.commits)?),
+        Some(bound) => Some(furthest(&site, &plan, bound, planned.commits)?),
         None => None,
     };
     if let (Some(to), None, Advance::FurthestClean) = (&furthest, &options.onto, project.policy.advance) {
         tip = site.commit(&to.commit)?;
-        planned = outcome::plan(&site, lock, &tip)?;
+        planned = plan(&tip)?;
     }
     let trunk = TrunkMove {
         address: without_secrets(&address),
@@ -176,10 +195,10 @@ pub fn run(
         furthest,
         patches: Vec::new(),
         manifest: None,
-        remote: project.deploy.remote.as_deref().map(without_secrets),
+        remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),
         workspace_commits: Vec::new(),
     };
-    if let Some(lock) = lock.filter(|l| is_quiet(l, &planned, &tip)) {
+    if let Some(lock) = lock.filter(|l| draft.is_none() && is_quiet(l, &planned, &tip)) {
         let known = publish::recorded_manifest(&site, lock)?;
         night.patches = planned.reports();
         if known.is_some() && publish::in_place(&site, lock, options)? {
@@ -190,7 +209,10 @@ pub fn run(
 
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
-    let built = writeback::build(&site, lock, &tip, &night.trunk, planned, pushed)?;
+    let mut built = writeback::build(&site, lock, &tip, &night.trunk, planned, pushed)?;
+    if let Some(draft) = draft {
+        built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
+    }
     night.patches = built.reports.clone();
     night.manifest = Some(built.manifest.clone());
     if options.dry_run {
@@ -204,15 +226,31 @@ pub fn run(
     Ok(night)
 }
 
+/// The answers that are recorded for a project, and what is wrong with those that cannot be read.
+pub fn recorded_answers(site: &Site<'_>) -> (Vec<Resolution>, Vec<RecordError>) {
+    let answers = Answers::of(site);
+    (answers.recorded, answers.faults)
+}
+
+/// The recorded answers, with those of a draft. What cannot be read is told, and not used.
+fn answers(site: &Site<'_>, draft: Option<&Draft>, events: &dyn Events) -> Answers {
+    let mut answers = Answers::of(site);
+    for fault in &answers.faults {
+        events.note(&format!("the resolution {fault}; it is not used"));
+    }
+    answers.recorded.extend(draft.iter().flat_map(|d| d.resolutions.clone()));
+    answers
+}
+
 /// How far trunk moves with the whole stack, at most to `bound`. What breaks there may have been hidden by what landed
 /// later, so the queue is replayed until nothing falls out.
 fn furthest(
     site: &Site<'_>,
-    lock: Option<&ProjectLock>,
+    plan: &dyn Fn(&ObjectId) -> Result<outcome::Planned, NightError>,
     mut bound: Furthest,
     commits: usize,
 ) -> Result<Furthest, NightError> {
-    while let Some(nearer) = outcome::plan(site, lock, &site.commit(&bound.commit)?)?.furthest {
+    while let Some(nearer) = plan(&site.commit(&bound.commit)?)?.furthest {
         bound = nearer;
     }
     Ok(Furthest { of: commits, ..bound })

@@ -6,6 +6,7 @@ use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::causes::causes;
+use super::settle::Answers;
 use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
@@ -14,9 +15,10 @@ use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Conflict, ConflictKind};
+use crate::resolution::Used;
 use crate::store::{Objects, Odb, StoreError};
 use crate::trunk::{Range, read_range};
-use crate::workspace::{Culprit, Outcome, PatchLock, ProjectLock, Required};
+use crate::workspace::{Culprit, Evolved, Outcome, PatchLock, ProjectLock, Required};
 
 /// What became of one patch, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +41,10 @@ pub struct PatchReport {
     pub conflicts: Vec<ConflictRecord>,
     /// The upstream commit at which a root conflict began.
     pub culprit: Option<Culprit>,
+    /// The upstream commit that is a revised version of it.
+    pub evolved: Option<Evolved>,
+    /// The recorded answer that settled its conflict.
+    pub resolution: Option<Used>,
     /// The patches that it needs and that are not in the stack.
     pub needs: Vec<String>,
     /// Whether it still says what it said.
@@ -100,9 +106,15 @@ impl Planned {
     }
 }
 
-/// Replays the queue on `tip`.
-pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Result<Planned, NightError> {
-    let queue = site.queue()?;
+/// Replays the queue on `tip`, with the answers that were recorded.
+pub fn plan(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    tip: &ObjectId,
+    queue: &Queue,
+    answers: &Answers,
+) -> Result<Planned, NightError> {
+    let queue = queue.clone();
     let odb = site.store.odb()?;
     let base = match lock {
         None => None,
@@ -140,7 +152,7 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
     let (known, replayed, describe) = std::thread::scope(|threads| {
         let search = threads.spawn(|| search(site, &from, tip, &candidates));
         let describe = threads.spawn(|| site.store.describe(tip));
-        let replayed = replay(&odb, &steps, &tip_tree, Vec::new());
+        let replayed = replay(&odb, &steps, &tip_tree, Vec::new(), Some(answers));
         let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (known, replayed, describe.join().unwrap_or_default())
     });
@@ -156,7 +168,7 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
     if same < steps.len() {
         odb.rewind(if same == 0 { mark } else { replayed.marks[same - 1] });
         replayed.placed.truncate(same);
-        replayed = replay(&odb, &steps, &tip_tree, replayed.placed)?;
+        replayed = replay(&odb, &steps, &tip_tree, replayed.placed, Some(answers))?;
     }
     // A patch that was left out before stands on an older base: its culprit is the one found then.
     let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));
@@ -168,15 +180,23 @@ pub fn plan(site: &Site<'_>, lock: Option<&ProjectLock>, tip: &ObjectId) -> Resu
     let mut patches = Vec::with_capacity(queue.patches.len());
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
-        let context = Context { site, odb: &odb, range: &range, patch, prepared };
+        let context = Context { site, odb: &odb, range: &range, patch, prepared, answers };
         let was = locked.get(patch.name());
         let report = report(site, patch, was.map(|p| p.outcome));
         let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
         if report.outcome == Outcome::Conflict {
-            let known = || was.filter(|w| w.outcome == Outcome::Conflict).and_then(|w| w.culprit.clone());
+            let known = || was.filter(|w| w.outcome.is_root()).and_then(|w| w.culprit.clone());
             report.culprit = causes.culprits.remove(patch.name()).or_else(known);
+            report.evolved = match was.and_then(|w| w.evolved.clone()) {
+                Some(known) => Some(known),
+                None if report.conflicts.is_empty() => None,
+                None => landed::evolved(&site.store, &odb, patch, &range)?,
+            };
+            if report.evolved.is_some() {
+                report.outcome = Outcome::Evolved;
+            }
         }
         patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, own });
     }
@@ -232,6 +252,8 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
         evidence: None,
         conflicts: Vec::new(),
         culprit: None,
+        evolved: None,
+        resolution: None,
         needs: Vec::new(),
         loss: None,
         note: None,
@@ -244,6 +266,7 @@ struct Context<'a> {
     range: &'a Range,
     patch: &'a Patch,
     prepared: &'a Prepared,
+    answers: &'a Answers,
 }
 
 type Judged = (PatchReport, Option<(ObjectId, ObjectId)>);
@@ -268,7 +291,12 @@ impl Context<'_> {
                     report.note = Some("landed on an earlier night, and kept in the queue".into());
                 }
             }
-            Some(Placed::Applied { before, after, as_it_is }) => {
+            Some(Placed::Applied { before, after, settled: Some(by), .. }) => {
+                report.outcome = Outcome::Resolved;
+                report.resolution = self.answers.used(self.patch.name(), &by);
+                applied = Some((before, after));
+            }
+            Some(Placed::Applied { before, after, as_it_is, settled: None }) => {
                 applied = self.applied(&mut report, before, after, as_it_is)?;
             }
             Some(Placed::Conflict(conflicts)) => {

@@ -9,6 +9,7 @@ use super::journal::{Journal, Push, WorkspaceMove, head};
 use super::writeback::{Built, FileChange, build_id, commit_files};
 use super::{Events, NightError, Options, Site};
 use crate::build::manifest::Manifest;
+use crate::queue::digest;
 use crate::store::git::without_secrets;
 use crate::store::{Objects, RefUpdate, SILENCE};
 use crate::trunk::full_name;
@@ -153,7 +154,8 @@ fn transact(
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
     let old = head(&site.git)?;
-    let (made, files) = commit_files(site, old.as_deref(), commits)?;
+    let commits = signed(old.as_deref(), commits);
+    let (made, files) = commit_files(site, old.as_deref(), &commits)?;
     let Some(new) = made.last().cloned().or_else(|| old.clone()) else { return Ok(made) };
     let workspace = WorkspaceMove { old, new, files };
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
@@ -166,6 +168,19 @@ fn transact(
         return Err(e);
     }
     Ok(made)
+}
+
+/// The trailer that the commits of one run have in common, so that they are taken back together.
+pub const RUN: &str = "Carry-Run";
+
+/// The commits with the trailer of their run.
+fn signed(old: Option<&str>, commits: &[(String, Vec<FileChange>)]) -> Vec<(String, Vec<FileChange>)> {
+    let all: String = old.into_iter().chain(commits.iter().map(|(message, _)| message.as_str())).collect();
+    let run = digest(all.as_bytes());
+    let sign = |(message, files): &(String, Vec<FileChange>)| {
+        (format!("{}\n\n{RUN}: {}\n", message.trim_end(), &run[..12]), files.clone())
+    };
+    commits.iter().map(sign).collect()
 }
 
 /// The push of a build: the branch with an exact lease, the immutable refs only if they are new.

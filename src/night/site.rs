@@ -115,7 +115,7 @@ impl<'a> Site<'a> {
         let out = self
             .git
             .call(["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"])
-            .args([CONFIG, LOCK, &self.project.patches])
+            .args([CONFIG, LOCK, &self.project.patches, &super::settle::place(self)])
             .output()?;
         let files: Vec<String> = out
             .split_str("\0")

@@ -299,6 +299,7 @@ fn lock(site: &Site<'_>, taken: &Taken, files: &[One]) -> Result<String, TakeErr
             since_date: date.clone(),
             good: None,
             culprit: None,
+            evolved: None,
         });
     }
     let mut lock = Lock { version: 1, projects: site.workspace.lock.projects.clone() };

@@ -165,7 +165,7 @@ fn leave(
     for (planned, patch) in planned.into_iter().zip(patches) {
         let dropped = planned.report.outcome == Outcome::Landed && drop_landed && !patch.metadata.required;
         // The text of a patch that applies as it is says its patch-id; else git makes the diff.
-        let as_text = planned.report.outcome != Outcome::Refreshed || planned.applied.is_none();
+        let as_text = !written_anew(planned.report.outcome) || planned.applied.is_none();
         let patch_id = if as_text { patch.patch_id() } else { None };
         left.push(Left { planned, patch: patch.clone(), rewritten: None, dropped, patch_id });
     }
@@ -179,7 +179,7 @@ fn leave(
         let Some((before, after)) = by_git(l) else { continue };
         let diff = diffs.next().unwrap_or_default();
         l.patch_id = patch_id(&diff);
-        if l.planned.report.outcome == Outcome::Refreshed && before != after {
+        if written_anew(l.planned.report.outcome) && before != after {
             let written = if l.patch.strip == 1 {
                 l.patch.with_diff(&diff)
             } else {
@@ -207,6 +207,11 @@ fn leave(
         l.planned.report.loss = Some(loss).filter(|loss| !loss.is_none());
     }
     Ok(left)
+}
+
+/// Is the file of a patch with this outcome written anew?
+fn written_anew(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Refreshed | Outcome::Resolved)
 }
 
 /// Looks for what the patch adds and what its files have already in `stack`, though not in its `own` base's tree.
@@ -237,7 +242,7 @@ fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &st
     let name = left.patch.name();
     let was = lock.and_then(|l| l.patches.iter().find(|p| p.name == name));
     let outcome = left.planned.report.outcome;
-    let in_stack = |o: Outcome| matches!(o, Outcome::Clean | Outcome::Refreshed);
+    let in_stack = |o: Outcome| matches!(o, Outcome::Clean | Outcome::Refreshed | Outcome::Resolved);
     let goes_on = was.filter(|w| w.outcome == outcome || in_stack(w.outcome) && in_stack(outcome));
     let digest = left.rewritten.as_ref().map_or(&left.patch.digest, |(anew, _)| &anew.digest);
     let good = match left.planned.applied {
@@ -257,6 +262,7 @@ fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &st
         since_date: goes_on.map_or_else(|| tip_date.to_owned(), |w| w.since_date.clone()),
         good,
         culprit: left.planned.report.culprit.clone(),
+        evolved: left.planned.report.evolved.clone(),
     }
 }
 
@@ -278,6 +284,8 @@ fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String
         evidence: report.evidence.clone(),
         conflicts: report.conflicts.clone(),
         culprit: report.culprit.clone(),
+        evolved: report.evolved.clone(),
+        resolution: report.resolution.clone(),
         needs: report.needs.clone(),
         loss: report.loss.clone(),
         note: report.note.clone(),
@@ -290,7 +298,7 @@ fn verdict(left: &[Left]) -> VerdictRecord {
     for l in left {
         let report = &l.planned.report;
         let what = match report.outcome {
-            Outcome::Conflict => "conflicts".to_owned(),
+            Outcome::Conflict | Outcome::Evolved => "conflicts".to_owned(),
             Outcome::Blocked => format!("needs {}, which is left out", report.needs.join(", ")),
             _ => continue,
         };
@@ -303,6 +311,9 @@ fn verdict(left: &[Left]) -> VerdictRecord {
     }
     VerdictRecord { publishable, reasons }
 }
+
+/// What the commit of mere drift says.
+pub const DRIFT: &str = "line numbers and context for";
 
 /// The workspace's commits: first the changes of line numbers and context alone, then all else.
 fn files(
@@ -335,9 +346,8 @@ fn files(
     let tip = trunk.to.get(..12).unwrap_or(&trunk.to);
     let mut commits = Vec::new();
     if !drift.is_empty() {
-        let message = format!(
-            "carry: {project}: line numbers and context for {tip}\n\nNo patch changes what it adds or removes.\n"
-        );
+        let message =
+            format!("carry: {project}: {DRIFT} {tip}\n\nNo patch changes what it adds or removes.\n");
         commits.push((message, drift));
     }
     commits.push((message(left, project, tip, trunk), content));
@@ -349,16 +359,11 @@ fn message(left: &[Left], project: &str, tip: &str, trunk: &TrunkMove) -> String
     let mut text = format!("carry: {project}: replay on {tip}{named}\n\n");
     text.push_str(&format!("The trunk moved by {} commits.\n", trunk.commits));
     let count = |o: Outcome| left.iter().filter(|l| l.planned.report.outcome == o).count();
-    let all = [
-        Outcome::Clean,
-        Outcome::Refreshed,
-        Outcome::Landed,
-        Outcome::Conflict,
-        Outcome::Blocked,
-        Outcome::Held,
-    ];
-    let counts: Vec<String> =
-        all.iter().filter(|o| count(**o) > 0).map(|o| format!("{} {}", count(*o), o.word())).collect();
+    let counts: Vec<String> = Outcome::ALL
+        .iter()
+        .filter(|o| count(**o) > 0)
+        .map(|o| format!("{} {}", count(*o), o.word()))
+        .collect();
     text.push_str(&format!(
         "Patches: {}.\n",
         if counts.is_empty() { "none".into() } else { counts.join(", ") }
@@ -383,6 +388,15 @@ fn message(left: &[Left], project: &str, tip: &str, trunk: &TrunkMove) -> String
                 Some((_, true)) => "refreshed: line numbers and context".into(),
                 _ => "refreshed".into(),
             },
+            Outcome::Resolved => match &r.resolution {
+                Some(used) => format!("resolved by {}, recorded {} by {}", used.id, used.recorded, used.by),
+                None => "resolved".into(),
+            },
+            Outcome::Evolved => {
+                let by =
+                    r.evolved.as_ref().map(|e| format!(": {} \"{}\" by {}", e.commit, e.subject, e.author));
+                format!("evolved{}", by.unwrap_or_default())
+            }
             Outcome::Conflict => {
                 let paths: Vec<&str> = r.conflicts.iter().map(|c| c.path.as_str()).collect();
                 format!("conflict in {}", if paths.is_empty() { "its base".into() } else { paths.join(", ") })

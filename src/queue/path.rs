@@ -55,7 +55,7 @@ pub(super) fn strip_components(path: &[u8], strip: usize) -> Option<&[u8]> {
 }
 
 /// The path, when it may stand in a tree: relative, inside it, and not git's own.
-pub(super) fn checked(path: &[u8]) -> Result<BString, Reason> {
+pub fn checked(path: &[u8]) -> Result<BString, Reason> {
     let bad = path.is_empty()
         || path.contains(&0)
         || path

@@ -144,6 +144,74 @@ impl Series {
         Ok(())
     }
 
+    /// Puts the line of the patch `name` before the patch that is the `place`-th of the others; past them all, last.
+    pub fn relocate(&mut self, name: &str, place: usize) -> Result<(), QueueError> {
+        let missing = || QueueError::new("series", 0, Reason::NotInSeries(name.into()));
+        let at = self.position(name).ok_or_else(missing)?;
+        let before = self.entries().position(|e| e.file == name || e.name() == name);
+        if before == Some(place) {
+            return Ok(());
+        }
+        let mut line = self.lines.remove(at);
+        let to = self.numbered().nth(place).map(|(n, _)| n - 1);
+        let eol = self.line_end();
+        match to {
+            Some(to) => {
+                if !line.0.ends_with(b"\n") {
+                    line.0.extend_from_slice(eol);
+                }
+                self.lines.insert(to, line);
+            }
+            None => {
+                self.close(eol);
+                self.lines.push(line);
+                self.close(eol);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the patch `name` another file; its place, level, hold and comment stay.
+    pub fn rename(&mut self, name: &str, file: &str) -> Result<(), QueueError> {
+        let bad = |r| QueueError::new("series", 0, r);
+        check_name(file.as_bytes()).map_err(bad)?;
+        let at = self.position(name).ok_or_else(|| bad(Reason::NotInSeries(name.into())))?;
+        if self.entries().any(|e| e.file == file) {
+            return Err(bad(Reason::Duplicate(file.into())));
+        }
+        let (raw, item) = &mut self.lines[at];
+        let Item::Entry(entry) = item else { return Err(bad(Reason::NotInSeries(name.into()))) };
+        *raw = raw.replacen(entry.file.as_bytes(), file.as_bytes(), 1);
+        *item = parse_line(raw).map_err(bad)?;
+        Ok(())
+    }
+
+    /// Adds the patch file `file` (relative, strip 1) as the `place`-th patch; past them all, as the last line.
+    pub fn insert(&mut self, file: &str, place: usize) -> Result<(), QueueError> {
+        let to = self.numbered().nth(place).map(|(n, _)| n - 1);
+        self.append(file)?;
+        if let (Some(to), Some(line)) = (to, self.lines.pop()) {
+            self.lines.insert(to, line);
+        }
+        Ok(())
+    }
+
+    fn line_end(&self) -> &'static [u8] {
+        match self.lines.first() {
+            Some((raw, _)) if raw.ends_with(b"\r\n") => b"\r\n",
+            _ => b"\n",
+        }
+    }
+
+    /// Ends the last line.
+    fn close(&mut self, eol: &[u8]) {
+        if let Some((raw, _)) = self.lines.last_mut()
+            && !raw.ends_with(b"\n")
+        {
+            raw.extend_from_slice(eol);
+        }
+    }
+
     /// Adds the patch file `file` (relative, strip 1) as the last line, with the file's own line end.
     pub fn append(&mut self, file: &str) -> Result<(), QueueError> {
         let bad = |r| QueueError::new("series", 0, r);
@@ -151,15 +219,8 @@ impl Series {
         if self.entries().any(|e| e.file == file) {
             return Err(bad(Reason::Duplicate(file.into())));
         }
-        let eol: &[u8] = match self.lines.first() {
-            Some((raw, _)) if raw.ends_with(b"\r\n") => b"\r\n",
-            _ => b"\n",
-        };
-        if let Some((raw, _)) = self.lines.last_mut()
-            && !raw.ends_with(b"\n")
-        {
-            raw.extend_from_slice(eol);
-        }
+        let eol = self.line_end();
+        self.close(eol);
         let entry = Entry { file: file.to_owned(), strip: 1, hold: None };
         self.lines.push(([file.as_bytes(), eol].concat(), Item::Entry(entry)));
         Ok(())
@@ -289,6 +350,23 @@ mod tests {
             let err = series(&format!("# one\n{bad}\n")).unwrap_err();
             assert_eq!(err.line, if bad == "ok\nok" { 3 } else { 2 }, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_patch_is_moved_renamed_and_put_in_between() {
+        let mut s = series("# top\na.patch\nb.patch -p0 # why\n#hold c.patch waits").unwrap();
+        s.relocate("c", 0).unwrap();
+        assert_eq!(s.to_bytes(), b"# top\n#hold c.patch waits\na.patch\nb.patch -p0 # why\n");
+        s.relocate("c", 2).unwrap();
+        assert_eq!(s.to_bytes(), b"# top\na.patch\nb.patch -p0 # why\n#hold c.patch waits\n");
+        s.rename("b", "x/bb.patch").unwrap();
+        s.insert("n.patch", 1).unwrap();
+        let text = b"# top\na.patch\nn.patch\nx/bb.patch -p0 # why\n#hold c.patch waits\n";
+        assert_eq!(s.to_bytes(), text);
+        assert_eq!(Series::parse("series", text).unwrap(), s);
+        assert!(s.rename("a", "n.patch").is_err());
+        assert!(s.rename("a", "../n.patch").is_err());
+        assert!(s.relocate("z", 0).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use gix_hash::ObjectId;
 
 use super::content::{self, Content};
 use super::rename::{Moves, parent};
-use super::{Conflict, ConflictKind, Merged};
+use super::{Conflict, ConflictKind, Merged, Sides};
 use crate::store::tree::{
     Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, RawTree, edit, entry_at, write, write_empty,
 };
@@ -36,38 +36,36 @@ pub fn merge_noting(
     ours: &ObjectId,
     theirs: &ObjectId,
 ) -> Result<(Merged, bool), ObjectError> {
-    let roots = Sides { base: *base, ours: *ours, theirs: *theirs };
-    let mut merge = Merge {
-        objects,
-        roots,
-        conflicts: Vec::new(),
-        path: BString::default(),
-        ours: None,
-        theirs: None,
-        moved: BTreeMap::new(),
-        both_gone: Vec::new(),
-        as_it_is: true,
-    };
-    let mut tree = merge.level(Some(*base), Some(*ours), Some(*theirs))?;
-    merge.clashing_renames()?;
-    merge.moved_folders()?;
-    if merge.conflicts.is_empty() && !merge.moved.is_empty() {
-        let edits: Vec<(&[u8], Option<Entry>)> =
-            merge.moved.iter().map(|(path, entry)| (path.as_slice(), Some(*entry))).collect();
-        match edit(objects, tree, &edits)? {
-            Ok(merged) => tree = merged,
-            Err(path) => merge.conflicts.push(Conflict { path, kind: ConflictKind::FileDirectory }),
-        }
-    }
+    let mut merge = Merge::new(objects, Sides { base: *base, ours: *ours, theirs: *theirs });
+    let tree = merge.run()?;
     if merge.conflicts.is_empty() {
-        let tree = match tree {
-            Some(tree) => tree,
-            None => write_empty(objects)?,
-        };
         return Ok((Merged::Clean(tree), merge.as_it_is));
     }
-    merge.conflicts.sort_by(|a, b| a.path.cmp(&b.path).then(a.kind.cmp(&b.kind)));
     Ok((Merged::Conflicts(merge.conflicts), false))
+}
+
+/// A merge that goes as far as it can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The tree with all that merges; where it conflicts, it is as in `ours`.
+    pub tree: ObjectId,
+    /// Where it conflicts, sorted by path.
+    pub conflicts: Vec<Conflict>,
+    /// The files whose contents were merged line by line, without a conflict.
+    pub merged: Vec<BString>,
+}
+
+/// Merges as [`merge_trees`] does, and makes the tree in spite of conflicts.
+pub fn attempt(
+    objects: &dyn Objects,
+    base: &ObjectId,
+    ours: &ObjectId,
+    theirs: &ObjectId,
+) -> Result<Attempt, ObjectError> {
+    let mut merge = Merge::new(objects, Sides { base: *base, ours: *ours, theirs: *theirs });
+    merge.in_spite = true;
+    let tree = merge.run()?;
+    Ok(Attempt { tree, conflicts: merge.conflicts, merged: merge.by_lines })
 }
 
 /// One run of the merge: where it stands, and what it found.
@@ -86,34 +84,54 @@ struct Merge<'a> {
     path: BString,
     /// Was every change of theirs to a file that ours left alone?
     as_it_is: bool,
+    /// Is a tree wanted even where it conflicts?
+    in_spite: bool,
+    /// The files whose contents were merged.
+    by_lines: Vec<BString>,
 }
 
-/// The three sides of one name.
-#[derive(Clone, Copy)]
-struct Sides<T> {
-    base: T,
-    ours: T,
-    theirs: T,
-}
-
-impl<T: PartialEq + Copy> Sides<T> {
-    /// The side that wins because the other did not change, or both changed alike.
-    fn settled(&self) -> Option<T> {
-        if self.ours == self.theirs || self.base == self.theirs {
-            Some(self.ours)
-        } else if self.base == self.ours {
-            Some(self.theirs)
-        } else {
-            None
+impl<'a> Merge<'a> {
+    fn new(objects: &'a dyn Objects, roots: Sides<ObjectId>) -> Self {
+        Self {
+            objects,
+            roots,
+            conflicts: Vec::new(),
+            path: BString::default(),
+            ours: None,
+            theirs: None,
+            moved: BTreeMap::new(),
+            both_gone: Vec::new(),
+            as_it_is: true,
+            in_spite: false,
+            by_lines: Vec::new(),
         }
     }
 
-    fn map<U>(self, f: impl Fn(T) -> U) -> Sides<U> {
-        Sides { base: f(self.base), ours: f(self.ours), theirs: f(self.theirs) }
+    /// The merged tree; if there are conflicts it is only one to go on with if that is wanted.
+    fn run(&mut self) -> Result<ObjectId, ObjectError> {
+        let Sides { base, ours, theirs } = self.roots;
+        let mut tree = self.level(Some(base), Some(ours), Some(theirs))?;
+        self.clashing_renames()?;
+        self.moved_folders()?;
+        if (self.conflicts.is_empty() || self.in_spite) && !self.moved.is_empty() {
+            let edits: Vec<(&[u8], Option<Entry>)> =
+                self.moved.iter().map(|(path, entry)| (path.as_slice(), Some(*entry))).collect();
+            match edit(self.objects, tree, &edits)? {
+                Ok(merged) => tree = merged,
+                Err(path) => {
+                    let theirs = self.moved.get(&path).copied();
+                    let sides = Sides { base: None, ours: None, theirs };
+                    self.conflicts.push(Conflict { path, kind: ConflictKind::FileDirectory, sides });
+                }
+            }
+        }
+        self.conflicts.sort_by(|a, b| a.path.cmp(&b.path).then(a.kind.cmp(&b.kind)));
+        match tree {
+            Some(tree) => Ok(tree),
+            None => write_empty(self.objects),
+        }
     }
-}
 
-impl Merge<'_> {
     /// Merges one folder; `None` is a folder that is not there.
     fn level(
         &mut self,
@@ -168,7 +186,7 @@ impl Merge<'_> {
                 None => out.extend(self.name(name, sides)?.map(|e| (name, e))),
             }
         }
-        if self.conflicts.is_empty() {
+        if self.conflicts.is_empty() || self.in_spite {
             return write(self.objects, out, like.as_ref());
         }
         // What conflicts is left out as a whole: of its trees only whether they are there is asked for.
@@ -192,7 +210,7 @@ impl Merge<'_> {
             None => self.file(files)?,
         };
         if folder.is_some() && file.is_some() {
-            self.conflict(ConflictKind::FileDirectory);
+            self.conflict(ConflictKind::FileDirectory, sides);
         }
         self.path.truncate(parent);
         Ok(folder.map(|id| Entry { mode: MODE_TREE, id }).or(file))
@@ -225,7 +243,7 @@ impl Merge<'_> {
             (None, Some(ours), Some(theirs)) => match self.common_source(&ours, &theirs)? {
                 Some(base) => self.content(Sides { base, ours, theirs }),
                 None => {
-                    self.conflict(ConflictKind::AddAdd);
+                    self.conflict(ConflictKind::AddAdd, sides);
                     Ok(Some(ours))
                 }
             },
@@ -234,7 +252,7 @@ impl Merge<'_> {
                 match self.our_moves()?.target(self.objects, path.as_bstr(), &base)? {
                     Some((target, ours)) => self.at_target(target, Sides { base, ours, theirs }),
                     None => {
-                        self.conflict(ConflictKind::DeletedInTrunk);
+                        self.conflict(ConflictKind::DeletedInTrunk, sides);
                         Ok(None)
                     }
                 }
@@ -244,7 +262,7 @@ impl Merge<'_> {
                 match self.their_moves()?.target(self.objects, path.as_bstr(), &base)? {
                     Some((target, theirs)) => self.at_target(target, Sides { base, ours, theirs }),
                     None => {
-                        self.conflict(ConflictKind::DeletedByPatch);
+                        self.conflict(ConflictKind::DeletedByPatch, sides);
                         Ok(Some(ours))
                     }
                 }
@@ -258,7 +276,7 @@ impl Merge<'_> {
         let there = |root: &ObjectId| entry_at(self.objects, root, target.as_bstr());
         let both = there(&self.roots.ours)?.is_some() && there(&self.roots.theirs)?.is_some();
         if both || there(&self.roots.base)?.is_some() || self.moved.contains_key(&target) {
-            self.conflict(ConflictKind::Rename);
+            self.conflict(ConflictKind::Rename, sides.map(Some));
             return Ok(None);
         }
         let here = std::mem::replace(&mut self.path, target.clone());
@@ -285,7 +303,8 @@ impl Merge<'_> {
             let theirs = self.their_moves()?.target(self.objects, path.as_bstr(), &base)?;
             let ours = self.our_moves()?.target(self.objects, path.as_bstr(), &base)?;
             if ours.map(|(path, _)| path) != theirs.map(|(path, _)| path) {
-                self.conflicts.push(Conflict { path, kind: ConflictKind::Rename });
+                let sides = Sides { base: Some(base), ours: None, theirs: None };
+                self.conflicts.push(Conflict { path, kind: ConflictKind::Rename, sides });
             }
         }
         Ok(())
@@ -320,7 +339,7 @@ impl Merge<'_> {
     ) -> Result<(), ObjectError> {
         let base = self.roots.base;
         let mut moved: BTreeMap<BString, bool> = BTreeMap::new();
-        for (path, _) in come {
+        for (path, entry) in come {
             let mut folder = parent(path.as_bstr());
             while !folder.is_empty() {
                 let is_moved = match moved.get(folder.as_bytes().as_bstr()) {
@@ -338,7 +357,10 @@ impl Merge<'_> {
                 };
                 if is_moved {
                     let kind = ConflictKind::DirectoryRename;
-                    self.conflicts.push(Conflict { path: path.clone(), kind });
+                    let (ours, theirs) =
+                        if side_is_ours { (None, Some(*entry)) } else { (Some(*entry), None) };
+                    let sides = Sides { base: None, ours, theirs };
+                    self.conflicts.push(Conflict { path: path.clone(), kind, sides });
                     break;
                 }
                 folder = parent(folder);
@@ -372,7 +394,7 @@ impl Merge<'_> {
             Some(ConflictKind::Content)
         };
         if let Some(kind) = kind {
-            self.conflict(kind);
+            self.conflict(kind, sides.map(Some));
             return Ok(Some(ours));
         }
         // Two modes only, so if both sides changed it they agree.
@@ -382,13 +404,18 @@ impl Merge<'_> {
             None => {
                 let blob = |e: Entry| self.objects.blob(&e.id);
                 match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
-                    Content::Clean(data) => self.objects.put_blob(data, Some(&ours.id))?,
+                    Content::Clean(data) => {
+                        if self.in_spite {
+                            self.by_lines.push(self.path.clone());
+                        }
+                        self.objects.put_blob(data, Some(&ours.id))?
+                    }
                     Content::Conflict => {
-                        self.conflict(ConflictKind::Content);
+                        self.conflict(ConflictKind::Content, sides.map(Some));
                         ours.id
                     }
                     Content::Binary => {
-                        self.conflict(ConflictKind::Binary);
+                        self.conflict(ConflictKind::Binary, sides.map(Some));
                         ours.id
                     }
                 }
@@ -397,8 +424,8 @@ impl Merge<'_> {
         Ok(Some(Entry { mode, id }))
     }
 
-    fn conflict(&mut self, kind: ConflictKind) {
-        self.conflicts.push(Conflict { path: self.path.clone(), kind });
+    fn conflict(&mut self, kind: ConflictKind, sides: Sides<Option<Entry>>) {
+        self.conflicts.push(Conflict { path: self.path.clone(), kind, sides });
     }
 }
 

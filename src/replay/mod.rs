@@ -13,6 +13,8 @@ use bstr::BString;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
+use crate::store::tree::Entry;
+
 /// What a conflict at one path is, in the terms of `git merge-tree`'s messages.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
@@ -48,6 +50,37 @@ pub struct Conflict {
     pub path: BString,
     /// What kind of conflict it is.
     pub kind: ConflictKind,
+    /// What stands there on each side, wherever a rename brought it from: git's stages 1 to 3.
+    pub sides: Sides<Option<Entry>>,
+}
+
+/// The three sides of a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sides<T> {
+    /// Before the patch.
+    pub base: T,
+    /// The stack so far.
+    pub ours: T,
+    /// After the patch.
+    pub theirs: T,
+}
+
+impl<T: PartialEq + Copy> Sides<T> {
+    /// The side that wins because the other did not change, or both changed alike.
+    pub fn settled(&self) -> Option<T> {
+        if self.ours == self.theirs || self.base == self.theirs {
+            Some(self.ours)
+        } else if self.base == self.ours {
+            Some(self.theirs)
+        } else {
+            None
+        }
+    }
+
+    /// Each side through `f`.
+    pub fn map<U>(self, f: impl Fn(T) -> U) -> Sides<U> {
+        Sides { base: f(self.base), ours: f(self.ours), theirs: f(self.theirs) }
+    }
 }
 
 /// What a three-way merge of trees gives.

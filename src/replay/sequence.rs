@@ -42,6 +42,8 @@ pub enum Placed {
         after: ObjectId,
         /// Does it find each file that it changes just as on its own base?
         as_it_is: bool,
+        /// What settled its conflict, if it had one.
+        settled: Option<String>,
     },
     /// It was not put on the stack, as its [`Role`] says.
     Skipped,
@@ -68,13 +70,26 @@ pub struct Replay {
     pub marks: Vec<usize>,
 }
 
+/// What else can settle a conflict: an answer that was recorded, a command that makes a file anew.
+pub trait Settle {
+    /// The tree that comes of putting `step` on `stack` in spite of its conflicts, and what settled them.
+    fn settle(
+        &self,
+        objects: &dyn Objects,
+        step: &Step,
+        stack: &ObjectId,
+        conflicts: &[Conflict],
+    ) -> Result<Option<(ObjectId, String)>, ObjectError>;
+}
+
 /// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it. `known` are the
-/// outcomes of the first steps, from a replay of the same on the same tree.
+/// outcomes of the first steps, from a replay of the same on the same tree. `settle` is asked at each conflict.
 pub fn replay(
     objects: &dyn Objects,
     steps: &[Step],
     tip: &ObjectId,
     known: Vec<Placed>,
+    settle: Option<&dyn Settle>,
 ) -> Result<Replay, ObjectError> {
     let mut tree = *tip;
     let mut origins = Origins::new(objects, steps);
@@ -104,9 +119,19 @@ pub fn replay(
         placed.push(match merge_noting(objects, &step.before, &tree, &step.after)? {
             (Merged::Clean(after), as_it_is) => {
                 let before = std::mem::replace(&mut tree, after);
-                Placed::Applied { before, after, as_it_is }
+                Placed::Applied { before, after, as_it_is, settled: None }
             }
             (Merged::Conflicts(conflicts), _) => {
+                let settled = match settle {
+                    Some(settle) => settle.settle(objects, step, &tree, &conflicts)?,
+                    None => None,
+                };
+                if let Some((after, by)) = settled {
+                    let before = std::mem::replace(&mut tree, after);
+                    placed.push(Placed::Applied { before, after, as_it_is: false, settled: Some(by) });
+                    marks.push(objects.mark());
+                    continue;
+                }
                 let needs = origins.missing(at)?;
                 let names = needs.iter().map(|i| steps[*i].name.clone()).collect::<Vec<_>>();
                 origins.leave_out(at, needs);

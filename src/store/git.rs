@@ -125,6 +125,11 @@ impl Git {
         for pin in PINNED {
             command.arg("-c").arg(pin);
         }
+        let (Place::Folder(path) | Place::Bare(path)) = &self.place;
+        if path.is_absolute() {
+            // Where the user stands may be gone: a work tree that was just taken away.
+            command.current_dir("/");
+        }
         match &self.place {
             Place::Folder(path) => command.arg("-C").arg(path),
             Place::Bare(path) => command.arg("--git-dir").arg(path),

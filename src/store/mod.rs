@@ -8,6 +8,7 @@ mod pack;
 mod repo;
 mod scratch;
 pub mod tree;
+mod worktree;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ pub use commit::{Commit, Signature};
 pub use odb::Odb;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
+pub use worktree::{Unmerged, WorkTree};
 
 /// Where objects are read and left. The steps of the flow see git's objects through this alone.
 ///

@@ -13,8 +13,12 @@ pub enum Outcome {
     Clean,
     /// It applies by three-way merge; its text changed.
     Refreshed,
+    /// It conflicts, and an answer that was recorded for this very conflict settled it.
+    Resolved,
     /// Upstream has it, with evidence.
     Landed,
+    /// Upstream has a revised version of it, and it conflicts with that.
+    Evolved,
     /// It conflicts with trunk.
     Conflict,
     /// It needs a patch that is not in the stack.
@@ -29,7 +33,9 @@ impl Outcome {
         match self {
             Self::Clean => "clean",
             Self::Refreshed => "refreshed",
+            Self::Resolved => "resolved",
             Self::Landed => "landed",
+            Self::Evolved => "evolved",
             Self::Conflict => "conflict",
             Self::Blocked => "blocked",
             Self::Held => "held",
@@ -38,8 +44,25 @@ impl Outcome {
 
     /// Is the patch left out of the stack, and its change missing from the build?
     pub fn left_out(self) -> bool {
-        matches!(self, Self::Conflict | Self::Blocked | Self::Held)
+        matches!(self, Self::Conflict | Self::Evolved | Self::Blocked | Self::Held)
     }
+
+    /// Does it conflict with trunk itself, so that a person has to mend it?
+    pub fn is_root(self) -> bool {
+        matches!(self, Self::Conflict | Self::Evolved)
+    }
+
+    /// All of them, the best first.
+    pub const ALL: [Self; 8] = [
+        Self::Clean,
+        Self::Refreshed,
+        Self::Resolved,
+        Self::Landed,
+        Self::Evolved,
+        Self::Conflict,
+        Self::Blocked,
+        Self::Held,
+    ];
 }
 
 /// The whole file.
@@ -90,6 +113,9 @@ pub struct PatchLock {
     /// For a patch that conflicts with trunk: the upstream commit at which that began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub culprit: Option<Culprit>,
+    /// For a patch that evolved: the revised version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evolved: Option<Evolved>,
 }
 
 /// The upstream commit that broke a patch.
@@ -111,6 +137,21 @@ pub struct Culprit {
     /// Earlier commits that broke the patch too, and whose break trunk mended before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mended: Vec<String>,
+}
+
+/// The upstream commit that is a revised version of a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evolved {
+    /// Its id.
+    pub commit: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// Its author's name.
+    pub author: String,
+    /// Its author's date, in RFC 3339.
+    pub date: String,
+    /// What the changed lines of both have in common, in per cent.
+    pub likeness: u8,
 }
 
 /// Where a patch last applied.
@@ -199,7 +240,7 @@ mod tests {
     prop_compose! {
         fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in word(),
             good in proptest::option::of((word(), word(), word()))) -> PatchLock {
-            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, culprit: None,
+            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, culprit: None, evolved: None,
                 good: good.map(|(base, before, after)| Good { base, before, after }) }
         }
     }

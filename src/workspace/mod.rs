@@ -14,7 +14,7 @@ pub use config::{
     nearest,
 };
 pub use guard::{Guard, GuardError};
-pub use lockfile::{Culprit, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
+pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use template::{add_project, carry_toml};
 
 /// The configuration's file name.

@@ -1,0 +1,228 @@
+//! Daily work on the queue: `edit`, `refresh`, `add`, `drop`, `move`, `rename`.
+
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use super::ui::{BOLD, Ui, clean, painted};
+use super::{guarded, report};
+use crate::night::edit::{self, Place, Source};
+use crate::night::{Night, NightError, Site, resolve};
+
+/// Edit a patch in a work tree of its own: the stack below it, and the patch as the last commit.
+#[derive(Debug, clap::Args)]
+pub struct EditArgs {
+    /// The patch's name.
+    patch: String,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// Take an edit in: what the work tree holds becomes the patch, and what stands above is replayed.
+///
+/// A commit amended in the work tree gives the patch its message, too.
+#[derive(Debug, clap::Args)]
+pub struct RefreshArgs {
+    /// The patch's name; without it the one whose work tree this is, or the only one that is open.
+    patch: Option<String>,
+    /// End without a trace instead.
+    #[arg(long)]
+    abort: bool,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// Add patches to the queue: a patch file, or a commit or range of any repository.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  git carry add ~/fix.patch\n  git carry add --from ~/src/nova my-branch --after fix-quota\n  \
+    git carry add --from https://github.com/openstack/nova 5f3a9c0… \n  git carry add main~3..main"
+)]
+pub struct AddArgs {
+    /// A patch file; or a revision, or a range `A..B`.
+    what: String,
+    /// The repository of the revision; without it the project's own store is asked.
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Option<String>,
+    /// The patch's name, where only one is added.
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    place: Placing,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// Take a patch out of the queue.
+#[derive(Debug, clap::Args)]
+pub struct DropArgs {
+    /// The patch's name.
+    patch: String,
+    /// Why; it stands in the workspace's commit.
+    #[arg(short, long, default_value = "")]
+    reason: String,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// Move a patch to another place in the queue.
+#[derive(Debug, clap::Args)]
+pub struct MoveArgs {
+    /// The patch's name.
+    patch: String,
+    #[command(flatten)]
+    place: Placing,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// Give a patch another name; what was recorded of it stays.
+#[derive(Debug, clap::Args)]
+pub struct RenameArgs {
+    /// The patch's name.
+    patch: String,
+    /// Its new name.
+    new: String,
+    /// The project, where the workspace holds many.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// Where a patch is to stand.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Placing {
+    /// Before this patch.
+    #[arg(long, value_name = "PATCH")]
+    before: Option<String>,
+    /// After this patch.
+    #[arg(long, value_name = "PATCH")]
+    after: Option<String>,
+    /// First of all.
+    #[arg(long)]
+    first: bool,
+    /// Last of all.
+    #[arg(long)]
+    last: bool,
+}
+
+impl Placing {
+    fn place(self) -> Option<Place> {
+        let Self { before, after, first, last } = self;
+        before
+            .map(Place::Before)
+            .or(after.map(Place::After))
+            .or(first.then_some(Place::First))
+            .or(last.then_some(Place::Last))
+    }
+}
+
+/// Opens the project, does the work, and prints what came of it.
+fn with(
+    ui: &Ui,
+    from: &Path,
+    project: Option<&str>,
+    what: &str,
+    work: impl FnOnce(&Site<'_>) -> Result<(String, Night), CliError>,
+) -> Result<u8, CliError> {
+    let (workspace, _guard) = guarded(ui, from, what)?;
+    let project = workspace.project(project).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let (told, night) = work(&site)?;
+    if !ui.json {
+        ui.clear();
+        ui.line(&format!("{told}\n"));
+    }
+    report::print(ui, &night)?;
+    if !ui.json && !night.workspace_commits.is_empty() {
+        ui.line("git carry undo takes it back");
+    }
+    Ok(night.exit_code())
+}
+
+pub fn edit(ui: &Ui, from: &Path, args: EditArgs) -> Result<u8, CliError> {
+    let (workspace, _guard) = guarded(ui, from, "edit")?;
+    let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let (open, ground) = edit::start(&site, &args.patch)?;
+    let place = open.work.path().display().to_string();
+    let name = ground.planned.report.name;
+    if ui.json {
+        ui.document(
+            &serde_json::json!({ "version": 1, "project": project.name, "patch": name, "work_tree": place }),
+        )?;
+        return Ok(0);
+    }
+    ui.line(&format!("{} is the last commit in its work tree", painted(&clean(&name), BOLD)));
+    ui.line(&format!("\nwork tree  {place}"));
+    ui.line("next  change files there, amend the commit if you like, then in that folder: git carry refresh");
+    Ok(0)
+}
+
+pub fn refresh(ui: &Ui, from: &Path, args: RefreshArgs) -> Result<u8, CliError> {
+    let patch = args.patch.as_deref();
+    if args.abort {
+        let (workspace, _guard) = guarded(ui, from, "refresh")?;
+        let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
+        let open = resolve::abort(&Site::open(&workspace, project)?, patch, from)?;
+        ui.line(&format!(
+            "{} is as it was, and its work tree is gone",
+            painted(&clean(&open.task.patch), BOLD)
+        ));
+        return Ok(0);
+    }
+    with(ui, from, args.project.as_deref(), "refresh", |site| {
+        let (name, night) = edit::refresh(site, patch, from, ui)?;
+        Ok((format!("{} is what its work tree held", painted(&clean(&name), BOLD)), night))
+    })
+}
+
+pub fn add(ui: &Ui, from: &Path, args: AddArgs) -> Result<u8, CliError> {
+    let path =
+        if Path::new(&args.what).is_absolute() { PathBuf::from(&args.what) } else { from.join(&args.what) };
+    let source = if args.from.is_none() && path.is_file() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Source::File { name, bytes: std::fs::read(&path).map_err(CliError::io(&path))? }
+    } else {
+        // A path of a repository is the user's, from where the user stands.
+        let repository = args.from.map(|address| {
+            let local = from.join(&address);
+            if local.is_dir() { local.to_string_lossy().into_owned() } else { address }
+        });
+        Source::Commits { repository, revision: args.what }
+    };
+    let place = args.place.place().unwrap_or(Place::Last);
+    with(ui, from, args.project.as_deref(), "add", |site| {
+        let (names, night) = edit::add(site, source, &place, args.name.as_deref(), ui)?;
+        Ok((format!("added {}", painted(&clean(&names.join(", ")), BOLD)), night))
+    })
+}
+
+pub fn drop(ui: &Ui, from: &Path, args: DropArgs) -> Result<u8, CliError> {
+    with(ui, from, args.project.as_deref(), "drop", |site| {
+        let night = edit::drop(site, &args.patch, &args.reason, ui)?;
+        Ok((format!("{} is out of the queue", painted(&clean(&args.patch), BOLD)), night))
+    })
+}
+
+pub fn relocate(ui: &Ui, from: &Path, args: MoveArgs) -> Result<u8, CliError> {
+    let Some(place) = args.place.place() else {
+        let hint = Some("--before PATCH, --after PATCH, --first or --last".into());
+        return Err(CliError::Usage { what: "say where it is to stand".into(), hint });
+    };
+    with(ui, from, args.project.as_deref(), "move", |site| {
+        let night = edit::relocate(site, &args.patch, &place, ui)?;
+        Ok((format!("{} is moved", painted(&clean(&args.patch), BOLD)), night))
+    })
+}
+
+pub fn rename(ui: &Ui, from: &Path, args: RenameArgs) -> Result<u8, CliError> {
+    with(ui, from, args.project.as_deref(), "rename", |site| {
+        let night = edit::rename(site, &args.patch, &args.new, ui)?;
+        Ok((format!("{} is called {} now", clean(&args.patch), painted(&clean(&args.new), BOLD)), night))
+    })
+}

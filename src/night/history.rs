@@ -1,0 +1,149 @@
+//! What was done to a project's queue, from the workspace's own history; and how to take it back.
+
+use std::collections::BTreeMap;
+
+use bstr::ByteSlice;
+use serde::Serialize;
+
+use super::publish::RUN;
+use super::settle::place;
+use super::task::TaskError;
+use super::writeback::DRIFT;
+use super::{FileChange, NightError, Site, write};
+use crate::workspace::{LOCK, Lock};
+
+/// One thing that was done, in one or more commits of the workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its last commit.
+    pub commit: String,
+    /// The commit before its first.
+    pub parent: Option<String>,
+    /// When, in RFC 3339.
+    pub date: String,
+    /// Who.
+    pub author: String,
+    /// What.
+    pub subject: String,
+}
+
+/// What was taken back.
+#[derive(Debug, Clone)]
+pub struct Undone {
+    /// The newest first.
+    pub entries: Vec<Entry>,
+    /// The workspace's commits that did it.
+    pub commits: Vec<String>,
+}
+
+/// A run makes no more commits than this.
+const COMMITS: usize = 3;
+
+/// The newest `count` changes of the project's queue, the newest first.
+pub fn log(site: &Site<'_>, count: usize) -> Result<Vec<Entry>, NightError> {
+    let format =
+        format!("--format=%H%x00%P%x00%aI%x00%aN%x00%s%x00%(trailers:key={RUN},valueonly,separator=)");
+    let most = format!("--max-count={}", count.saturating_mul(COMMITS));
+    let call = site.git.call(["log", "--first-parent", &most, &format, "-z", "HEAD", "--"]);
+    let answer = call.args([LOCK, &site.project.patches, &place(site)]).answer()?;
+    if answer.code != Some(0) {
+        // A branch without a commit has no history.
+        return Ok(Vec::new());
+    }
+    let fields: Vec<&[u8]> = answer.stdout.split_str("\0").collect();
+    let text = |f: &[u8]| f.to_str_lossy().into_owned();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut last_run = String::new();
+    for f in fields.chunks(6) {
+        let [commit, parents, date, author, subject, run] = f else { continue };
+        let parent = parents.split_str(" ").next().filter(|p| !p.is_empty()).map(text);
+        if let Some(entry) = entries.last_mut().filter(|_| !run.is_empty() && text(run) == last_run) {
+            entry.parent = parent;
+            // What a person asked for comes first; changes of line numbers are by the way.
+            if !subject.contains_str(DRIFT) {
+                entry.subject = text(subject);
+            }
+            continue;
+        }
+        last_run = text(run);
+        let (commit, date, author) = (text(commit), text(date), text(author));
+        entries.push(Entry { commit, parent, date, author, subject: text(subject) });
+    }
+    entries.truncate(count);
+    Ok(entries)
+}
+
+/// Takes the last change of the queue back; with `commit`, that one and all after it. The lock keeps what is published,
+/// as the next push is held against it.
+pub fn undo(site: &Site<'_>, commit: Option<&str>) -> Result<Undone, TaskError> {
+    site.preflight()?;
+    let all = log(site, if commit.is_some() { 10_000 } else { 1 })?;
+    let pointless = |why: &str| TaskError::Pointless {
+        patch: site.project.name.clone(),
+        why: why.to_owned(),
+        hint: "git carry log shows what there is".into(),
+    };
+    let at = match commit {
+        None => 0,
+        Some(id) => all
+            .iter()
+            .position(|e| id.len() >= 4 && e.commit.starts_with(id))
+            .ok_or_else(|| pointless(&format!("has no change '{id}'")))?,
+    };
+    let entries: Vec<Entry> = all.into_iter().take(at + 1).collect();
+    let Some(Entry { parent: Some(before), .. }) = entries.last() else {
+        return Err(pointless("has nothing to take back"));
+    };
+    let mut files = Vec::new();
+    let place = place(site);
+    let out = site
+        .git
+        .call(["diff-tree", "-r", "-z", "--no-renames", "--no-commit-id", "--relative", "HEAD", before, "--"])
+        .args([&site.project.patches, &place])
+        .output()?;
+    // `:<mode> <mode> <id> <id> <status>`, the path (`git help diff-tree`, "RAW OUTPUT FORMAT").
+    let fields: Vec<&[u8]> = out.split_str("\0").filter(|f| !f.is_empty()).collect();
+    let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for pair in fields.chunks(2) {
+        let [head, path] = pair else { continue };
+        let id = head.fields().nth(3).unwrap_or_default().to_str_lossy().into_owned();
+        let there = !id.bytes().all(|b| b == b'0');
+        wanted.insert(path.to_str_lossy().into_owned(), there.then_some(id));
+    }
+    let ids: Vec<&str> = wanted.values().flatten().map(String::as_str).collect();
+    let mut blobs = site.git.blobs(&ids)?.into_iter();
+    for (path, id) in wanted {
+        let bytes = id.and_then(|_| blobs.next());
+        files.push(FileChange { path, bytes });
+    }
+    let spec = format!("{before}:{}{LOCK}", site.prefix);
+    let old = site.git.call(["cat-file", "blob", &spec]).answer()?;
+    let text =
+        if old.code == Some(0) { String::from_utf8_lossy(&old.stdout).into_owned() } else { String::new() };
+    let old = Lock::parse(LOCK, &text).map_err(|e| NightError::Workspace(e.into()))?;
+    let mut lock = site.workspace.lock.clone();
+    let deployed = lock.projects.get(&site.project.name).and_then(|p| p.deploy.clone());
+    match old.projects.get(&site.project.name) {
+        Some(project) => {
+            let mut project = project.clone();
+            project.deploy = deployed;
+            lock.projects.insert(site.project.name.clone(), project);
+        }
+        None => drop(lock.projects.remove(&site.project.name)),
+    }
+    let format = |e: toml::ser::Error| NightError::Format { what: LOCK, reason: e.to_string() };
+    let rendered = lock.render().map_err(format)?;
+    files.push(FileChange { path: LOCK.into(), bytes: Some(rendered.into_bytes()) });
+    let names: Vec<String> = entries.iter().map(|e| format!("{} {}", e.commit, e.subject)).collect();
+    let message = format!(
+        "carry: {}: undo {}\n\n{}\n",
+        site.project.name,
+        entries[0]
+            .subject
+            .trim_start_matches("carry: ")
+            .trim_start_matches(&format!("{}: ", site.project.name)),
+        names.join("\n")
+    );
+    let commits = write(site, Vec::new(), &[(message, files)])?;
+    Ok(Undone { entries, commits })
+}

@@ -1,0 +1,166 @@
+//! Work trees of a store, made and read through the `git` program: where a person mends a patch.
+
+use std::path::{Path, PathBuf};
+
+use bstr::{BString, ByteSlice};
+use gix_hash::ObjectId;
+
+use super::git::{Call, Git, GitError};
+use super::{Repo, StoreError};
+
+/// Settings of the user's that must not act on a work tree of ours: hooks, and what changes line ends.
+const QUIET: [&str; 8] = [
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.autocrlf=false",
+    "-c",
+    "commit.gpgSign=false",
+    "-c",
+    "rerere.enabled=false",
+];
+
+/// A work tree of a store.
+#[derive(Debug, Clone)]
+pub struct WorkTree {
+    path: PathBuf,
+    git: Git,
+}
+
+/// A path whose merge is not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmerged {
+    /// The path.
+    pub path: BString,
+    /// Mode and blob of git's stages 1 (base), 2 (the stack) and 3 (the patch).
+    pub stages: [Option<(String, ObjectId)>; 3],
+}
+
+impl WorkTree {
+    /// Makes a work tree of `repo` at `path`, with `commit` checked out and no branch.
+    pub fn add(repo: &Repo, path: &Path, commit: &ObjectId) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| StoreError::Write { path: folder.to_owned(), reason: e.to_string() })?;
+        }
+        // People run git there themselves: these hold for their calls, too.
+        for (key, value) in
+            [("core.autocrlf", "false"), ("merge.conflictStyle", "zdiff3"), ("rerere.enabled", "false")]
+        {
+            repo.git().call(["config", key, value]).output()?;
+        }
+        repo.git().call(["worktree", "prune"]).output()?;
+        let call = repo.git().call(QUIET).args(["worktree", "add", "--quiet", "--detach", "--force"]);
+        call.arg(path).arg(commit.to_string()).output()?;
+        Ok(Self::at(path))
+    }
+
+    /// The work tree at `path`.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), git: Git::at(path) }
+    }
+
+    /// Takes it away, with all that is in it.
+    pub fn remove(&self, repo: &Repo) -> Result<(), StoreError> {
+        let answer =
+            repo.git().call(["worktree", "remove", "--force", "--force"]).arg(&self.path).answer()?;
+        if answer.code != Some(0) && self.path.exists() {
+            std::fs::remove_dir_all(&self.path)
+                .map_err(|e| StoreError::Write { path: self.path.clone(), reason: e.to_string() })?;
+        }
+        repo.git().call(["worktree", "prune"]).output()?;
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn call<'a>(&self, args: &[&str]) -> Call<'a> {
+        self.git.call(QUIET).args(args)
+    }
+
+    /// Picks `commit` onto what is checked out, as `git cherry-pick` does. Did it apply?
+    pub fn pick(&self, commit: &ObjectId, identity: (&str, &str)) -> Result<bool, StoreError> {
+        let call = self.call(&["-c", "merge.conflictStyle=zdiff3", "cherry-pick", "--allow-empty"]);
+        let call = call.args(["--keep-redundant-commits", &commit.to_string()]);
+        let call = call.env("GIT_COMMITTER_NAME", identity.0).env("GIT_COMMITTER_EMAIL", identity.1);
+        let answer = call.env("GIT_EDITOR", "true").answer()?;
+        if answer.code == Some(0) || !self.unmerged()?.is_empty() {
+            return Ok(answer.code == Some(0));
+        }
+        let command = format!("cherry-pick {commit}");
+        Err(GitError::Failed { command, code: answer.code, stderr: answer.stderr }.into())
+    }
+
+    /// Applies as many hunks of a diff as fit; the rest lies beside the files as `*.rej`. Did all fit?
+    pub fn apply_what_fits(&self, diff: &[u8], strip: usize) -> Result<bool, StoreError> {
+        let call = self.call(&["apply", "--reject", "--whitespace=nowarn", &format!("-p{strip}"), "-"]);
+        Ok(call.stdin(diff).answer()?.code == Some(0))
+    }
+
+    /// The commit that is checked out.
+    pub fn head(&self) -> Result<ObjectId, StoreError> {
+        let id = self.call(&["rev-parse", "HEAD"]).line()?;
+        let bad = || GitError::Answer { command: "rev-parse HEAD".into(), answer: id.clone() };
+        Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)
+    }
+
+    /// A file of the work tree's own git directory, for a note.
+    pub fn note(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let place = self.call(&["rev-parse", "--path-format=absolute", "--git-path", name]).line()?;
+        Ok(PathBuf::from(place))
+    }
+
+    /// The paths whose merge is not finished, sorted.
+    pub fn unmerged(&self) -> Result<Vec<Unmerged>, StoreError> {
+        let out = self.call(&["ls-files", "--unmerged", "-z"]).output()?;
+        let mut all: Vec<Unmerged> = Vec::new();
+        for entry in out.split_str("\0").filter(|e| !e.is_empty()) {
+            // `<mode> <id> <stage>\t<path>` (`git help ls-files`, "OUTPUT").
+            let Some((head, path)) = entry.split_once_str("\t") else { continue };
+            let words: Vec<&[u8]> = head.split_str(" ").collect();
+            let [mode, id, stage] = words[..] else { continue };
+            let (Ok(id), Some(stage)) = (ObjectId::from_hex(id), stage.first()) else { continue };
+            if all.last().is_none_or(|last| last.path != path) {
+                all.push(Unmerged { path: path.into(), stages: [None, None, None] });
+            }
+            let slot = usize::from(stage.saturating_sub(b'1')).min(2);
+            if let Some(last) = all.last_mut() {
+                last.stages[slot] = Some((mode.to_str_lossy().into_owned(), id));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Files that git does not know there, and does not ignore.
+    pub fn untracked(&self) -> Result<Vec<String>, StoreError> {
+        let out = self.call(&["ls-files", "--others", "--exclude-standard", "-z"]).output()?;
+        let names = out.split_str("\0").filter(|n| !n.is_empty());
+        Ok(names.map(|n| n.to_str_lossy().into_owned()).collect())
+    }
+
+    /// Takes one side of an unfinished merge of a path: stage 2 is the stack's, 3 the patch's. A side without the
+    /// file takes it away.
+    pub fn take(&self, unmerged: &Unmerged, stage: usize) -> Result<(), StoreError> {
+        use std::ffi::OsString;
+        let path: OsString = unmerged.path.to_os_str_lossy().into_owned();
+        let side = if stage == 2 { "--ours" } else { "--theirs" };
+        if unmerged.stages[stage - 1].is_some() {
+            self.call(&["checkout", "--quiet", side, "--"]).arg(&path).output()?;
+            self.call(&["add", "--"]).arg(&path).output()?;
+        } else {
+            self.call(&["rm", "--quiet", "--force", "--ignore-unmatch", "--"]).arg(&path).output()?;
+        }
+        Ok(())
+    }
+
+    /// Takes all changes of known files into the index, and writes it as a tree.
+    pub fn tree(&self) -> Result<ObjectId, StoreError> {
+        self.call(&["add", "--update", "--", ":/"]).output()?;
+        let id = self.call(&["write-tree"]).line()?;
+        let bad = || GitError::Answer { command: "write-tree".into(), answer: id.clone() };
+        Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)
+    }
+}

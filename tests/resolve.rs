@@ -1,0 +1,217 @@
+//! A conflict resolved in a work tree: what becomes of the patch, and of the answer on other machines.
+
+mod support;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use support::lab::{Lab, numbered};
+
+fn outcome(night: &Value, name: &str) -> String {
+    let found = Lab::outcomes(night).into_iter().find(|(n, _)| n == name);
+    found.unwrap_or_else(|| panic!("no patch {name}: {night}")).1
+}
+
+/// A queue of which trunk breaks `one` (and so blocks `two`) and `gone`, after a night.
+fn broken() -> Lab {
+    let [one, two] = ["one", "two"].map(|t| numbered("a", &[(5, t)]));
+    let gone = numbered("b", &[(10, "gone")]);
+    let lab = Lab::with_fork(&[
+        ("one\n\nBody of one.", &[("a", Some(&one))]),
+        ("two", &[("a", Some(&two))]),
+        ("gone", &[("b", Some(&gone))]),
+        ("apart", &[("x", Some("x\n"))]),
+    ]);
+    lab.json(0, &["nightly"]);
+    lab.commit("up", "breaks one", &[("a", Some(&numbered("a", &[(5, "theirs")])))]);
+    lab.commit("up", "moves b away", &[("b", None)]);
+    let night = &lab.json(3, &["nightly"])[0];
+    assert_eq!(outcome(night, "one"), "conflict");
+    assert_eq!(outcome(night, "two"), "blocked");
+    assert_eq!(outcome(night, "gone"), "conflict");
+    lab
+}
+
+fn begin(lab: &Lab, patch: &str) -> PathBuf {
+    let begun = lab.json(0, &["resolve", patch]);
+    PathBuf::from(begun["work_tree"].as_str().expect("a place"))
+}
+
+#[test]
+fn an_answer_mends_the_patch_here_and_its_record_does_so_elsewhere() {
+    let lab = broken();
+    lab.git(".", &["clone", "-q", "ws", "second"]);
+    let work = begin(&lab, "one");
+    let marked = std::fs::read_to_string(work.join("a")).expect("a file");
+    for mark in ["<<<<<<< ", "||||||| ", "======="] {
+        assert!(marked.contains(mark), "{marked}");
+    }
+    // Unfinished work is refused, and nothing is lost.
+    let said = lab.carry_code(1, &["resolve", "one", "--continue"]);
+    assert!(said.contains("a: it has conflict markers"), "{said}");
+    let answer = numbered("a", &[(5, "theirs and one")]);
+    std::fs::write(work.join("a"), &answer).expect("written");
+
+    let done = lab.json(3, &["resolve", "--continue"]);
+    let night = &done["night"];
+    assert_eq!(outcome(night, "one"), "resolved");
+    // What stood above stands on the answer now, or says that it does not.
+    assert_eq!(outcome(night, "two"), "conflict");
+    assert!(!work.exists());
+    let record = night["patches"].as_array().expect("patches")[0].clone();
+    assert_eq!(record["resolution"]["id"], done["resolution"]);
+    assert_eq!(record["resolution"]["by"], "Test Author <t@example.org>");
+    let store = "ws/.git/carry/p.git";
+    assert_eq!(lab.git(store, &["show", "refs/heads/deploy/p:a"]), answer.trim_end());
+    let message = lab.git(store, &["log", "--format=%an %B", "-1", "refs/heads/deploy/p~1"]);
+    assert!(message.starts_with("Test Author one\n\nBody of one."), "{message}");
+    lab.git(store, &["fsck", "--strict"]);
+
+    // The written patch is one that git takes, and the next night has nothing to resolve.
+    let night = &lab.json(3, &["nightly"])[0];
+    assert_eq!(outcome(night, "one"), "clean");
+    lab.git(".", &["clone", "-q", "up", "am"]);
+    lab.git("am", &["am", "-q", "../ws/patches/p/one.patch"]);
+
+    // A clone that has the record alone comes to the same build.
+    let files = lab.path("ws").join("resolutions");
+    let copied = std::process::Command::new("cp").arg("-r").arg(files).arg(lab.path("second")).status();
+    assert!(copied.expect("cp runs").success());
+    lab.git("second", &["add", "-A"]);
+    lab.git("second", &["commit", "-qm", "records"]);
+    let mut fetch = lab.carry_command("second", &["--json", "nightly"]);
+    let night = fetch.output().expect("it runs");
+    let night: Value = serde_json::from_slice(&night.stdout).unwrap_or_else(|_| {
+        panic!("{}", String::from_utf8_lossy(&night.stderr));
+    });
+    assert_eq!(outcome(&night[0], "one"), "resolved", "{night}");
+    assert_eq!(night[0]["manifest"]["deploy"]["tree"], done["night"]["manifest"]["deploy"]["tree"]);
+}
+
+#[test]
+fn an_answer_is_for_its_own_conflict_and_no_other() {
+    let lab = broken();
+    let before = lab.git("ws", &["rev-parse", "HEAD"]);
+    let as_it_was = || {
+        lab.git("ws", &["checkout", "-q", &before, "--", "patches", "carry.lock"]);
+        lab.git("ws", &["commit", "-qm", "as it was"]);
+    };
+    let work = begin(&lab, "one");
+    std::fs::write(work.join("a"), numbered("a", &[(5, "both")])).expect("written");
+    lab.json(3, &["resolve", "--continue"]);
+    // As if the answer had been merged into a queue that has the patch as it was.
+    as_it_was();
+    assert_eq!(outcome(&lab.json(3, &["rebase"]), "one"), "resolved", "the same conflict");
+    // And into one where trunk says something else.
+    as_it_was();
+    lab.commit("up", "once more", &[("a", Some(&numbered("a", &[(5, "other"), (20, "else")])))]);
+    assert_eq!(outcome(&lab.json(3, &["nightly"])[0], "one"), "conflict", "another conflict");
+}
+
+#[test]
+fn a_deleted_file_wants_a_word_and_a_side_can_be_taken() {
+    let lab = broken();
+    let before = lab.git("ws", &["rev-parse", "HEAD"]);
+    let work = begin(&lab, "gone");
+    let said = lab.carry_code(1, &["resolve", "gone", "--continue"]);
+    assert!(said.contains("--take upstream|ours b"), "{said}");
+    // Nothing of it may stay behind: the patch would be empty.
+    lab.carry_code(0, &["resolve", "gone", "--take", "upstream", "b"]);
+    let said = lab.carry_code(1, &["resolve", "gone", "--continue"]);
+    assert!(said.contains("would change nothing any more") && said.contains("--drop"), "{said}");
+    lab.carry_code(0, &["resolve", "gone", "--abort"]);
+    assert!(!work.exists());
+    assert_eq!(lab.git("ws", &["rev-parse", "HEAD"]), before);
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    assert_eq!(lab.git("ws/.git/carry/p.git", &["for-each-ref", "refs/carry/work"]), "");
+
+    begin(&lab, "gone");
+    lab.carry_code(0, &["resolve", "gone", "--take", "ours", "b"]);
+    let done = lab.json(3, &["resolve", "--continue"]);
+    assert_eq!(outcome(&done["night"], "gone"), "resolved");
+    let b = lab.git("ws/.git/carry/p.git", &["show", "refs/heads/deploy/p:b"]);
+    assert_eq!(b, numbered("b", &[(10, "gone")]).trim_end());
+
+    // Two at once: one must be named.
+    begin(&lab, "one");
+    let dropped = lab.json(3, &["resolve", "one", "--drop", "--reason", "no longer wanted"]);
+    let names: Vec<String> = Lab::outcomes(&dropped).into_iter().map(|(n, _)| n).collect();
+    assert_eq!(names, ["two", "gone", "apart"]);
+    let log = lab.git("ws", &["log", "-3", "--format=%B"]);
+    assert!(log.contains("drop one") && log.contains("no longer wanted"), "{log}");
+}
+
+#[test]
+fn a_required_patch_is_resolved_before_anything_is_published() {
+    let required = |m: &str| format!("{m}\n\nCarry-Required: yes");
+    let one = numbered("a", &[(5, "one")]);
+    let two = numbered("b", &[(5, "two")]);
+    let lab =
+        Lab::with_fork(&[(&required("one"), &[("a", Some(&one))]), (&required("two"), &[("b", Some(&two))])]);
+    lab.json(0, &["nightly"]);
+    let before = lab.deployed();
+    let theirs = [numbered("a", &[(5, "theirs")]), numbered("b", &[(5, "theirs")])];
+    lab.commit("up", "breaks both", &[("a", Some(&theirs[0])), ("b", Some(&theirs[1]))]);
+    lab.json(4, &["nightly"]);
+    let work = begin(&lab, "one");
+    std::fs::write(work.join("a"), numbered("a", &[(5, "both")])).expect("written");
+    let done = lab.json(4, &["resolve", "one", "--continue"]);
+    assert_eq!(outcome(&done["night"], "one"), "resolved");
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    let work = begin(&lab, "two");
+    std::fs::write(work.join("b"), numbered("b", &[(5, "both")])).expect("written");
+    let done = lab.json(0, &["resolve", "two", "--continue"]);
+    assert_eq!(outcome(&done["night"], "one"), "resolved");
+    assert_eq!(outcome(&done["night"], "two"), "resolved");
+    assert_eq!(lab.deployed(), before, "nothing is pushed by it");
+    lab.json(0, &["nightly"]);
+    assert_eq!(
+        lab.git("deploy.git", &["show", "refs/heads/deploy/p:a"]),
+        numbered("a", &[(5, "both")]).trim_end()
+    );
+}
+
+#[test]
+fn work_that_trunk_has_not_taken_in_is_answered_ahead() {
+    let one = numbered("a", &[(5, "one")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    lab.json(0, &["nightly"]);
+    lab.git("up", &["checkout", "-q", "-b", "next"]);
+    lab.commit("up", "soon", &[("a", Some(&numbered("a", &[(5, "theirs")])))]);
+    let tip = lab.git("up", &["rev-parse", "next"]);
+    lab.git("up", &["checkout", "-q", "main"]);
+    let work = lab.json(0, &["forecast", "next"]);
+    assert_eq!(work["work"][0]["patches"], serde_json::json!(["one"]), "{work}");
+    let begun = lab.json(0, &["resolve", "one", "--onto", &tip]);
+    let place = PathBuf::from(begun["work_tree"].as_str().expect("a place"));
+    std::fs::write(place.join("a"), numbered("a", &[(5, "both")])).expect("written");
+    let done = lab.json(0, &["resolve", "--continue"]);
+    assert_eq!(done["night"], Value::Null);
+    assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
+    lab.git("up", &["merge", "-q", "--ff-only", "next"]);
+    assert_eq!(outcome(&lab.json(0, &["nightly"])[0], "one"), "resolved");
+}
+
+#[test]
+fn a_damaged_record_is_told_and_not_used() {
+    let lab = broken();
+    let work = begin(&lab, "one");
+    std::fs::write(work.join("a"), numbered("a", &[(5, "both")])).expect("written");
+    let done = lab.json(3, &["resolve", "--continue"]);
+    let id = done["resolution"].as_str().expect("an id").to_owned();
+    let listed = lab.json(0, &["resolutions"]);
+    assert_eq!(listed["resolutions"][0]["resolution"]["id"], id.as_str());
+    assert!(lab.carry_code(0, &["resolutions", "show", "one"]).contains("both changed the same lines"));
+    let record = format!("resolutions/p/one/{id}/record.toml");
+    let text = std::fs::read_to_string(lab.path("ws").join(&record)).expect("a record");
+    let base = text.lines().find(|l| l.starts_with("ours = ")).expect("a side");
+    let forged = text.replace(base, "ours = \"100644 0123456789012345678901234567890123456789\"");
+    std::fs::write(lab.path("ws").join(&record), forged).expect("written");
+    lab.git("ws", &["commit", "-qam", "forged"]);
+    let said = lab.carry_code(3, &["rebase"]);
+    assert!(said.contains("its sides are not its name's; it is not used"), "{said}");
+    std::fs::write(lab.path("ws").join(&record), text).expect("written");
+    lab.git("ws", &["commit", "-qam", "mended"]);
+    lab.carry_code(0, &["resolutions", "forget", &id]);
+    assert!(!lab.path("ws").join("resolutions/p/one").join(&id).join("record.toml").exists());
+}
