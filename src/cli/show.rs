@@ -93,10 +93,13 @@ fn print(ui: &Ui, patch: &Patch, locked: Option<&PatchLock>, record: Option<&Pat
         ui.line(&format!("  commit  {} in the last build", short(commit)));
     }
     match record.outcome {
-        Outcome::Conflict | Outcome::Evolved => ui.line(
-            "\n  next    change the patch file so that it applies to the trunk tip, commit it, then: git carry rebase",
-        ),
-        Outcome::Blocked => ui.line(&format!("\n  next    git carry show {}", clean(&record.needs.join(" ")))),
+        Outcome::Conflict | Outcome::Evolved => {
+            let name = clean(&record.name);
+            ui.line(&format!("\n  next    git carry why {name}; then: git carry resolve {name}"));
+        }
+        Outcome::Blocked => {
+            ui.line(&format!("\n  next    git carry show {}", clean(&record.needs.join(" "))))
+        }
         _ => {}
     }
 }

@@ -139,6 +139,11 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A line of a file, cleaned; a tab becomes four blanks.
+pub fn code(text: &str) -> String {
+    clean(&text.replace('\t', "    "))
+}
+
 /// Characters that turn the direction of text, or are not seen at all.
 fn is_hidden(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -7,12 +7,12 @@ use similar::{ChangeTag, TextDiff};
 
 use super::error::CliError;
 use super::report::{record_report, what};
-use super::ui::{BOLD, DIM, Ui, clean, count, cut, outcome, painted, short};
+use super::ui::{BOLD, DIM, Ui, clean, code, count, cut, outcome, painted, short};
 use crate::night::{Explained, NightError, Site, explain, kind_in_words};
 use crate::queue::Patch;
 use crate::replay::content::Region;
 use crate::store::git::without_secrets;
-use crate::workspace::{Culprit, Outcome, Workspace, nearest};
+use crate::workspace::{Culprit, Evolved, Outcome, Workspace, nearest};
 
 /// Explain a patch's outcome: where it conflicts, the upstream commit behind it, what it blocks, what to do.
 #[derive(Debug, clap::Args)]
@@ -110,7 +110,7 @@ fn print(ui: &Ui, e: &Explained, upstream: &str) {
 fn told(ui: &Ui, title: &str, lines: &[String]) {
     if !lines.is_empty() {
         ui.line(&format!("\n{title}"));
-        lines.iter().for_each(|line| ui.line(&format!("  {}", clean(line))));
+        lines.iter().for_each(|line| ui.line(&format!("  {}", code(line))));
     }
 }
 
@@ -140,10 +140,40 @@ fn conflict(ui: &Ui, e: &Explained, upstream: &str) {
         let many = count(e.blocks.len(), "patch", "patches");
         ui.line(&format!("\nit blocks {many}: {}", clean(&e.blocks.join(", "))));
     }
-    ui.line(&format!(
-        "\nnext  change {} so that it applies to the trunk tip, commit it, then: git carry rebase",
-        clean(&e.record.file)
-    ));
+    let name = clean(&e.record.name);
+    if let Some(evolved) = &e.record.evolved {
+        revised(ui, e, evolved, upstream);
+        ui.line(&format!("\nnext  if upstream's version will do: git carry resolve {name} --drop"));
+        ui.line(&format!("      if not: git carry resolve {name}"));
+    } else {
+        ui.line(&format!("\nnext  git carry resolve {name}"));
+    }
+}
+
+/// The upstream commit that is a revised version of the patch, and how the two differ.
+fn revised(ui: &Ui, e: &Explained, evolved: &Evolved, upstream: &str) {
+    ui.line(&format!("\nupstream has a revised version of it, {} % alike", evolved.likeness));
+    let day = evolved.date.get(..10).unwrap_or("-");
+    ui.line(&format!("  {} {}", short(&evolved.commit), clean(&evolved.subject)));
+    ui.line(&format!("  {}, {day}", clean(&evolved.author)));
+    if let Some(link) = link(upstream, &evolved.commit) {
+        ui.line(&format!("  {link}"));
+    }
+    let Some([ours, theirs]) = &e.versions else { return };
+    ui.line(&painted("\n  how the two changes differ: - the patch, + upstream", DIM));
+    let diff = TextDiff::from_lines(ours.as_str(), theirs.as_str());
+    let mut shown = 0;
+    for group in diff.grouped_ops(1) {
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            if shown == 2 * SHOWN {
+                ui.line("  … and more: compare the patch file with git show");
+                return;
+            }
+            shown += 1;
+            let line = format!("{}{}", change.tag(), change.value().trim_end_matches('\n'));
+            ui.line(&format!("  {}", painted(&code(&line), style(change.tag()))));
+        }
+    }
 }
 
 fn culprit(ui: &Ui, c: &Culprit, upstream: &str) {
@@ -192,7 +222,7 @@ fn side_by_side(ui: &Ui, region: &Region) {
 }
 
 fn changes(base: &[BString], side: &[BString]) -> Vec<(ChangeTag, String)> {
-    let lines = |side: &[BString]| side.iter().map(|l| clean(&l.to_string())).collect::<Vec<_>>();
+    let lines = |side: &[BString]| side.iter().map(|l| code(&l.to_string())).collect::<Vec<_>>();
     let (base, side) = (lines(base), lines(side));
     let base: Vec<&str> = base.iter().map(String::as_str).collect();
     let side: Vec<&str> = side.iter().map(String::as_str).collect();

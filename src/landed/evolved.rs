@@ -5,9 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::queue::{Content, FileChange, LineKind, Patch, parse_diff};
-use crate::store::tree::entry_at;
 use crate::store::{Odb, Repo, StoreError};
-use crate::trunk::{Range, Upstream};
+use crate::trunk::{Range, Upstream, delta};
 use crate::workspace::Evolved;
 
 /// In per cent: so many of both diffs' changed lines are the same in a revised version.
@@ -15,48 +14,60 @@ const ENOUGH: u8 = 60;
 /// The same, where both have one subject.
 const ENOUGH_BY_SUBJECT: u8 = 20;
 
-/// The commit of the range that is likest to `patch`, if one is a revised version of it.
-pub fn evolved(repo: &Repo, odb: &Odb, patch: &Patch, range: &Range) -> Result<Option<Evolved>, StoreError> {
-    let paths = patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]);
-    let paths: BTreeSet<&BString> = paths.flatten().collect();
+/// For each patch the commit of the range that is likest to it, if one is a revised version of it.
+pub fn evolved(
+    repo: &Repo,
+    odb: &Odb,
+    patches: &[&Patch],
+    range: &Range,
+) -> Result<Vec<Option<Evolved>>, StoreError> {
+    let mut best: Vec<Option<(u8, &Upstream)>> = vec![None; patches.len()];
+    let paths_of = |patch: &Patch| -> BTreeSet<BString> {
+        patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten().cloned().collect()
+    };
+    let paths: Vec<BTreeSet<BString>> = patches.iter().map(|p| paths_of(p)).collect();
+    let wanted: BTreeSet<BString> = paths.iter().flatten().cloned().collect();
+    if wanted.is_empty() {
+        return Ok(vec![None; patches.len()]);
+    }
     let reverted = range.reverted();
-    let mut candidates: Vec<&Upstream> = Vec::new();
-    let mut pairs = Vec::new();
+    let (mut candidates, mut pairs) = (Vec::new(), Vec::new());
     for upstream in range.commits.iter().filter(|u| u.commit.parents.len() == 1) {
-        if reverted.contains(&upstream.id) {
-            continue;
-        }
         let (before, after) = (upstream.before(odb)?, upstream.commit.tree);
-        for path in &paths {
-            if entry_at(odb, &before, path.as_bstr())? != entry_at(odb, &after, path.as_bstr())? {
-                candidates.push(upstream);
-                pairs.push((before, after));
-                break;
+        let touched = delta::touched(odb, &before, &after, &wanted)?;
+        if !touched.is_empty() && !reverted.contains(&upstream.id) {
+            candidates.push((upstream, touched));
+            pairs.push((before, after));
+        }
+    }
+    let ours: Vec<_> = patches.iter().map(|p| (changed(&p.changes), plain(&p.subject()))).collect();
+    for ((upstream, touched), diff) in candidates.iter().zip(repo.diffs(&pairs, 1)?) {
+        let Ok(changes) = parse_diff(b"upstream", &diff, 1, 1) else { continue };
+        let theirs = changed(&changes);
+        let title = plain(&upstream.commit.subject());
+        for (at, (ours, subject)) in ours.iter().enumerate() {
+            if !touched.iter().any(|path| paths[at].contains(path)) {
+                continue;
+            }
+            let like = likeness(ours, &theirs);
+            let same_subject = title == *subject && !subject.is_empty();
+            let enough = like >= ENOUGH || same_subject && like >= ENOUGH_BY_SUBJECT;
+            if enough && best[at].is_none_or(|(known, _)| like > known) {
+                best[at] = Some((like, upstream));
             }
         }
     }
-    let ours = changed(&patch.changes);
-    let subject = plain(&patch.subject());
-    let mut best: Option<(u8, &Upstream)> = None;
-    for (upstream, diff) in candidates.iter().zip(repo.diffs(&pairs, 1)?) {
-        let Ok(changes) = parse_diff(b"upstream", &diff, 1, 1) else { continue };
-        let like = likeness(&ours, &changed(&changes));
-        let same_subject = plain(&upstream.commit.subject()) == subject && !subject.is_empty();
-        let enough = like >= ENOUGH || same_subject && like >= ENOUGH_BY_SUBJECT;
-        if enough && best.is_none_or(|(known, _)| like > known) {
-            best = Some((like, upstream));
-        }
-    }
-    Ok(best.map(|(like, upstream)| {
+    let told = |(likeness, upstream): (u8, &Upstream)| {
         let author = &upstream.commit.author;
         Evolved {
             commit: upstream.id.to_string(),
             subject: upstream.commit.subject(),
             author: author.name.to_string(),
             date: jiff::Timestamp::from_second(author.seconds).unwrap_or_default().to_string(),
-            likeness: like,
+            likeness,
         }
-    }))
+    };
+    Ok(best.into_iter().map(|found| found.map(told)).collect())
 }
 
 /// How often each line is added or removed; blank lines and those of brackets alone are left out.

@@ -28,6 +28,8 @@ pub struct Explained {
     pub roots: Vec<PatchRecord>,
     /// The other patches that the same upstream commit broke.
     pub cluster: Vec<String>,
+    /// The lines that the patch and its revised upstream version change, as diffs without their places.
+    pub versions: Option<[String; 2]>,
 }
 
 /// One path at which a patch conflicts.
@@ -56,7 +58,36 @@ pub fn explain(site: &Site<'_>, name: &str) -> Result<Option<Explained>, NightEr
     let same = |p: &&PatchRecord| p.name != name && culprit(p).is_some() && culprit(p) == culprit(&record);
     let cluster = manifest.patches.iter().filter(same).map(|p| p.name.clone()).collect();
     let (blocks, roots) = (blocks(&manifest, name), roots(&manifest, &record));
-    Ok(Some(Explained { record, locked, conflicts, blocks, roots, cluster }))
+    let versions = versions(site, &record, &locked)?;
+    Ok(Some(Explained { record, locked, conflicts, blocks, roots, cluster, versions }))
+}
+
+/// The diffs of a patch and of its revised upstream version, with what is only place in them taken out.
+fn versions(
+    site: &Site<'_>,
+    record: &PatchRecord,
+    locked: &PatchLock,
+) -> Result<Option<[String; 2]>, NightError> {
+    let (Some(evolved), Some(good)) = (&record.evolved, &locked.good) else { return Ok(None) };
+    let odb = site.store.odb()?;
+    let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| odb.has(id));
+    let (Some(before), Some(after), Some(commit)) = (id(&good.before), id(&good.after), id(&evolved.commit))
+    else {
+        return Ok(None);
+    };
+    let commit = odb.commit(&commit)?;
+    let Some(parent) = commit.parents.first() else { return Ok(None) };
+    let pairs = [(before, after), (odb.commit(parent)?.tree, commit.tree)];
+    let plain = |diff: &Vec<u8>| {
+        let lines = diff.lines_with_terminator().filter(|l| !l.starts_with(b"index "));
+        let line = |l: &[u8]| match l.strip_prefix(b"@@ ") {
+            Some(_) => "@@\n".to_owned(),
+            None => l.to_str_lossy().into_owned(),
+        };
+        lines.map(line).collect::<String>()
+    };
+    let diffs: Vec<String> = site.store.diffs(&pairs, 1)?.iter().map(plain).collect();
+    Ok(<[String; 2]>::try_from(diffs).ok())
 }
 
 fn blocks(manifest: &Manifest, name: &str) -> Vec<String> {

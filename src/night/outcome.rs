@@ -189,17 +189,11 @@ pub fn plan(
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome.is_root()).and_then(|w| w.culprit.clone());
             report.culprit = causes.culprits.remove(patch.name()).or_else(known);
-            report.evolved = match was.and_then(|w| w.evolved.clone()) {
-                Some(known) => Some(known),
-                None if report.conflicts.is_empty() => None,
-                None => landed::evolved(&site.store, &odb, patch, &range)?,
-            };
-            if report.evolved.is_some() {
-                report.outcome = Outcome::Evolved;
-            }
+            report.evolved = was.and_then(|w| w.evolved.clone());
         }
         patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, own });
     }
+    note_evolved(site, &odb, &range, &queue, &mut patches)?;
     let commits = range.commits.len();
     let furthest = match causes.first_break {
         None => None,
@@ -211,6 +205,33 @@ pub fn plan(
         }
     };
     Ok(Planned { odb, queue, base, commits, furthest, describe, patches, tree: replayed.tree })
+}
+
+/// Tells of the root conflicts that are with a revised version of the patch itself.
+fn note_evolved(
+    site: &Site<'_>,
+    odb: &Odb,
+    range: &Range,
+    queue: &Queue,
+    patches: &mut [PlannedPatch],
+) -> Result<(), NightError> {
+    let mut open: Vec<(&Patch, &mut PatchReport)> = Vec::new();
+    for (patch, planned) in queue.patches.iter().zip(patches) {
+        let report = &mut planned.report;
+        if report.evolved.is_some() {
+            report.outcome = Outcome::Evolved;
+        } else if report.outcome == Outcome::Conflict && !report.conflicts.is_empty() {
+            open.push((patch, report));
+        }
+    }
+    let asked: Vec<&Patch> = open.iter().map(|(patch, _)| *patch).collect();
+    for ((_, report), found) in open.into_iter().zip(landed::evolved(&site.store, odb, &asked, range)?) {
+        if found.is_some() {
+            report.outcome = Outcome::Evolved;
+            report.evolved = found;
+        }
+    }
+    Ok(())
 }
 
 /// The patches that are looked for in the range, with the paths that they touch.

@@ -27,7 +27,7 @@ pub fn changes(objects: &dyn Objects, old: &ObjectId, new: &ObjectId) -> Result<
         if let Seen::File(change) = seen {
             out.push(change);
         }
-        true
+        Go::On
     };
     walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
     Ok(out)
@@ -42,18 +42,51 @@ pub fn paths_among(
 ) -> Result<Option<BTreeSet<BString>>, ObjectError> {
     let mut out = BTreeSet::new();
     let mut take = |seen: Seen<'_>| match seen {
-        Seen::Folder(path) => {
-            let inside = BString::from([path.as_slice(), b"/"].concat());
-            wanted.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
-        }
-        Seen::File(change) => {
-            let known = wanted.contains(&change.path);
+        Seen::Folder(path) if holds_some(path, wanted) => Go::On,
+        Seen::File(change) if wanted.contains(&change.path) => {
             out.insert(change.path);
-            known
+            Go::On
         }
+        _ => Go::End,
     };
     let all = walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
     Ok(all.then_some(out))
+}
+
+/// Those of `wanted` that differ. Other folders are not read.
+pub fn touched(
+    objects: &dyn Objects,
+    old: &ObjectId,
+    new: &ObjectId,
+    wanted: &BTreeSet<BString>,
+) -> Result<Vec<BString>, ObjectError> {
+    let mut out = Vec::new();
+    let mut take = |seen: Seen<'_>| match seen {
+        Seen::Folder(path) if holds_some(path, wanted) => Go::On,
+        Seen::File(change) if wanted.contains(&change.path) => {
+            out.push(change.path);
+            Go::On
+        }
+        _ => Go::Past,
+    };
+    walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
+    Ok(out)
+}
+
+/// Is one of `wanted` inside the folder `path`?
+fn holds_some(path: &BString, wanted: &BTreeSet<BString>) -> bool {
+    let inside = BString::from([path.as_slice(), b"/"].concat());
+    wanted.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
+}
+
+/// Where a walk goes from what it came upon.
+enum Go {
+    /// Into it, and on.
+    On,
+    /// Past it.
+    Past,
+    /// Nowhere.
+    End,
 }
 
 /// What a walk comes upon.
@@ -70,7 +103,7 @@ fn walk(
     prefix: &BString,
     old: Option<ObjectId>,
     new: Option<ObjectId>,
-    take: &mut dyn FnMut(Seen<'_>) -> bool,
+    take: &mut dyn FnMut(Seen<'_>) -> Go,
 ) -> Result<bool, ObjectError> {
     if old == new {
         return Ok(true);
@@ -104,13 +137,17 @@ fn walk(
         }
         path.extend_from_slice(name);
         let folder = |side: Option<Entry>| side.filter(Entry::is_tree).map(|e| e.id);
-        let goes_on = if gone.or(come).is_some_and(|e| e.is_tree()) {
-            take(Seen::Folder(&path)) && walk(objects, &path, folder(gone), folder(come), take)?
-        } else {
-            take(Seen::File(Change { path, old: gone, new: come }))
+        let is_folder = gone.or(come).is_some_and(|e| e.is_tree());
+        let go = match is_folder {
+            true => take(Seen::Folder(&path)),
+            false => take(Seen::File(Change { path: path.clone(), old: gone, new: come })),
         };
-        if !goes_on {
-            return Ok(false);
+        match go {
+            Go::End => return Ok(false),
+            Go::On if is_folder && !walk(objects, &path, folder(gone), folder(come), take)? => {
+                return Ok(false);
+            }
+            _ => {}
         }
     }
 }
