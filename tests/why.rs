@@ -166,7 +166,7 @@ proptest! {
             }
             let after = tree(&lines);
             let step = Step { name: n.to_string(), before, after, role: Role::Carry };
-            nodes.push(Node { step, metadata: &metadata });
+            nodes.push(Node { step, metadata: &metadata, changes: &[] });
             before = after;
         }
         let graph = Graph::of(&odb, &nodes).expect("all objects are there");

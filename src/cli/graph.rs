@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, painted};
-use crate::graph::{Edge, Graph, Reason, dot, mermaid};
+use crate::graph::{Edge, Graph, Hint, Reason, dot, mermaid, svg};
 use crate::night::{NightError, Site, queue_graph};
 use crate::queue::Patch;
 use crate::workspace::{Workspace, nearest};
@@ -31,6 +31,8 @@ enum Format {
     Dot,
     /// Mermaid, for Markdown.
     Mermaid,
+    /// A picture.
+    Svg,
     /// One JSON document.
     Json,
 }
@@ -56,6 +58,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     }
     match args.format {
         Format::Dot => ui.line(dot(&graph).trim_end()),
+        Format::Svg => ui.line(svg(&graph).trim_end()),
         Format::Mermaid => ui.line(mermaid(&graph).trim_end()),
         Format::Text if !ui.json => match &args.patch {
             Some(patch) => one(ui, &graph, patch),
@@ -87,9 +90,11 @@ fn json(
         .collect();
     let edges: Vec<Edge> =
         graph.edges().into_iter().filter(|e| shown(&e.patch.as_str()) || shown(&e.needs.as_str())).collect();
+    let hints: Vec<&Hint> =
+        graph.hints().iter().filter(|h| shown(&h.patch.as_str()) || shown(&h.needs.as_str())).collect();
     let document = serde_json::json!({
         "version": 1, "project": project, "patches": patches, "edges": edges, "stacks": graph.stacks(),
-        "not_in_the_stack": absent,
+        "not_in_the_stack": absent, "hints": hints,
     });
     Ok(ui.document(&document)?)
 }
@@ -114,6 +119,17 @@ fn one(ui: &Ui, graph: &Graph, patch: &str) {
     let below: Vec<&str> = closure.into_iter().filter(|n| *n != patch).collect();
     list("it needs", &graph.needs(patch), &below);
     list("it is needed by", &graph.needed_by(patch), &graph.dependents(patch));
+    let near: Vec<&Hint> = graph.hints().iter().filter(|h| h.patch == patch || h.needs == patch).collect();
+    if !near.is_empty() {
+        ui.line("\nhints: names that one brings in and the other uses; nothing is proved by them");
+    }
+    for hint in near {
+        let names = painted(&clean(&hint.symbols.join(", ")), DIM);
+        match hint.patch == patch {
+            true => ui.line(&format!("  uses of {}  {names}", clean(&hint.needs))),
+            false => ui.line(&format!("  used by {}  {names}", clean(&hint.patch))),
+        }
+    }
 }
 
 /// Why a patch and each of its neighbours hang together.
@@ -164,6 +180,10 @@ fn all(ui: &Ui, graph: &Graph, absent: &[String]) {
         alone,
         count(graph.edges().len(), "edge", "edges"),
     ));
+    if !graph.hints().is_empty() {
+        let many = count(graph.hints().len(), "hint", "hints");
+        ui.line(&format!("{many} of names that one patch brings in and another uses: git carry graph PATCH"));
+    }
     if !absent.is_empty() {
         ui.line(&format!(
             "{} not in the stack, and not shown: {}",

@@ -23,6 +23,10 @@ pub fn dot(graph: &Graph) -> String {
         let (patch, needs) = (quoted(&edge.patch), quoted(&edge.needs));
         let _ = writeln!(out, "  {patch} -> {needs} [style={style}, tooltip=\"{label}\"];");
     }
+    for hint in graph.hints() {
+        let (patch, needs) = (quoted(&hint.patch), quoted(&hint.needs));
+        let _ = writeln!(out, "  {patch} -> {needs} [style=dotted, constraint=false, tooltip=\"a hint\"];");
+    }
     out.push_str("}\n");
     out
 }

@@ -4,6 +4,8 @@
 //! (`Depends-On`, `Carry-Group`) stand beside the proved ones, as patches of one feature may share no file.
 
 mod draw;
+mod hints;
+mod picture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +14,14 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 use serde::Serialize;
 
-use crate::queue::Metadata;
+use crate::queue::{FileChange, Metadata};
 use crate::replay::origins::{needs, shared_paths};
 use crate::replay::sequence::Step;
 use crate::store::{ObjectError, Objects};
 
 pub use draw::{dot, mermaid};
+pub use hints::Hint;
+pub use picture::svg;
 
 /// Why a patch needs another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +59,8 @@ pub struct Node<'a> {
     pub step: Step,
     /// What its header says.
     pub metadata: &'a Metadata,
+    /// What it does to files.
+    pub changes: &'a [FileChange],
 }
 
 /// The patches of a queue, and which needs which. Edges that follow from others are left out, but for declared ones.
@@ -62,6 +68,7 @@ pub struct Node<'a> {
 pub struct Graph {
     graph: DiGraph<String, Reason>,
     nodes: BTreeMap<String, NodeIndex>,
+    hints: Vec<Hint>,
 }
 
 impl Graph {
@@ -92,8 +99,15 @@ impl Graph {
                 graph.add_edge(indices[at], indices[before], Reason::Group { name: group.to_owned() });
             }
         }
+        let named: Vec<(&str, &[FileChange])> =
+            nodes.iter().map(|n| (n.step.name.as_str(), n.changes)).collect();
+        let hints = hints::hints(&named);
         let nodes = indices.iter().map(|i| (graph[*i].clone(), *i)).collect();
-        Ok(Self { graph, nodes })
+        let mut found = Self { graph, nodes, hints: Vec::new() };
+        // What is proved or declared needs no hint.
+        found.hints =
+            hints.into_iter().filter(|h| !found.closure(&h.patch).contains(&h.needs.as_str())).collect();
+        Ok(found)
     }
 
     /// All patches, in the queue's order.
@@ -112,6 +126,11 @@ impl Graph {
             reason: e.weight.clone(),
         };
         edges.into_iter().map(edge).collect()
+    }
+
+    /// Names that one patch brings in and another uses, where no edge says so already. They prove nothing.
+    pub fn hints(&self) -> &[Hint] {
+        &self.hints
     }
 
     /// What a patch needs itself, in the queue's order.
