@@ -49,7 +49,10 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     for name in &names {
         let project = workspace.project(Some(name)).map_err(NightError::from)?;
         match night::run(&workspace, project, &options, ui) {
-            Ok(night) => {
+            Ok(mut night) => {
+                let now = Workspace::load(&workspace.root).map_err(NightError::from)?;
+                let project = now.project(Some(name)).map_err(NightError::from)?;
+                night::note_forecast(&now, project, &mut night, args.offline, ui)?;
                 worst = worst.max(night.exit_code());
                 if let Some(path) = &args.manifest {
                     write_manifest(path, &night)?;

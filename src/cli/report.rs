@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
 use crate::build::manifest::PatchRecord;
+use crate::forecast::Effect;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
 use crate::workspace::Outcome;
@@ -182,6 +183,7 @@ fn problems(ui: &Ui, night: &Night) {
             _ => ui.line("  to go no further on such a night: advance = \"furthest-clean\" in carry.toml"),
         }
     }
+    coming(ui, night);
     if roots.is_empty() {
         return;
     }
@@ -214,6 +216,28 @@ fn problems(ui: &Ui, night: &Night) {
                 n => format!("  (it blocks {})", count(n, "other", "others")),
             };
             ui.line(&format!("    git carry why {}{more}", clean(&p.name)));
+        }
+    }
+}
+
+/// What upstream works on, and will break.
+fn coming(ui: &Ui, night: &Night) {
+    if night.forecast.is_empty() {
+        return;
+    }
+    let many = count(night.forecast.len(), "piece of upstream work", "pieces of upstream work");
+    ui.line(&format!("\n{many} will break patches once trunk takes it in:"));
+    for o in &night.forecast {
+        let Effect::Breaks { patches, blocked } = &o.effect else { continue };
+        let name = clean(o.name.strip_prefix("refs/heads/").unwrap_or(&o.name));
+        ui.line(&format!("  {name} {} ({})", cut(&clean(&o.subject), 60), clean(&o.author)));
+        let more = match blocked.len() {
+            0 => String::new(),
+            n => format!(", and blocks {n} more"),
+        };
+        ui.line(&format!("    breaks {}{more}", clean(&patches.join(", "))));
+        if let Some(first) = patches.first() {
+            ui.line(&format!("    git carry resolve {} --onto {}", clean(first), short(&o.commit)));
         }
     }
 }

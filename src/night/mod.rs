@@ -35,6 +35,7 @@ pub use writeback::FileChange;
 use settle::Answers;
 
 use crate::build::manifest::Manifest;
+use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::without_secrets;
 use crate::trunk;
@@ -113,6 +114,8 @@ pub struct Night {
     pub furthest: Option<Furthest>,
     /// Every patch.
     pub patches: Vec<PatchReport>,
+    /// Upstream work that will break patches once trunk takes it in; what was looked at says `forecast` in carry.toml.
+    pub forecast: Vec<Outlook>,
     /// The build; none on a quiet night of a queue that was never built.
     pub manifest: Option<Manifest>,
     /// Where the build went.
@@ -194,6 +197,7 @@ pub fn run(
         trunk,
         furthest,
         patches: Vec::new(),
+        forecast: Vec::new(),
         manifest: None,
         remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),
         workspace_commits: Vec::new(),
@@ -233,13 +237,36 @@ pub fn recorded_answers(site: &Site<'_>) -> (Vec<Resolution>, Vec<RecordError>) 
 }
 
 /// The recorded answers, with those of a draft. What cannot be read is told, and not used.
-fn answers(site: &Site<'_>, draft: Option<&Draft>, events: &dyn Events) -> Answers {
+fn answers<'a>(site: &'a Site<'a>, draft: Option<&Draft>, events: &dyn Events) -> Answers<'a> {
     let mut answers = Answers::of(site);
     for fault in &answers.faults {
         events.note(&format!("the resolution {fault}; it is not used"));
     }
     answers.recorded.extend(draft.iter().flat_map(|d| d.resolutions.clone()));
     answers
+}
+
+/// Looks ahead to what the configuration names, after a run on `project`. What cannot be fetched is told, and fails
+/// nothing.
+pub fn note_forecast(
+    workspace: &Workspace,
+    project: &Project,
+    night: &mut Night,
+    offline: bool,
+    events: &dyn Events,
+) -> Result<(), NightError> {
+    if project.forecast.is_empty() || !workspace.lock.projects.contains_key(&project.name) {
+        return Ok(());
+    }
+    let site = Site::open(workspace, project)?;
+    match look_ahead(&site, &project.forecast, offline, events) {
+        Ok(all) => {
+            let breaks = |o: &Outlook| matches!(o.effect, Effect::Breaks { .. });
+            night.forecast = all.into_iter().filter(breaks).collect();
+        }
+        Err(e) => events.note(&format!("nothing is known of what is coming: {e}")),
+    }
+    Ok(())
 }
 
 /// How far trunk moves with the whole stack, at most to `bound`. What breaks there may have been hidden by what landed

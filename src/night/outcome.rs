@@ -112,7 +112,7 @@ pub fn plan(
     lock: Option<&ProjectLock>,
     tip: &ObjectId,
     queue: &Queue,
-    answers: &Answers,
+    answers: &Answers<'_>,
 ) -> Result<Planned, NightError> {
     let queue = queue.clone();
     let odb = site.store.odb()?;
@@ -287,7 +287,7 @@ struct Context<'a> {
     range: &'a Range,
     patch: &'a Patch,
     prepared: &'a Prepared,
-    answers: &'a Answers,
+    answers: &'a Answers<'a>,
 }
 
 type Judged = (PatchReport, Option<(ObjectId, ObjectId)>);
@@ -313,8 +313,12 @@ impl Context<'_> {
                 }
             }
             Some(Placed::Applied { before, after, settled: Some(by), .. }) => {
-                report.outcome = Outcome::Resolved;
                 report.resolution = self.answers.used(self.patch.name(), &by);
+                report.outcome = Outcome::Resolved;
+                if report.resolution.is_none() {
+                    report.outcome = Outcome::Refreshed;
+                    report.note = Some(format!("made anew by: {by}"));
+                }
                 applied = Some((before, after));
             }
             Some(Placed::Applied { before, after, as_it_is, settled: None }) => {
@@ -323,6 +327,7 @@ impl Context<'_> {
             Some(Placed::Conflict(conflicts)) => {
                 report.outcome = Outcome::Conflict;
                 report.conflicts = records(&conflicts);
+                report.note = self.answers.note(self.patch.name());
             }
             Some(Placed::Blocked { needs, conflicts }) => {
                 report.outcome = Outcome::Blocked;
@@ -396,5 +401,6 @@ pub fn kind_in_words(kind: ConflictKind) -> &'static str {
         ConflictKind::Mode => "both changed the file's type or mode",
         ConflictKind::Submodule => "both moved the submodule",
         ConflictKind::DirectoryRename => "the folder was moved",
+        ConflictKind::Generated => "both changed a generated file, and it was not made anew",
     }
 }

@@ -7,12 +7,13 @@ use gix_hash::ObjectId;
 
 use super::NightError;
 use crate::queue::Queue;
-use crate::store::Repo;
 use crate::store::git::Git;
+use crate::store::{Drivers, Repo};
 use crate::trunk;
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
 /// A project with its store opened.
+#[derive(Debug)]
 pub struct Site<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
@@ -64,6 +65,15 @@ impl<'a> Site<'a> {
         let folder = common_dir.join("carry");
         let lent = project.reference.as_ref().map(|r| workspace.root.join(r));
         let store = Repo::open_or_create(&folder.join(format!("{}.git", project.name)), lent.as_deref())?;
+        let mut generated = globset::GlobSetBuilder::new();
+        // What is no pattern was refused when the configuration was read.
+        let globs =
+            project.regenerate.iter().flat_map(|r| &r.paths).filter_map(|p| globset::Glob::new(p).ok());
+        for glob in globs {
+            generated.add(glob);
+        }
+        let drivers = Drivers::of(&workspace.root, generated.build().unwrap_or_default());
+        let store = store.with_drivers(drivers);
         let git = Git::at(&workspace.root);
         Ok(Self { workspace, project, store, git, folder, git_dir, prefix })
     }
@@ -80,10 +90,17 @@ impl<'a> Site<'a> {
 
     /// The commit that `rev` names in the project's store. The trunk branch's own name is the fetched trunk tip.
     pub fn commit(&self, rev: &str) -> Result<ObjectId, NightError> {
-        let found = if trunk::full_name(rev) == trunk::full_name(&self.project.branch) {
-            trunk::known(&self.store)?
-        } else {
-            self.store.commit_of(rev)?
+        // `main~3` is said of the trunk branch, too.
+        let end = rev.find(['~', '^', '@']).filter(|at| *at > 0).unwrap_or(rev.len());
+        let (name, step) = rev.split_at(end);
+        let known = match trunk::full_name(name) == trunk::full_name(&self.project.branch) {
+            true => trunk::known(&self.store)?,
+            false => None,
+        };
+        let found = match known {
+            Some(tip) if step.is_empty() => Some(tip),
+            Some(tip) => self.store.commit_of(&format!("{tip}{step}"))?,
+            None => self.store.commit_of(rev)?,
         };
         found.ok_or_else(|| NightError::NoCommit { rev: rev.to_owned() })
     }

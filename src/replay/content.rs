@@ -2,9 +2,12 @@
 
 use std::num::NonZeroU8;
 
-use bstr::{BString, ByteSlice};
+use bstr::{BStr, BString, ByteSlice};
 use gix_merge::blob::Resolution;
 use gix_merge::blob::builtin_driver::text::{Conflict, ConflictStyle, Labels, Merge};
+
+use super::attributes::Driver;
+use crate::store::{Driven, ObjectError, Objects};
 
 /// Git looks for a NUL in this many first bytes to call a file binary (`buffer_is_binary`).
 const BINARY_PROBE: usize = 8000;
@@ -20,6 +23,36 @@ pub enum Content {
     Binary,
 }
 
+/// Merges as `driver` says.
+pub fn merge_by(
+    objects: &dyn Objects,
+    driver: &Driver,
+    path: &BStr,
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+) -> Result<Content, ObjectError> {
+    let name = match driver {
+        Driver::Text => return Ok(merge(base, ours, theirs)),
+        Driver::Union => return Ok(merge_lines(base, ours, theirs, true)),
+        Driver::Binary => return Ok(Content::Binary),
+        Driver::Named(name) => name,
+    };
+    let driven = match objects.drivers() {
+        Some(drivers) => drivers.merge(name, path, base, ours, theirs).map_err(|e| {
+            let reason = format!("the merge driver '{name}' for '{path}': {e}");
+            ObjectError { id: gix_hash::Kind::Sha1.null(), reason }
+        })?,
+        None => None,
+    };
+    Ok(match driven {
+        Some(Driven::Clean(data)) => Content::Clean(data),
+        Some(Driven::Conflict) => Content::Conflict,
+        // As git does: an unknown driver is the one for text.
+        None => merge(base, ours, theirs),
+    })
+}
+
 /// Does git take `data` for binary?
 pub fn is_binary(data: &[u8]) -> bool {
     data[..data.len().min(BINARY_PROBE)].contains(&0)
@@ -27,6 +60,11 @@ pub fn is_binary(data: &[u8]) -> bool {
 
 /// Merges what changed from `base` to `theirs` into `ours`.
 pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
+    merge_lines(base, ours, theirs, false)
+}
+
+/// The same; with `union` the lines of both sides stand where they meet (`merge=union`).
+pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8], union: bool) -> Content {
     if is_binary(base) || is_binary(ours) || is_binary(theirs) {
         return Content::Binary;
     }
@@ -34,8 +72,9 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
     let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
     let mut out = Vec::with_capacity(ours.len().max(theirs.len()));
     let keep = Conflict::Keep { style: ConflictStyle::Merge, marker_size: NonZeroU8::MIN.saturating_add(6) };
-    match merge.run(&mut out, Labels::default(), keep) {
-        Resolution::Complete => Content::Clean(out),
+    let conflict = if union { Conflict::ResolveWithUnion } else { keep };
+    match merge.run(&mut out, Labels::default(), conflict) {
+        Resolution::Complete | Resolution::CompleteWithAutoResolvedConflict => Content::Clean(out),
         _ => Content::Conflict,
     }
 }

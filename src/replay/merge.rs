@@ -8,7 +8,7 @@ use gix_hash::ObjectId;
 
 use super::content::{self, Content};
 use super::rename::{Moves, parent};
-use super::{Conflict, ConflictKind, Merged, Sides};
+use super::{Conflict, ConflictKind, Merged, Notes, Sides, attributes};
 use crate::store::tree::{
     Entry, MODE_COMMIT, MODE_LINK, MODE_TREE, RawTree, edit, entry_at, write, write_empty,
 };
@@ -28,20 +28,21 @@ pub fn merge_trees(
     Ok(merge_noting(objects, base, ours, theirs)?.0)
 }
 
-/// The same; and did every file that `theirs` changed stand in `ours` just as in `base`? Then the change was taken
-/// over as it is.
+/// The same, with what is to be known of a merge without a conflict.
 pub fn merge_noting(
     objects: &dyn Objects,
     base: &ObjectId,
     ours: &ObjectId,
     theirs: &ObjectId,
-) -> Result<(Merged, bool), ObjectError> {
+) -> Result<(Merged, Notes), ObjectError> {
     let mut merge = Merge::new(objects, Sides { base: *base, ours: *ours, theirs: *theirs });
     let tree = merge.run()?;
     if merge.conflicts.is_empty() {
-        return Ok((Merged::Clean(tree), merge.as_it_is));
+        merge.generated.sort();
+        let notes = Notes { as_it_is: merge.as_it_is, generated: merge.generated };
+        return Ok((Merged::Clean(tree), notes));
     }
-    Ok((Merged::Conflicts(merge.conflicts), false))
+    Ok((Merged::Conflicts(merge.conflicts), Notes::default()))
 }
 
 /// A merge that goes as far as it can.
@@ -88,6 +89,8 @@ struct Merge<'a> {
     in_spite: bool,
     /// The files whose contents were merged.
     by_lines: Vec<BString>,
+    /// The files that a command is to make anew.
+    generated: Vec<BString>,
 }
 
 impl<'a> Merge<'a> {
@@ -104,6 +107,7 @@ impl<'a> Merge<'a> {
             as_it_is: true,
             in_spite: false,
             by_lines: Vec::new(),
+            generated: Vec::new(),
         }
     }
 
@@ -402,8 +406,15 @@ impl<'a> Merge<'a> {
         let id = match entries.map(|e| e.id).settled() {
             Some(id) => id,
             None => {
+                let path = self.path.as_bstr();
+                if self.objects.drivers().is_some_and(|d| d.generated(path)) {
+                    self.generated.push(self.path.clone());
+                    return Ok(Some(Entry { mode, id: ours.id }));
+                }
+                let driver = attributes::driver(self.objects, &self.roots.ours, path)?;
                 let blob = |e: Entry| self.objects.blob(&e.id);
-                match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
+                let (base, ours_data, theirs) = (blob(base)?, blob(ours)?, blob(theirs)?);
+                match content::merge_by(self.objects, &driver, path, &base, &ours_data, &theirs)? {
                     Content::Clean(data) => {
                         if self.in_spite {
                             self.by_lines.push(self.path.clone());

@@ -1,6 +1,7 @@
 //! In: trees, blobs and the queue's before/after trees. Out: trees and one outcome a patch.
 //! Never: a work tree, an index, a ref, a file, the terminal.
 
+mod attributes;
 pub mod content;
 pub mod loss;
 pub mod merge;
@@ -41,6 +42,8 @@ pub enum ConflictKind {
     Submodule,
     /// The patch adds a file to a folder that trunk renamed.
     DirectoryRename,
+    /// Both sides changed a file that a command makes, and the command did not make it anew.
+    Generated,
 }
 
 /// One path at which a patch conflicts.
@@ -81,6 +84,15 @@ impl<T: PartialEq + Copy> Sides<T> {
     pub fn map<U>(self, f: impl Fn(T) -> U) -> Sides<U> {
         Sides { base: f(self.base), ours: f(self.ours), theirs: f(self.theirs) }
     }
+}
+
+/// What is to be known of a merge without a conflict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Did every file that the patch changes stand just as on the patch's own base?
+    pub as_it_is: bool,
+    /// Files that a command makes and that both sides changed, sorted: as in `ours`, to be made anew.
+    pub generated: Vec<BString>,
 }
 
 /// What a three-way merge of trees gives.

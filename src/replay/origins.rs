@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
+use super::attributes;
 use super::content::{self, Content};
 use super::sequence::Step;
 use crate::store::tree::Entry;
@@ -162,17 +163,18 @@ impl<'a> Origins<'a> {
             if without.binary_search(&i).is_ok() {
                 continue;
             }
-            if let Some(after) = self.put(&files, &here)? {
+            if let Some(after) = self.put(i, &files, &here)? {
                 files.extend(after);
             }
         }
         let all: Vec<&Change> = of(at).iter().collect();
-        Ok(self.put(&files, &all)?.is_some())
+        Ok(self.put(at, &files, &all)?.is_some())
     }
 
     /// The files after some changes, or `None` if one of them conflicts.
     fn put<'c>(
         &mut self,
+        at: usize,
         files: &Files<'_>,
         changes: &[&'c Change],
     ) -> Result<Option<Files<'c>>, ObjectError> {
@@ -185,10 +187,12 @@ impl<'a> Origins<'a> {
                 ours
             } else {
                 match (change.old, ours, change.new) {
-                    (Some(base), Some(ours), Some(theirs)) => match self.merge(base, ours, theirs)? {
-                        Some(entry) => Some(entry),
-                        None => return Ok(None),
-                    },
+                    (Some(base), Some(ours), Some(theirs)) => {
+                        match self.merge(at, &change.path, base, ours, theirs)? {
+                            Some(entry) => Some(entry),
+                            None => return Ok(None),
+                        }
+                    }
                     _ => return Ok(None),
                 }
             };
@@ -197,7 +201,14 @@ impl<'a> Origins<'a> {
         Ok(Some(after))
     }
 
-    fn merge(&mut self, base: Entry, ours: Entry, theirs: Entry) -> Result<Option<Entry>, ObjectError> {
+    fn merge(
+        &mut self,
+        at: usize,
+        path: &BString,
+        base: Entry,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<Option<Entry>, ObjectError> {
         if ![base, ours, theirs].iter().all(Entry::is_file) {
             return Ok(None);
         }
@@ -214,7 +225,9 @@ impl<'a> Origins<'a> {
             return Ok(known.map(entry));
         }
         let blob = |e: Entry| self.scratch.blob(&e.id);
-        let merged = match content::merge(&blob(base)?, &blob(ours)?, &blob(theirs)?) {
+        let driver = attributes::driver(&self.scratch, &self.steps[at].before, path.as_bstr())?;
+        let (base, ours, theirs) = (blob(base)?, blob(ours)?, blob(theirs)?);
+        let merged = match content::merge_by(&self.scratch, &driver, path.as_bstr(), &base, &ours, &theirs)? {
             Content::Clean(data) => Some(self.scratch.put_blob(data, None)?),
             Content::Conflict | Content::Binary => None,
         };

@@ -1,10 +1,11 @@
 //! The replay of a queue: every patch in its order, never stopping, each with what became of it.
 
+use bstr::BString;
 use gix_hash::ObjectId;
 
 use super::merge::merge_noting;
 use super::origins::Origins;
-use super::{Conflict, Merged};
+use super::{Conflict, ConflictKind, Merged, Sides};
 use crate::store::{ObjectError, Objects};
 
 /// A patch as the engine sees it: the trees before and after it in the stack on the recorded base.
@@ -80,6 +81,15 @@ pub trait Settle {
         stack: &ObjectId,
         conflicts: &[Conflict],
     ) -> Result<Option<(ObjectId, String)>, ObjectError>;
+
+    /// The tree with the files `paths`, which a command makes, made anew in `merged`, and by which command.
+    fn make_anew(
+        &self,
+        objects: &dyn Objects,
+        step: &Step,
+        merged: &ObjectId,
+        paths: &[BString],
+    ) -> Result<Option<(ObjectId, String)>, ObjectError>;
 }
 
 /// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it. `known` are the
@@ -117,9 +127,28 @@ pub fn replay(
             continue;
         }
         placed.push(match merge_noting(objects, &step.before, &tree, &step.after)? {
-            (Merged::Clean(after), as_it_is) => {
+            (Merged::Clean(after), notes) if notes.generated.is_empty() => {
                 let before = std::mem::replace(&mut tree, after);
-                Placed::Applied { before, after, as_it_is, settled: None }
+                Placed::Applied { before, after, as_it_is: notes.as_it_is, settled: None }
+            }
+            (Merged::Clean(merged), notes) => {
+                let made = match settle {
+                    Some(settle) => settle.make_anew(objects, step, &merged, &notes.generated)?,
+                    None => Some((merged, String::new())),
+                };
+                match made {
+                    Some((after, by)) => {
+                        let before = std::mem::replace(&mut tree, after);
+                        Placed::Applied { before, after, as_it_is: false, settled: Some(by) }
+                    }
+                    None => {
+                        origins.leave_out(at, Vec::new());
+                        let sides = Sides { base: None, ours: None, theirs: None };
+                        let kind = ConflictKind::Generated;
+                        let conflict = |path| Conflict { path, kind, sides };
+                        Placed::Conflict(notes.generated.into_iter().map(conflict).collect())
+                    }
+                }
             }
             (Merged::Conflicts(conflicts), _) => {
                 let settled = match settle {

@@ -2,6 +2,7 @@
 //! Never: a decision about a patch.
 
 mod commit;
+mod drivers;
 pub mod git;
 mod odb;
 mod pack;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use gix_hash::ObjectId;
 
 pub use commit::{Commit, Signature};
+pub use drivers::{Driven, Drivers};
 pub use odb::Odb;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
@@ -35,6 +37,12 @@ pub trait Objects {
     fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
     /// How many objects are kept in memory, for [`Odb::rewind`].
     fn mark(&self) -> usize;
+    /// Writes what is kept in memory, where git is to see it.
+    fn write_out(&self) -> Result<(), ObjectError>;
+    /// How files are merged that are not merged by lines.
+    fn drivers(&self) -> Option<&Drivers> {
+        None
+    }
 }
 
 /// An object that could not be read or made.

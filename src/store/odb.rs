@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use gix_object::{Exists, Find, Kind};
 
-use super::{Commit, ObjectError, Objects, StoreError, pack};
+use super::{Commit, Drivers, ObjectError, Objects, StoreError, pack};
 
 /// Bytes of inflated pack entries that are kept, as later ones are differences to them.
 const BASES: usize = 8 << 20;
@@ -23,6 +24,7 @@ pub struct Odb {
     /// Kept from read to read: fresh memory costs more than the reading.
     buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
+    drivers: Option<Arc<Drivers>>,
 }
 
 /// Objects in memory, in the order in which they were made.
@@ -50,7 +52,13 @@ impl Odb {
         let mut written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
         written.set_pack_cache(|| Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(BASES)));
         written.set_object_cache(|| Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(RECENT)));
-        Ok(Self { folder, written, buffer: RefCell::default(), new: RefCell::default() })
+        Ok(Self { folder, written, buffer: RefCell::default(), new: RefCell::default(), drivers: None })
+    }
+
+    /// The same, with drivers for merges.
+    pub fn with_drivers(mut self, drivers: Option<Arc<Drivers>>) -> Self {
+        self.drivers = drivers;
+        self
     }
 
     /// Writes all new objects as one pack; returns how many there were. Nothing refers to them yet, so a
@@ -164,6 +172,15 @@ impl Objects for Odb {
 
     fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Blob, data, like)
+    }
+
+    fn write_out(&self) -> Result<(), ObjectError> {
+        let failed = |e: StoreError| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() };
+        self.flush().map(drop).map_err(failed)
+    }
+
+    fn drivers(&self) -> Option<&Drivers> {
+        self.drivers.as_deref()
     }
 
     fn mark(&self) -> usize {

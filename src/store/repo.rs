@@ -1,13 +1,14 @@
 //! A project's bare repository inside the workspace: refs, ranges and diffs, asked through the `git` program.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::git::{Git, GitError};
-use super::{Odb, StoreError};
+use super::{Drivers, Odb, StoreError};
 
 /// How long a call that reaches the network may say nothing.
 pub const SILENCE: Duration = Duration::from_secs(300);
@@ -17,6 +18,7 @@ pub const SILENCE: Duration = Duration::from_secs(300);
 pub struct Repo {
     path: PathBuf,
     git: Git,
+    drivers: Option<Arc<Drivers>>,
 }
 
 /// One ref to move.
@@ -42,7 +44,7 @@ pub struct Ranged {
 impl Repo {
     /// Opens the bare repository at `path`, or makes it. `lent` is a local clone whose objects it may use.
     pub fn open_or_create(path: &Path, lent: Option<&Path>) -> Result<Self, StoreError> {
-        let repo = Self { path: path.to_owned(), git: Git::bare(path) };
+        let repo = Self { path: path.to_owned(), git: Git::bare(path), drivers: None };
         if !path.join("HEAD").exists() {
             let failed =
                 |e: std::io::Error| StoreError::Write { path: path.to_owned(), reason: e.to_string() };
@@ -75,6 +77,12 @@ impl Repo {
         std::fs::write(&file, wanted).map_err(|e| StoreError::Write { path: file, reason: e.to_string() })
     }
 
+    /// The same, with drivers for merges.
+    pub fn with_drivers(mut self, drivers: Drivers) -> Self {
+        self.drivers = Some(Arc::new(drivers));
+        self
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -87,7 +95,7 @@ impl Repo {
 
     /// Its objects.
     pub fn odb(&self) -> Result<Odb, StoreError> {
-        Odb::open(&self.path)
+        Ok(Odb::open(&self.path)?.with_drivers(self.drivers.clone()))
     }
 
     /// What the ref `name` (full) points at.
@@ -226,6 +234,18 @@ impl Repo {
             rest = &body[end..];
         }
         Ok(diffs)
+    }
+
+    /// A commit of the tree alone, for a work tree to check out; nothing refers to it.
+    pub fn tree_commit(&self, tree: &ObjectId) -> Result<ObjectId, StoreError> {
+        let mut call = self.git.call(["commit-tree", &tree.to_string(), "-m", "a tree to work in"]);
+        for role in ["AUTHOR", "COMMITTER"] {
+            call = call.env(&format!("GIT_{role}_NAME"), "git-carry");
+            call = call.env(&format!("GIT_{role}_EMAIL"), "git-carry@localhost");
+        }
+        let id = call.line()?;
+        let bad = || GitError::Answer { command: "commit-tree".into(), answer: id.clone() };
+        Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)
     }
 
     /// Writes `data` as a blob, for a ref to point at.

@@ -8,7 +8,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::odb::object_id;
-use super::{ObjectError, Objects};
+use super::{Drivers, ObjectError, Objects};
 
 /// Reads from the objects under it; keeps new ones to itself.
 pub struct Scratch<'a> {
@@ -46,6 +46,15 @@ impl Objects for Scratch<'_> {
 
     fn put_blob(&self, data: Vec<u8>, _: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Blob, data)
+    }
+
+    fn write_out(&self) -> Result<(), ObjectError> {
+        let reason = "objects for a question are never written".to_owned();
+        Err(ObjectError { id: gix_hash::Kind::Sha1.null(), reason })
+    }
+
+    fn drivers(&self) -> Option<&Drivers> {
+        self.under.drivers()
     }
 
     fn mark(&self) -> usize {

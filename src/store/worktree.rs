@@ -156,9 +156,21 @@ impl WorkTree {
         Ok(())
     }
 
+    /// Takes what stands at `paths` into the index, and writes it as a tree; other changes are left out.
+    pub fn tree_of(&self, paths: &[BString]) -> Result<ObjectId, StoreError> {
+        let list: Vec<u8> = paths.iter().flat_map(|p| [p.as_slice(), b"\0"].concat()).collect();
+        let call = self.call(&["--literal-pathspecs", "add", "--all", "--force"]);
+        call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(list).output()?;
+        self.written()
+    }
+
     /// Takes all changes of known files into the index, and writes it as a tree.
     pub fn tree(&self) -> Result<ObjectId, StoreError> {
         self.call(&["add", "--update", "--", ":/"]).output()?;
+        self.written()
+    }
+
+    fn written(&self) -> Result<ObjectId, StoreError> {
         let id = self.call(&["write-tree"]).line()?;
         let bad = || GitError::Answer { command: "write-tree".into(), answer: id.clone() };
         Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)

@@ -43,6 +43,19 @@ pub struct Project {
     pub deploy: Deploy,
     /// What is allowed.
     pub policy: Policy,
+    /// Files that are made by a command, and never merged.
+    pub regenerate: Vec<Regenerate>,
+    /// Upstream work that a night looks ahead to: refs of the upstream, patterns among them.
+    pub forecast: Vec<String>,
+}
+
+/// Files that a command makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Regenerate {
+    /// Patterns of their paths.
+    pub paths: Vec<String>,
+    /// The command: a program and its arguments, never through a shell.
+    pub run: Vec<String>,
 }
 
 /// Where the build goes.
@@ -175,6 +188,27 @@ impl Reader<'_> {
         }
     }
 
+    /// A list of texts.
+    fn list(&mut self, table: &Table<'_>, key: &str) -> Vec<String> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        let mut texts = Vec::new();
+        let mut wrong = Some(value.span().start);
+        if let DeValue::Array(items) = value.get_ref() {
+            wrong = None;
+            for item in items.iter() {
+                match item.get_ref() {
+                    DeValue::String(s) => texts.push(s.to_string()),
+                    _ => wrong = Some(item.span().start),
+                }
+            }
+        }
+        if let Some(at) = wrong {
+            let hint = Some(format!("write: {key} = [\"…\", \"…\"]"));
+            self.fault(at, format!("'{key}' must be a list of texts"), hint);
+        }
+        texts
+    }
+
     /// One of a few words; the first is the default.
     fn choice<T: Copy>(&mut self, table: &Table<'_>, key: &str, words: &[(&str, T)]) -> T {
         if let Some(value) = self.text(table, key) {
@@ -296,9 +330,13 @@ impl Config {
     }
 }
 
+/// The keys of a project.
+const PROJECT: [&str; 8] =
+    ["upstream", "branch", "reference", "patches", "deploy", "policy", "regenerate", "forecast"];
+
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
     let place = format!("project.{name}");
-    r.keys(table, &place, &["upstream", "branch", "reference", "patches", "deploy", "policy"]);
+    r.keys(table, &place, &PROJECT);
     for key in ["upstream", "branch"] {
         if !table.contains_key(key) {
             let hint = if key == "upstream" { "\"https://…\"" } else { "\"main\"" };
@@ -331,6 +369,14 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         let words = [("tip", Advance::Tip), ("furthest-clean", Advance::FurthestClean)];
         policy.advance = r.choice(table, "advance", &words);
     }
+    let regenerate = read_regenerate(r, &place, table);
+    let forecast = r.list(table, "forecast");
+    for name in &forecast {
+        if name.starts_with('-') || name.contains([':', ' ', '^', '~']) || name.is_empty() {
+            let what = format!("'{}' is not a ref of the upstream", name.escape_debug());
+            r.fault(at, what, Some("for instance: forecast = [\"next\", \"refs/pull/*/head\"]".into()));
+        }
+    }
     Some(Project {
         name: name.to_owned(),
         upstream: upstream?.into_inner(),
@@ -339,7 +385,39 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         patches,
         deploy,
         policy,
+        regenerate,
+        forecast,
     })
+}
+
+fn read_regenerate(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Vec<Regenerate> {
+    let Some(value) = table.get("regenerate") else { return Vec::new() };
+    let DeValue::Array(items) = value.get_ref() else {
+        let hint = Some(format!("write: [[{place}.regenerate]]"));
+        r.fault(value.span().start, "'regenerate' must be a list of tables".into(), hint);
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for item in items.iter() {
+        let at = item.span().start;
+        let DeValue::Table(table) = item.get_ref() else {
+            r.fault(at, "'regenerate' must be a list of tables".into(), None);
+            continue;
+        };
+        r.keys(table, &format!("{place}.regenerate"), &["paths", "run"]);
+        let (paths, run) = (r.list(table, "paths"), r.list(table, "run"));
+        for path in &paths {
+            if let Err(e) = globset::Glob::new(path) {
+                r.fault(at, format!("'{path}' is not a pattern of paths: {e}"), None);
+            }
+        }
+        if paths.is_empty() || run.is_empty() {
+            let hint = Some("write: paths = [\"po/*.pot\"] and run = [\"make\", \"pot\"]".into());
+            r.fault(at, format!("'paths' or 'run' is missing in [[{place}.regenerate]]"), hint);
+        }
+        all.push(Regenerate { paths, run });
+    }
+    all
 }
 
 /// What each project may say alone, but not beside another key or another project.

@@ -10,8 +10,8 @@ mod template;
 use std::path::{Path, PathBuf};
 
 pub use config::{
-    Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Required,
-    nearest,
+    Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
+    Required, nearest,
 };
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};

@@ -22,7 +22,9 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # A local clone whose objects may be used, so that nothing is downloaded twice.\n\
         #reference = \"/srv/mirrors/{project}.git\"\n\
         # The folder of the patches and their series.\n\
-        #patches = \"patches/{project}\"\n\n\
+        #patches = \"patches/{project}\"\n\
+        # Upstream work that each night looks ahead to: which of it, once merged, breaks which patch.\n\
+        #forecast = []\n\n\
         [project.{name}.deploy]\n\
         # The branch that is published: the stack on the trunk tip.\n\
         #branch = \"deploy/{project}\"\n\
@@ -38,7 +40,12 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         #landed = \"drop\"\n\
         # How far a night goes: tip (patches that conflict there fall out of the stack), or furthest-clean (the newest\n\
         # trunk commit on which none falls out, so that deploys go on while people mend the rest).\n\
-        #advance = \"tip\"\n",
+        #advance = \"tip\"\n\n\
+        # Files that a command makes: never merged, but made anew where a patch and trunk both changed them. The command runs\n\
+        # in a work tree of its own. For instance:\n\
+        # [[project.{name}.regenerate]]\n\
+        # paths = [\"po/*.pot\"]\n\
+        # run = [\"make\", \"pot\"]\n",
         quote(upstream),
         quote(branch),
     )
