@@ -136,3 +136,41 @@ fn a_required_patch_keeps_what_it_needs() {
     assert_eq!(lab.git("ws", &["rev-parse", "HEAD"]), before);
     assert!(lab.path("ws/patches/p/one.patch").exists());
 }
+
+#[test]
+fn changes_of_the_whole_stack_go_to_the_patches_that_own_the_lines() {
+    let lab = queue();
+    let begun = lab.json(0, &["edit"]);
+    let work = PathBuf::from(begun["work_tree"].as_str().expect("a place"));
+    let at = work.to_str().expect("UTF-8").to_owned();
+    assert_eq!(lab.git(&at, &["log", "-1", "--format=%s"]), "three");
+    // A commit that names its patch, a line of `one`, a line beside `two`'s, and one that nobody owns.
+    std::fs::write(work.join("b"), numbered("b", &[(3, "three, mended"), (25, "far off")])).expect("written");
+    lab.git(&at, &["commit", "-q", "-a", "-m", "fixup! three"]);
+    let a = numbered("a", &[(5, "one, mended"), (20, "two\nand more")]);
+    std::fs::write(work.join("a"), &a).expect("written");
+    std::fs::write(work.join("c"), numbered("c", &[(9, "nobody's")])).expect("written");
+    let done = lab.json(3, &["refresh"]);
+    let took = serde_json::json!([{"patch": "one", "changes": 1}, {"patch": "two", "changes": 1},
+        {"patch": "three", "changes": 1}]);
+    assert_eq!(done["took"], took);
+    assert!(done["left"][0].as_str().is_some_and(|l| l.starts_with("c, line 9: no patch owns it")), "{done}");
+    assert_eq!(show(&lab, "a"), a.trim_end());
+    assert_eq!(show(&lab, "b"), numbered("b", &[(3, "three, mended"), (25, "far off")]).trim_end());
+    assert_eq!(show(&lab, "c"), numbered("c", &[]).trim_end());
+    let store = "ws/.git/carry/p.git";
+    let one = lab.git(store, &["show", "refs/heads/deploy/p~2:a"]);
+    assert_eq!(one, numbered("a", &[(5, "one, mended")]).trim_end(), "only what is its own");
+    lab.carry_code(0, &["refresh", "--abort"]);
+
+    let begun = lab.json(0, &["edit"]);
+    let work = PathBuf::from(begun["work_tree"].as_str().expect("a place"));
+    std::fs::write(work.join("c"), numbered("c", &[(9, "two's")])).expect("written");
+    std::fs::write(work.join("new"), "new\n").expect("written");
+    lab.git(work.to_str().expect("UTF-8"), &["add", "new"]);
+    let done = lab.json(0, &["refresh", "--into", "two"]);
+    assert_eq!(done["took"], serde_json::json!([{"patch": "two", "changes": 2}]));
+    assert_eq!((show(&lab, "new"), work.exists()), ("new".to_owned(), false));
+    lab.json(0, &["nightly"]);
+    lab.carry_code(0, &["manifest", "verify"]);
+}

@@ -215,3 +215,25 @@ fn a_damaged_record_is_told_and_not_used() {
     lab.carry_code(0, &["resolutions", "forget", &id]);
     assert!(!lab.path("ws").join("resolutions/p/one").join(&id).join("record.toml").exists());
 }
+
+#[test]
+fn what_git_rerere_recorded_is_taken_over() {
+    let lab = broken();
+    // As someone who rebases by hand, with rerere, would have it.
+    lab.git(".", &["clone", "-q", "up", "hand"]);
+    lab.git("hand", &["config", "rerere.enabled", "true"]);
+    lab.git("hand", &["checkout", "-q", "origin/main"]);
+    assert!(!lab.git_works("hand", &["cherry-pick", "origin/fork~3"]), "it conflicts");
+    let answer = numbered("a", &[(5, "theirs and one")]);
+    std::fs::write(lab.path("hand/a"), &answer).expect("written");
+    lab.git("hand", &["add", "a"]);
+    lab.git("hand", &["rerere"]);
+    let told = lab.json(0, &["resolutions", "import", "../hand/.git/rr-cache"]);
+    assert_eq!(told["resolutions"][0]["patch"], "one", "{told}");
+    assert_eq!(told["resolutions"][0]["resolution"]["origin"], "git rerere");
+    let night = lab.json(3, &["rebase"]);
+    assert_eq!(outcome(&night, "one"), "resolved");
+    assert_eq!(lab.git("ws/.git/carry/p.git", &["show", "refs/heads/deploy/p:a"]), answer.trim_end());
+    let again = lab.carry_code(0, &["resolutions", "import", "../hand/.git/rr-cache"]);
+    assert!(again.contains("no answer to a conflict"), "{again}");
+}

@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
-use super::ui::{BOLD, Ui, clean, painted};
+use super::ui::{BOLD, Ui, clean, count, painted};
 use super::{guarded, report};
+use crate::night::absorb::absorb;
 use crate::night::edit::{self, Place, Source};
+use crate::night::task::{Doing, begin_stack, open_task};
 use crate::night::{Night, NightError, Site, resolve};
 
 /// Edit a patch in a work tree of its own: the stack below it, and the patch as the last commit.
+///
+/// Without a patch it is the whole stack, and `git carry refresh` gives each change to the patch that owns the lines.
 #[derive(Debug, clap::Args)]
 pub struct EditArgs {
-    /// The patch's name.
-    patch: String,
+    /// The patch's name; without it, the whole stack.
+    patch: Option<String>,
     /// The project, where the workspace holds many.
     #[arg(long)]
     project: Option<String>,
@@ -20,11 +24,15 @@ pub struct EditArgs {
 
 /// Take an edit in: what the work tree holds becomes the patch, and what stands above is replayed.
 ///
-/// A commit amended in the work tree gives the patch its message, too.
+/// A commit amended in the work tree gives the patch its message, too. In a work tree of the whole stack each `fixup!`
+/// commit goes to the patch that it names, and every other change to the last patch that touched its lines.
 #[derive(Debug, clap::Args)]
 pub struct RefreshArgs {
     /// The patch's name; without it the one whose work tree this is, or the only one that is open.
     patch: Option<String>,
+    /// In a work tree of the whole stack: the patch that takes what no patch owns.
+    #[arg(long, value_name = "PATCH")]
+    into: Option<String>,
     /// End without a trace instead.
     #[arg(long)]
     abort: bool,
@@ -148,7 +156,18 @@ pub fn edit(ui: &Ui, from: &Path, args: EditArgs) -> Result<u8, CliError> {
     let (workspace, _guard) = guarded(ui, from, "edit")?;
     let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
-    let (open, ground) = edit::start(&site, &args.patch)?;
+    let Some(patch) = args.patch else {
+        let open = begin_stack(&site)?;
+        let place = open.work.path().display().to_string();
+        if ui.json {
+            ui.document(&serde_json::json!({ "version": 1, "project": project.name, "work_tree": place }))?;
+            return Ok(0);
+        }
+        ui.line(&format!("work tree  {place}  (the whole stack)"));
+        ui.line("next  change files there, commit with --fixup if you like, then in that folder: git carry refresh");
+        return Ok(0);
+    };
+    let (open, ground) = edit::start(&site, &patch)?;
     let place = open.work.path().display().to_string();
     let name = ground.planned.report.name;
     if ui.json {
@@ -175,10 +194,61 @@ pub fn refresh(ui: &Ui, from: &Path, args: RefreshArgs) -> Result<u8, CliError> 
         ));
         return Ok(0);
     }
+    if let Some(code) = refresh_stack(ui, from, &args)? {
+        return Ok(code);
+    }
     with(ui, from, args.project.as_deref(), "refresh", |site| {
         let (name, night) = edit::refresh(site, patch, from, ui)?;
         Ok((format!("{} is what its work tree held", painted(&clean(&name), BOLD)), night))
     })
+}
+
+/// The same for the whole stack; none if it is a patch that is edited.
+fn refresh_stack(ui: &Ui, from: &Path, args: &RefreshArgs) -> Result<Option<u8>, CliError> {
+    if args.patch.is_some() {
+        return Ok(None);
+    }
+    let (workspace, _guard) = guarded(ui, from, "refresh")?;
+    let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let open = open_task(&site, None, from)?;
+    if open.task.doing != Doing::Stack {
+        return Ok(None);
+    }
+    let absorbed = absorb(&site, &open, args.into.as_deref(), ui)?;
+    let code = absorbed.night.as_ref().map_or(1, Night::exit_code);
+    let code = if absorbed.left.is_empty() { code } else { code.max(3) };
+    if ui.json {
+        let took: Vec<_> =
+            absorbed.took.iter().map(|(n, h)| serde_json::json!({ "patch": n, "changes": h })).collect();
+        ui.document(
+            &serde_json::json!({ "version": 1, "project": project.name, "took": took, "left": absorbed.left,
+            "night": absorbed.night }),
+        )?;
+        return Ok(Some(code));
+    }
+    ui.clear();
+    for (name, hunks) in &absorbed.took {
+        ui.line(&format!("{} took {}", painted(&clean(name), BOLD), count(*hunks, "change", "changes")));
+    }
+    for left in &absorbed.left {
+        ui.line(&format!("left  {}", clean(left)));
+    }
+    match &absorbed.night {
+        Some(night) => {
+            ui.line("");
+            report::print(ui, night)?;
+            if !absorbed.left.is_empty() {
+                let place = open.work.path().display();
+                ui.line(&format!(
+                    "\nwhat is left stands in {place}; git carry refresh --abort throws it away"
+                ));
+            }
+        }
+        None if absorbed.left.is_empty() => ui.line("nothing was changed there"),
+        None => ui.line("no patch took anything; nothing was changed"),
+    }
+    Ok(Some(code))
 }
 
 pub fn add(ui: &Ui, from: &Path, args: AddArgs) -> Result<u8, CliError> {

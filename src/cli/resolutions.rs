@@ -5,6 +5,7 @@ use std::path::Path;
 use super::error::CliError;
 use super::guarded;
 use super::ui::{BOLD, Ui, clean, count, name_of, painted, short, table};
+use crate::night::resolve::from_rerere;
 use crate::night::{FileChange, NightError, Site, kind_in_words, recorded_answers, write};
 use crate::resolution::Resolution;
 use crate::workspace::Workspace;
@@ -28,6 +29,11 @@ enum What {
         /// Its id, or the patch's name.
         which: String,
     },
+    /// Take over what git rerere recorded, for the conflicts that the queue has now.
+    Import {
+        /// The cache, for instance ~/src/nova/.git/rr-cache.
+        cache: std::path::PathBuf,
+    },
     /// Take one away, by a commit in the workspace.
     Forget {
         /// Its id, or the patch's name for all of that patch.
@@ -39,6 +45,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     match args.what.unwrap_or(What::List) {
         What::List => list(ui, from, args.project.as_deref()),
         What::Show { which } => show(ui, from, args.project.as_deref(), &which),
+        What::Import { cache } => import(ui, from, args.project.as_deref(), &cache),
         What::Forget { which } => forget(ui, from, args.project.as_deref(), &which),
     }
 }
@@ -155,6 +162,35 @@ fn show(ui: &Ui, from: &Path, project: Option<&str>, which: &str) -> Result<u8, 
             clean(&r.patch),
             r.id()
         ));
+    }
+    Ok(0)
+}
+
+fn import(ui: &Ui, from: &Path, project: Option<&str>, cache: &Path) -> Result<u8, CliError> {
+    let (workspace, _guard) = guarded(ui, from, "resolutions")?;
+    let project = workspace.project(project).map_err(NightError::from)?;
+    let site = Site::open(&workspace, project)?;
+    let cache = from.join(cache);
+    if !cache.is_dir() {
+        let what = format!("'{}' is no folder", cache.display());
+        return Err(CliError::Usage {
+            what,
+            hint: Some("name the rr-cache folder of a git directory".into()),
+        });
+    }
+    let (found, commits) = from_rerere(&site, &cache, super::resolve::who(&site)?)?;
+    if ui.json {
+        let told: Vec<_> =
+            found.iter().map(|r| serde_json::json!({ "patch": r.patch, "resolution": r.used() })).collect();
+        ui.document(&serde_json::json!({ "version": 1, "resolutions": told, "workspace_commits": commits }))?;
+        return Ok(0);
+    }
+    for r in &found {
+        ui.line(&format!("{}  {}", r.id(), painted(&clean(&r.patch), BOLD)));
+    }
+    match found.is_empty() {
+        true => ui.line("it has no answer to a conflict that the queue has now"),
+        false => ui.line("next  git carry rebase uses them; look at what comes of it"),
     }
     Ok(0)
 }

@@ -171,7 +171,7 @@ fn take_sides(
 }
 
 /// Who gives the answer: the user that git knows in the workspace; and the moment.
-fn who(site: &Site<'_>) -> Result<(String, String), CliError> {
+pub fn who(site: &Site<'_>) -> Result<(String, String), CliError> {
     // `Name <mail> seconds zone` (`git help var`).
     let ident = Git::at(&site.workspace.root).call(["var", "GIT_AUTHOR_IDENT"]).line();
     let ident = ident.map_err(|_| CliError::Usage {

@@ -72,9 +72,8 @@ fn one(graph: &Graph, stack: &[&str], top: f64) -> (String, f64, f64) {
     let options = GraphOptions { directed: true, multigraph: false, compound: false };
     let mut plan: dagre::graph::Graph<NodeLabel, EdgeLabel> = dagre::graph::Graph::with_options(options);
     for name in stack {
-        let mut label = NodeLabel::default();
-        label.width = cut(name).chars().count() as f64 * LETTER + 16.0;
-        label.height = ROW;
+        let width = cut(name).chars().count() as f64 * LETTER + 16.0;
+        let label = NodeLabel { width, height: ROW, ..NodeLabel::default() };
         plan.set_node(*name, Some(label));
     }
     let mut edges: Vec<(String, String, &'static str, String)> = Vec::new();

@@ -16,7 +16,7 @@ use crate::store::{Odb, SILENCE};
 
 /// Writes the patch `name` of a draft anew, so that it leads from the tree `before` to `after`; with `header`, it
 /// says that as well.
-pub(super) fn rewrite(
+pub fn rewrite(
     site: &Site<'_>,
     draft: &mut Draft,
     odb: &Odb,

@@ -1,6 +1,7 @@
 //! In: a workspace and a project of it. Out: one night: fetch, replay, write back, publish, and what to tell of it.
 //! Never: the terminal; a change of anything but through one transaction.
 
+pub mod absorb;
 mod causes;
 mod depend;
 mod draft;

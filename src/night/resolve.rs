@@ -7,8 +7,11 @@ use gix_hash::ObjectId;
 use super::task::{Doing, Ground, Open, Task, TaskError, begin, end, ground, open_task, resolvable};
 use super::{Done, Draft, Events, Night, NightError, Options, Site, outcome, run, write};
 use crate::night::settle::Answers;
+use crate::replay::ConflictKind;
 use crate::replay::merge::attempt;
-use crate::resolution::Resolution;
+use crate::resolution::{Resolution, rerere};
+use crate::store::Objects;
+use crate::store::tree::Entry;
 use crate::workspace::Outcome;
 
 /// A conflict, ready to be worked on.
@@ -54,8 +57,8 @@ pub fn proceed(
     site.preflight()?;
     let open = open_task(site, patch, from)?;
     let Task { patch, doing, tip, .. } = open.task.clone();
-    if doing == Doing::Edit {
-        let hint = format!("take the edit in with: git carry refresh {patch}");
+    if matches!(doing, Doing::Edit | Doing::Stack) {
+        let hint = "take the edit in with: git carry refresh".to_owned();
         return Err(TaskError::Pointless { patch, why: "is being edited, not resolved".into(), hint });
     }
     let odb = site.store.odb()?;
@@ -138,6 +141,65 @@ pub fn take(
     };
     open.work.take(unmerged, stage)?;
     Ok(open)
+}
+
+/// Takes over what `git rerere` recorded at `cache`, for the conflicts that the queue has on the trunk tip. Returns
+/// the answers, and the workspace's commits.
+pub fn from_rerere(
+    site: &Site<'_>,
+    cache: &Path,
+    (by, now): (String, String),
+) -> Result<(Vec<Resolution>, Vec<String>), TaskError> {
+    site.preflight()?;
+    let tip =
+        crate::trunk::known(&site.store)?.ok_or(NightError::Fetch(crate::trunk::FetchError::NeverFetched))?;
+    let mut draft = Draft::of(site, "take over answers of git rerere")?;
+    let mut answers = Answers::of(site);
+    // What one answer puts on the stack may be what the next patch conflicts with.
+    loop {
+        let before = draft.resolutions.len();
+        let planned = outcome::plan(site, draft.lock.as_ref(), &tip, &draft.queue, &answers)?;
+        let odb = &planned.odb;
+        let mut stack = odb.commit(&tip)?.tree;
+        for patch in &planned.patches {
+            if let Some((_, after)) = patch.applied {
+                stack = after;
+            }
+            let (true, Some((own_before, own_after))) = (patch.report.outcome.is_root(), patch.own) else {
+                continue;
+            };
+            let attempt = attempt(odb, &own_before, &stack, &own_after)?;
+            let mut finished = Vec::new();
+            for conflict in &attempt.conflicts {
+                let data = |side: Option<Entry>| match side.filter(Entry::is_file) {
+                    Some(entry) => odb.blob(&entry.id).map(|b| b.to_vec()),
+                    None => Ok(Vec::new()),
+                };
+                let text = matches!(conflict.kind, ConflictKind::Content | ConflictKind::AddAdd);
+                let sides = &conflict.sides;
+                let (base, ours, theirs) = (data(sides.base)?, data(sides.ours)?, data(sides.theirs)?);
+                let found = text.then(|| rerere::look_up(cache, &base, &ours, &theirs)).flatten();
+                finished.extend(found);
+            }
+            if finished.len() == attempt.conflicts.len() && !finished.is_empty() {
+                let told = (now.clone(), by.clone(), tip.to_string());
+                let name = &patch.report.name;
+                let mut found = Resolution::from_files(odb, name, &attempt.conflicts, finished, told)?;
+                found.origin = Some("git rerere".into());
+                draft.add_resolution(site, found.clone())?;
+                answers.recorded.push(found);
+                break;
+            }
+        }
+        if draft.resolutions.len() == before {
+            break;
+        }
+    }
+    let commits = match draft.resolutions.is_empty() {
+        true => Vec::new(),
+        false => write(site, Vec::new(), &[(draft.message.clone(), draft.files.clone())])?,
+    };
+    Ok((draft.resolutions, commits))
 }
 
 /// Ends a task without a trace.

@@ -26,6 +26,8 @@ pub enum Doing {
     ResolveAhead,
     /// It is edited.
     Edit,
+    /// The whole stack is worked on; what is changed goes to the patches that own the lines.
+    Stack,
 }
 
 /// The work on one patch.
@@ -136,6 +138,9 @@ pub fn find<'q>(site: &Site<'_>, patches: &'q [Patch], name: &str) -> Result<&'q
     })
 }
 
+/// The folder of the whole stack's work tree, and what stands for a patch's name there.
+const STACK: &str = "the stack";
+
 fn folder(site: &Site<'_>) -> PathBuf {
     site.folder.join("work").join(&site.project.name)
 }
@@ -144,11 +149,98 @@ fn keep_ref(site: &Site<'_>, patch: &str) -> String {
     format!("refs/carry/work/{}/{patch}", site.project.name)
 }
 
+fn stack_folder(site: &Site<'_>) -> PathBuf {
+    site.folder.join("work").join(format!("{}.stack", site.project.name))
+}
+
+/// One patch of a whole stack.
+pub struct StackLayer {
+    /// The patch's name.
+    pub name: String,
+    /// Its commit.
+    pub commit: ObjectId,
+    /// The tree before it.
+    pub before: ObjectId,
+    /// The tree after it.
+    pub after: ObjectId,
+}
+
+/// The stack on the recorded base, as commits.
+pub struct WholeStack {
+    /// The objects.
+    pub odb: Odb,
+    /// The base.
+    pub base: ObjectId,
+    /// The last commit.
+    pub commit: ObjectId,
+    /// The patches that are in it.
+    pub layers: Vec<StackLayer>,
+}
+
+/// Replays the queue on its recorded base.
+pub fn whole_stack(site: &Site<'_>) -> Result<WholeStack, TaskError> {
+    let lock = site.workspace.lock.projects.get(&site.project.name);
+    let base = match lock {
+        Some(lock) => site.commit(&lock.base)?,
+        None => trunk::known(&site.store)?.ok_or(NightError::Fetch(trunk::FetchError::NeverFetched))?,
+    };
+    let queue = site.queue()?;
+    let planned = outcome::plan(site, lock, &base, &queue, &Answers::of(site))?;
+    let applied: Vec<_> = planned
+        .patches
+        .iter()
+        .zip(&queue.patches)
+        .filter_map(|(p, patch)| Some((patch, p.applied?)))
+        .collect();
+    let layers: Vec<Layer<'_>> =
+        applied.iter().map(|(patch, (_, tree))| Layer { header: &patch.header, tree: *tree }).collect();
+    let identity = &site.workspace.config.identity;
+    let (bottom, ids) = stack(&planned.odb, identity, &site.project.name, &base, None, &layers)?;
+    let commit = *ids.last().unwrap_or(&bottom);
+    let layers = applied.iter().zip(ids).map(|((patch, (before, after)), commit)| StackLayer {
+        name: patch.name().to_owned(),
+        commit,
+        before: *before,
+        after: *after,
+    });
+    let layers = layers.collect();
+    planned.odb.flush()?;
+    Ok(WholeStack { odb: planned.odb, base, commit, layers })
+}
+
+/// Makes a work tree of the whole stack.
+pub fn begin_stack(site: &Site<'_>) -> Result<Open, TaskError> {
+    let place = stack_folder(site);
+    if open_tasks(site)?.iter().any(|o| o.task.doing == Doing::Stack) {
+        return Err(TaskError::Open { patch: STACK.into(), place });
+    }
+    let whole = whole_stack(site)?;
+    let work = WorkTree::add(&site.store, &place, &whole.commit)?;
+    let task = Task {
+        project: site.project.name.clone(),
+        patch: STACK.into(),
+        doing: Doing::Stack,
+        tip: whole.base.to_string(),
+        below: whole.commit.to_string(),
+        own: None,
+    };
+    write_note(&work, &task)?;
+    Ok(Open { task, work })
+}
+
+fn write_note(work: &WorkTree, task: &Task) -> Result<(), TaskError> {
+    let note = work.note(NOTE)?;
+    let text = serde_json::to_vec_pretty(task)
+        .map_err(|e| NightError::Format { what: "the note of a work tree", reason: e.to_string() })?;
+    Ok(std::fs::write(&note, text).map_err(|source| NightError::Io { path: note, source })?)
+}
+
 /// All tasks of the project, by name.
 pub fn open_tasks(site: &Site<'_>) -> Result<Vec<Open>, TaskError> {
     let mut all = Vec::new();
     let entries = std::fs::read_dir(folder(site)).into_iter().flatten().flatten();
-    for place in entries.map(|e| e.path()).filter(|p| p.join(".git").exists()) {
+    let places = entries.map(|e| e.path()).chain([stack_folder(site)]);
+    for place in places.filter(|p| p.join(".git").exists()) {
         let work = WorkTree::at(&place);
         let note = work.note(NOTE)?;
         let Ok(text) = std::fs::read(&note) else { continue };
@@ -256,10 +348,7 @@ pub fn begin(site: &Site<'_>, ground: &Ground, doing: Doing) -> Result<(Open, bo
         below: ground.below.to_string(),
         own: trees.map(|(a, b)| [a.to_string(), b.to_string()]),
     };
-    let note = work.note(NOTE)?;
-    let text = serde_json::to_vec_pretty(&task)
-        .map_err(|e| NightError::Format { what: "the note of a work tree", reason: e.to_string() })?;
-    std::fs::write(&note, text).map_err(|source| NightError::Io { path: note, source })?;
+    write_note(&work, &task)?;
     let identity = &site.workspace.config.identity;
     let clean = match &picked {
         Some(commit) => work.pick(commit, (&identity.name, &identity.email))?,
@@ -282,6 +371,9 @@ fn commit(odb: &Odb, header: &Header, tree: ObjectId, parents: Vec<ObjectId>) ->
 /// Takes a task's work tree away.
 pub fn end(site: &Site<'_>, open: &Open) -> Result<(), TaskError> {
     open.work.remove(&site.store)?;
+    if open.task.doing == Doing::Stack {
+        return Ok(());
+    }
     let keep = keep_ref(site, &open.task.patch);
     if let Some(old) = site.store.reference(&keep)? {
         let gone = RefUpdate { name: keep, old: Some(old.to_string()), new: None };

@@ -79,6 +79,18 @@ pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8], union: bool) -> Cont
     }
 }
 
+/// A merge of text with git's marks at its conflicts, labelled as the stack (`HEAD`) and the patch.
+pub fn marked(base: &[u8], ours: &[u8], theirs: &[u8], style: ConflictStyle) -> Vec<u8> {
+    let mut input = imara_diff::InternedInput::default();
+    let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
+    let mut out = Vec::new();
+    let keep = Conflict::Keep { style, marker_size: NonZeroU8::MIN.saturating_add(6) };
+    let labels =
+        Labels { ancestor: Some("base".into()), current: Some("HEAD".into()), other: Some("patch".into()) };
+    merge.run(&mut out, labels, keep);
+    out
+}
+
 /// One place at which two changes of a file meet: the lines of all three sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {

@@ -5,6 +5,7 @@
 //! changed is keyed by what the merge had put there. One side that differs, and it is not used.
 
 mod form;
+pub mod rerere;
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -119,6 +120,32 @@ impl Resolution {
         }
         also.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Self { patch: patch.to_owned(), recorded, by, trunk, origin: None, conflicts, also })
+    }
+
+    /// The answer that finished files give: one a conflict, in its order.
+    pub fn from_files(
+        objects: &dyn Objects,
+        patch: &str,
+        conflicts: &[Conflict],
+        finished: Vec<Vec<u8>>,
+        (recorded, by, trunk): (String, String, String),
+    ) -> Result<Self, ObjectError> {
+        let mut answers = Vec::with_capacity(conflicts.len());
+        for (Conflict { path, kind, sides }, content) in conflicts.iter().zip(finished) {
+            let mode = sides.ours.or(sides.theirs).map_or(0o100644, |e| e.mode);
+            let id = objects.put_blob(content.clone(), sides.ours.map(|e| e.id).as_ref())?;
+            let result = Standing { entry: Some(Entry { mode, id }), content: Some(content) };
+            answers.push(Answer { path: path.clone(), kind: *kind, sides: *sides, result });
+        }
+        Ok(Self {
+            patch: patch.to_owned(),
+            recorded,
+            by,
+            trunk,
+            origin: None,
+            conflicts: answers,
+            also: Vec::new(),
+        })
     }
 
     /// Its id: the same for the same conflict of the same patch, whatever the answer.

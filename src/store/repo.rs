@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::git::{Git, GitError};
@@ -234,6 +234,40 @@ impl Repo {
             rest = &body[end..];
         }
         Ok(diffs)
+    }
+
+    /// The commits of `base..commit` that the lines `first` to `last` (from 1) of a file come from; others are left out.
+    pub fn blame(
+        &self,
+        base: &ObjectId,
+        commit: &ObjectId,
+        path: &BString,
+        first: usize,
+        last: usize,
+    ) -> Result<Vec<ObjectId>, StoreError> {
+        let range = format!("{base}..{commit}");
+        // A range that ends past the file's end is refused, one that is cut there is not.
+        let lines = format!("-L{first},+{}", last + 1 - first);
+        let call = self.git.call(["blame", "--porcelain", "-w", &lines, &range, "--"]);
+        let answer = call.arg(path.to_os_str_lossy()).answer()?;
+        if answer.code != Some(0) {
+            // The line is past the end: nobody owns it.
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        let (mut at, mut boundary) = (None, false);
+        for line in answer.stdout.lines() {
+            if line == b"boundary" {
+                boundary = true;
+            } else if line.starts_with(b"\t") {
+                found.extend(at.take().filter(|_| !boundary));
+            } else if let Some(id) = line.get(..40).and_then(|hex| ObjectId::from_hex(hex).ok()) {
+                // The details of a commit stand at its first line alone.
+                boundary = boundary && at == Some(id);
+                at = Some(id);
+            }
+        }
+        Ok(found)
     }
 
     /// A commit of the tree alone, for a work tree to check out; nothing refers to it.
