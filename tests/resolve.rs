@@ -237,3 +237,32 @@ fn what_git_rerere_recorded_is_taken_over() {
     let again = lab.carry_code(0, &["resolutions", "import", "../hand/.git/rr-cache"]);
     assert!(again.contains("no answer to a conflict"), "{again}");
 }
+
+#[test]
+fn work_is_left_here_and_taken_up_elsewhere() {
+    let lab = broken();
+    lab.git("ws", &["branch", "-M", "main"]);
+    lab.git(".", &["clone", "-q", "ws", "second"]);
+    let work = begin(&lab, "one");
+    let half = std::fs::read_to_string(work.join("a")).expect("a file") + "half done\n";
+    std::fs::write(work.join("a"), &half).expect("written");
+    std::fs::write(work.join("notes"), "look at line 5\n").expect("written");
+    lab.json(0, &["resolve", "--save"]);
+
+    let mut fetch = lab.carry_command("second", &["--json", "nightly"]);
+    assert_eq!(fetch.output().expect("it runs").status.code(), Some(3));
+    let mut there = lab.carry_command("second", &["--json", "resolve", "one"]);
+    let begun: Value = serde_json::from_slice(&there.output().expect("it runs").stdout).expect("JSON");
+    assert_eq!(begun["taken_up"], true, "{begun}");
+    let place = PathBuf::from(begun["work_tree"].as_str().expect("a place"));
+    assert_eq!(std::fs::read_to_string(place.join("a")).expect("a file"), half);
+    assert!(place.join("notes").exists());
+    let mut proceed = lab.carry_command("second", &["resolve", "one", "--continue"]);
+    let said = proceed.output().expect("it runs");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("it has conflict markers"));
+    std::fs::write(place.join("a"), numbered("a", &[(5, "both")])).expect("written");
+    let mut proceed = lab.carry_command("second", &["--json", "resolve", "one", "--continue"]);
+    let done: Value = serde_json::from_slice(&proceed.output().expect("it runs").stdout).expect("JSON");
+    assert_eq!(outcome(&done["night"], "one"), "resolved");
+    assert_eq!(lab.git("deploy.git", &["for-each-ref", "refs/carry/saved"]), "");
+}

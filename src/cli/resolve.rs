@@ -6,7 +6,8 @@ use super::error::CliError;
 use super::ui::{BOLD, Ui, clean, count, painted, short};
 use super::{guarded, report};
 use crate::night::resolve::{Resolved, abort, proceed, start, take};
-use crate::night::task::open_tasks;
+use crate::night::save::save;
+use crate::night::task::{open_task, open_tasks};
 use crate::night::{Done, NightError, Site, edit, kind_in_words};
 use crate::store::git::Git;
 
@@ -29,6 +30,9 @@ pub struct Args {
     /// Take the result: record the answer, write the patch anew, replay what stands above.
     #[arg(long = "continue", conflicts_with_all = ["abort", "skip", "drop", "take"])]
     proceed: bool,
+    /// Keep the state of the work tree where the builds go, for another machine to take up.
+    #[arg(long, conflicts_with_all = ["proceed", "abort", "skip", "drop", "take"])]
+    save: bool,
     /// End without a trace.
     #[arg(long, conflicts_with_all = ["skip", "drop", "take"])]
     abort: bool,
@@ -61,6 +65,24 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
             ui.line(&format!("\nthe work tree is gone: cd {}", workspace.root.display()));
         }
         return Ok(code);
+    }
+    if args.save {
+        let open = open_task(&site, patch, from)?;
+        let place = save(&site, &open, ui)?;
+        let name = painted(&clean(&open.task.patch), BOLD);
+        match (ui.json, place) {
+            (true, place) => {
+                ui.document(&serde_json::json!({ "version": 1, "patch": open.task.patch, "remote": place }))?
+            }
+            (_, Some(place)) => ui.line(&format!(
+                "{name} is saved at {}: git carry resolve takes it up anywhere",
+                clean(&place)
+            )),
+            (_, None) => ui.line(&format!(
+                "{name} is saved in the project's store; without a deploy remote it stays here"
+            )),
+        }
+        return Ok(0);
     }
     if args.abort {
         let open = abort(&site, patch, from)?;
@@ -102,13 +124,13 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         };
     }
     let Some(patch) = patch else { return list(ui, &site) };
-    let begun = start(&site, patch, args.onto.as_deref())?;
+    let begun = start(&site, patch, args.onto.as_deref(), ui)?;
     let place = begun.open.work.path().display().to_string();
     let report = &begun.ground.planned.report;
     if ui.json {
         ui.document(&serde_json::json!({
             "version": 1, "project": project.name, "patch": report.name, "work_tree": place,
-            "trunk": begun.open.task.tip, "conflicts": report.conflicts, "merged_by_git": begun.clean,
+            "trunk": begun.open.task.tip, "taken_up": begun.taken_up, "conflicts": report.conflicts, "merged_by_git": begun.clean,
         }))?;
         return Ok(0);
     }
@@ -122,6 +144,9 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     }
     if let Some(note) = &report.note {
         ui.line(&format!("  {}", clean(note)));
+    }
+    if begun.taken_up {
+        ui.line("  with the work that was saved");
     }
     if begun.open.task.own.is_none() {
         ui.line("  it has no base to merge from: what fits is applied, the rest lies there as *.rej");

@@ -13,6 +13,7 @@ mod journal;
 mod outcome;
 mod publish;
 pub mod resolve;
+pub mod save;
 mod settle;
 mod site;
 mod take_in;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gix_hash::ObjectId;
 
+use super::save::take_up;
 use super::task::{Doing, Ground, Open, Task, TaskError, begin, end, ground, open_task, resolvable};
 use super::{Done, Draft, Events, Night, NightError, Options, Site, outcome, run, write};
 use crate::night::settle::Answers;
@@ -22,6 +23,8 @@ pub struct Begun {
     pub ground: Ground,
     /// Did git merge it without a conflict?
     pub clean: bool,
+    /// Was work that someone had saved taken up?
+    pub taken_up: bool,
 }
 
 /// What became of a resolution.
@@ -37,12 +40,18 @@ pub struct Resolved {
 }
 
 /// Makes the work tree in which a person resolves the conflict of `patch`, on `onto` (none: the trunk tip).
-pub fn start(site: &Site<'_>, patch: &str, onto: Option<&str>) -> Result<Begun, TaskError> {
+pub fn start(
+    site: &Site<'_>,
+    patch: &str,
+    onto: Option<&str>,
+    events: &dyn Events,
+) -> Result<Begun, TaskError> {
     let ground = ground(site, patch, onto)?;
     resolvable(&ground)?;
     let doing = if onto.is_some() { Doing::ResolveAhead } else { Doing::Resolve };
     let (open, clean) = begin(site, &ground, doing)?;
-    Ok(Begun { open, ground, clean })
+    let taken_up = take_up(site, &open, events)?;
+    Ok(Begun { open, ground, clean, taken_up })
 }
 
 /// Takes the result of a work tree: records the answer, and replays the queue with it. `by` is who gave it, `now` is

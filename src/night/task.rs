@@ -47,6 +47,13 @@ pub struct Task {
     pub own: Option<[String; 2]>,
 }
 
+impl Task {
+    /// The commits that a saved state needs.
+    pub(super) fn keep(&self) -> Result<Vec<ObjectId>, TaskError> {
+        Ok(vec![super::resolve::id(&self.below)?])
+    }
+}
+
 /// A task with its work tree.
 #[derive(Debug, Clone)]
 pub struct Open {
@@ -374,6 +381,7 @@ pub fn end(site: &Site<'_>, open: &Open) -> Result<(), TaskError> {
     if open.task.doing == Doing::Stack {
         return Ok(());
     }
+    super::save::forget(site, &open.task.patch)?;
     let keep = keep_ref(site, &open.task.patch);
     if let Some(old) = site.store.reference(&keep)? {
         let gone = RefUpdate { name: keep, old: Some(old.to_string()), new: None };

@@ -156,6 +156,35 @@ impl WorkTree {
         Ok(())
     }
 
+    /// The state of all files as a commit on top of `parents`, without a change of the index.
+    pub fn snapshot(&self, message: &str, parents: &[ObjectId]) -> Result<ObjectId, StoreError> {
+        let dir = tempfile::tempdir()
+            .map_err(|e| StoreError::Write { path: self.path.clone(), reason: e.to_string() })?;
+        let index = dir.path().join("index");
+        let call = |args: &[&str]| self.call(args).env("GIT_INDEX_FILE", &index);
+        call(&["read-tree", "HEAD"]).output()?;
+        call(&["add", "--all", "--", ":/"]).output()?;
+        let tree = call(&["write-tree"]).line()?;
+        let mut commit = self.call(&["commit-tree", &tree, "-F", "-"]).stdin(message);
+        for parent in parents {
+            commit = commit.args(["-p", &parent.to_string()]);
+        }
+        for role in ["AUTHOR", "COMMITTER"] {
+            commit = commit.env(&format!("GIT_{role}_NAME"), "git-carry");
+            commit = commit.env(&format!("GIT_{role}_EMAIL"), "git-carry@localhost");
+        }
+        let id = commit.line()?;
+        let bad = || GitError::Answer { command: "commit-tree".into(), answer: id.clone() };
+        Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)
+    }
+
+    /// Makes all files as in a commit, without a change of the index: what is unfinished stays so.
+    pub fn restore(&self, commit: &ObjectId) -> Result<(), StoreError> {
+        let source = format!("--source={commit}");
+        self.call(&["restore", &source, "--worktree", "--", ":/"]).output()?;
+        Ok(())
+    }
+
     /// Takes what stands at `paths` into the index, and writes it as a tree; other changes are left out.
     pub fn tree_of(&self, paths: &[BString]) -> Result<ObjectId, StoreError> {
         let list: Vec<u8> = paths.iter().flat_map(|p| [p.as_slice(), b"\0"].concat()).collect();
