@@ -26,11 +26,20 @@ fn the_demo_shows_every_outcome_and_what_readme_prints() {
     let text = String::from_utf8(out.stdout).expect("text");
     assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
     let shown: BTreeSet<String> = words(&text).into_iter().collect();
-    for outcome in ["clean", "refreshed", "landed", "conflict", "blocked", "held"] {
+    for outcome in ["clean", "refreshed", "resolved", "landed", "evolved", "conflict", "blocked", "held"] {
         assert!(shown.iter().any(|l| l.split(' ').nth(1) == Some(outcome)), "no patch is {outcome}:\n{text}");
     }
     for rung in ["patch-id", "cherry-picked", "became-empty", "change-id"] {
         assert!(text.contains(rung), "no patch landed by {rung}:\n{text}");
+    }
+
+    for told in [
+        "one piece of upstream work will break patches once trunk takes it in:",
+        "by the answer that Sam Petrov gave",
+        "upstream has a revised version",
+        "breaks 2 patches",
+    ] {
+        assert!(text.contains(told), "nothing says '{told}':\n{text}");
     }
 
     let readme = include_str!("../README.md");

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, painted};
 use super::{guarded, init, report, status};
-use crate::night::{self, NightError, Options, Site, TakenFrom, take_in};
+use crate::night::resolve::{proceed, start};
+use crate::night::{self, FileChange, NightError, Options, Site, TakenFrom, take_in, write};
 use crate::queue::import::Import;
 use crate::store::git::Git;
+use crate::workspace::{CONFIG, Workspace};
 
 /// Show several nights of an example project in a fresh folder.
 #[derive(Debug, clap::Args)]
@@ -90,13 +92,24 @@ const PATCHES: &[(&str, &[u8])] = &[
 ];
 
 /// What upstream did before each night.
-const NIGHTS: [&str; 6] = [
+const NIGHTS: [&str; 7] = [
     "the queue is new; upstream has not moved",
     "upstream takes our page size patch in a revised form, and words its RPC module anew",
-    "upstream rewrites the weighers, and removes v1 of the API",
-    "upstream puts v1 back, fixes the quota race as we did, and adds an option",
+    "upstream rewrites the weighers, and removes v1 of the API; an option is proposed there",
+    "upstream puts v1 back, fixes the quota race as we did, and takes the option",
     "upstream merges the fix that we had backported, tidies the agent, and moves a file",
+    "upstream has our drain script in a version of its own, and opens the 15 series",
     "upstream did nothing",
+];
+
+/// The night on which upstream work is proposed that will break a patch; the next one takes it in.
+const PROPOSED: usize = 2;
+/// The patch that it breaks, the file, and the lines that the answer has in place of the conflict.
+const BREAKS: &str = "conf-add-the-age-of-quota-counts";
+const FILE: &str = "cirrus/conf/options.py";
+const ANSWER: [&str; 2] = [
+    r#"    Option("servers", default=10, help="How many servers a project may have."),"#,
+    r#"    Option("cache_seconds", default=30, help="How long a count may be old."),"#,
 ];
 
 pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
@@ -112,7 +125,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     let import = Git::bare(&upstream).call(["fast-import", "--quiet", "--force"]).stdin(UPSTREAM);
     import.output().map_err(NightError::from)?;
 
-    ui.line(&painted("git carry demo: six nights of a small cloud's patch queue", BOLD));
+    ui.line(&painted("git carry demo: seven nights of a small cloud's patch queue", BOLD));
     ui.line(&format!("{}\n", painted(&format!("in {}", dir.display()), DIM)));
     trunk_at(&upstream, 0)?;
     let settings = init::Args {
@@ -122,25 +135,74 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
         remote: Some("../deploy.git".into()),
     };
     init::make(&workspace, &settings)?;
+    look_ahead_to(ui, &workspace, "proposed/*")?;
     take_in_queue(ui, &workspace)?;
     for (n, what) in NIGHTS.iter().enumerate() {
         trunk_at(&upstream, n)?;
         ui.line(&format!("{} {what}\n", painted(&format!("── night {n} ──"), BOLD)));
         let (workspace, _guard) = guarded(ui, &workspace, "demo")?;
         let project = workspace.project(None).map_err(NightError::from)?;
-        let night = night::run(&workspace, project, &Options::default(), ui)?;
+        let mut night = night::run(&workspace, project, &Options::default(), ui)?;
+        let workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
+        let project = workspace.project(None).map_err(NightError::from)?;
+        night::note_forecast(&workspace, project, &mut night, false, ui)?;
         report::print(ui, &night)?;
         ui.line("");
+        if n == PROPOSED {
+            resolve_ahead(ui, &workspace)?;
+        }
     }
     ui.line(&painted("── what is carried now ──", BOLD));
     status::run(ui, &workspace, status::Args { project: None })?;
     ui.line("\nLook around:");
     let at = workspace.display();
-    for command in ["why scheduler-weigh-hosts-by-free-disk", "graph", "manifest verify", "nightly"] {
+    for command in [
+        "why scheduler-weigh-hosts-by-free-disk",
+        "why tools-drain-a-cell-before-its-upgrade",
+        "resolve api-keep-v1-for-the-billing-system",
+        "graph",
+        "log",
+        "manifest verify",
+        "nightly",
+    ] {
         ui.line(&format!("  git-carry -C {at} {command}"));
     }
     ui.line(&format!("  git -C {at} log --stat"));
     Ok(0)
+}
+
+/// Names the upstream work that the nights look ahead to.
+fn look_ahead_to(ui: &Ui, root: &Path, refs: &str) -> Result<(), CliError> {
+    let (workspace, _guard) = guarded(ui, root, "demo")?;
+    let site = Site::open(&workspace, workspace.project(None).map_err(NightError::from)?)?;
+    let path = root.join(CONFIG);
+    let text = std::fs::read_to_string(&path).map_err(CliError::io(&path))?;
+    let text = text.replace("#forecast = []", &format!("forecast = [{refs:?}]"));
+    let files = vec![FileChange { path: CONFIG.into(), bytes: Some(text.into_bytes()) }];
+    write(&site, Vec::new(), &[(format!("carry: look ahead to {refs}\n"), files)])?;
+    Ok(())
+}
+
+/// As someone would who resolves the conflict with proposed work before trunk takes it in.
+fn resolve_ahead(ui: &Ui, workspace: &Workspace) -> Result<(), CliError> {
+    ui.line(&format!("{} Sam resolves that before trunk takes it in\n", painted("── by day ──", BOLD)));
+    let site = Site::open(workspace, workspace.project(None).map_err(NightError::from)?)?;
+    let ahead = site.store.references(&["refs/carry/ahead/"]).map_err(NightError::from)?;
+    let Some((_, commit)) = ahead.first() else { return Ok(()) };
+    let begun = start(&site, BREAKS, Some(&commit.to_string()), ui)?;
+    let path = begun.open.work.path().join(FILE);
+    let marked = std::fs::read_to_string(&path).map_err(CliError::io(&path))?;
+    let (before, rest) = marked.split_once("<<<<<<<").unwrap_or((&marked, ""));
+    let after = rest.split_once(">>>>>>>").and_then(|(_, tail)| tail.split_once('\n')).map_or("", |(_, t)| t);
+    let answer = format!("{before}{}\n{after}", ANSWER.join("\n"));
+    std::fs::write(&path, answer).map_err(CliError::io(&path))?;
+    let by = "Sam Petrov <sam@ops.example.com>".to_owned();
+    let done = proceed(&site, Some(BREAKS), &workspace.root, (by, "2026-09-24T15:00:00Z".into()), ui)?;
+    if let Some(resolution) = &done.resolution {
+        ui.line(&format!("git carry resolve {BREAKS} --onto {}", &commit.to_string()[..12]));
+        ui.line(&format!("  the answer is recorded as {} in {}\n", resolution.id(), "resolutions/cirrus"));
+    }
+    Ok(())
 }
 
 fn folder(dir: Option<PathBuf>) -> Result<PathBuf, CliError> {
@@ -163,6 +225,14 @@ fn git(at: &Path, args: &[&str]) -> Result<(), CliError> {
 
 /// Moves the example upstream's trunk to a night's tip.
 fn trunk_at(upstream: &Path, night: usize) -> Result<(), CliError> {
+    let proposed = "refs/heads/proposed/shuffle-hosts";
+    match night {
+        PROPOSED => {
+            let next = format!("refs/tags/night-{}^{{commit}}", night + 1);
+            git(upstream, &["update-ref", proposed, &next])?;
+        }
+        _ => git(upstream, &["update-ref", "-d", proposed])?,
+    }
     git(upstream, &["update-ref", "refs/heads/main", &format!("refs/tags/night-{night}^{{commit}}")])
 }
 

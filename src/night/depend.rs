@@ -6,6 +6,8 @@ use super::{Events, NightError, Site};
 use crate::forecast::{Outlook, Work, forecast};
 use crate::graph::{Graph, Node};
 use crate::queue::Queue;
+use crate::replay::Merged;
+use crate::replay::merge::merge_trees;
 use crate::replay::prepare::{Source, prepare};
 use crate::replay::sequence::{Role, Step};
 use crate::store::Odb;
@@ -24,6 +26,37 @@ struct Stack<'a> {
 pub fn queue_graph(site: &Site<'_>, queue: &Queue) -> Result<(Graph, Vec<String>), NightError> {
     let stack = stack(site, queue)?;
     Ok((Graph::of(&stack.odb, &stack.nodes)?, stack.absent))
+}
+
+/// A patch with all that it needs, as patch files that apply to the bare base one after the other: the names of the
+/// files, and their bytes. None if the patch is not in the stack.
+pub fn closure_files(
+    site: &Site<'_>,
+    queue: &Queue,
+    patch: &str,
+) -> Result<Option<Vec<(String, Vec<u8>)>>, NightError> {
+    let stack = stack(site, queue)?;
+    let graph = Graph::of(&stack.odb, &stack.nodes)?;
+    let closure = graph.closure(patch);
+    let mut tree = stack.odb.commit(&stack.base)?.tree;
+    let mut pairs = Vec::with_capacity(closure.len());
+    for node in stack.nodes.iter().filter(|n| closure.contains(&n.step.name.as_str())) {
+        let step = &node.step;
+        let next = match merge_trees(&stack.odb, &step.before, &tree, &step.after)? {
+            Merged::Clean(next) => next,
+            // The graph has proved that it applies.
+            Merged::Conflicts(_) => return Err(NightError::RoundTrip { name: step.name.clone() }),
+        };
+        pairs.push((tree, next));
+        tree = next;
+    }
+    stack.odb.flush()?;
+    let patches = queue.patches.iter().filter(|p| closure.contains(&p.name()));
+    let mut files = Vec::with_capacity(pairs.len());
+    for (patch, diff) in patches.zip(site.store.diffs(&pairs, 1)?) {
+        files.push((patch.file.clone(), patch.with_diff(&diff)));
+    }
+    Ok((!files.is_empty()).then_some(files))
 }
 
 /// What upstream work will do to the stack. `refs` are the upstream's, patterns among them.

@@ -23,7 +23,7 @@ mod writeback;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
-pub use depend::{look_ahead, queue_graph};
+pub use depend::{closure_files, look_ahead, queue_graph};
 pub use draft::{Draft, fault};
 pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
