@@ -89,6 +89,18 @@ fn an_answer_mends_the_patch_here_and_its_record_does_so_elsewhere() {
 }
 
 #[test]
+fn marks_of_another_size_are_marks() {
+    let lab = broken();
+    lab.commit("up", "long marks", &[(".gitattributes", Some("* conflict-marker-size=32\n"))]);
+    lab.json(3, &["nightly"]);
+    let work = begin(&lab, "one");
+    let marked = std::fs::read_to_string(work.join("a")).expect("a file");
+    assert!(marked.contains(&"<".repeat(32)), "{marked}");
+    let said = lab.carry_code(1, &["resolve", "one", "--continue"]);
+    assert!(said.contains("a: it has conflict markers"), "{said}");
+}
+
+#[test]
 fn an_answer_is_for_its_own_conflict_and_no_other() {
     let lab = broken();
     let before = lab.git("ws", &["rev-parse", "HEAD"]);

@@ -422,10 +422,14 @@ impl Open {
     }
 }
 
-/// How many lines begin a conflict as git marks it.
+/// How many lines begin a conflict as git marks it: seven signs, or as many as `conflict-marker-size` says.
 fn marks(data: &[u8]) -> usize {
     use bstr::ByteSlice;
-    data.lines().filter(|l| l.starts_with(b"<<<<<<< ")).count()
+    let is_mark = |line: &&[u8]| {
+        let signs = line.iter().take_while(|b| **b == b'<').count();
+        signs >= 7 && line.get(signs) == Some(&b' ')
+    };
+    data.lines().filter(is_mark).count()
 }
 
 fn to_path(path: &bstr::BString) -> PathBuf {
