@@ -319,3 +319,53 @@ fn a_held_patch_takes_along_what_needs_it_and_comes_back() {
     assert!(Lab::outcomes(night).iter().all(|(_, outcome)| outcome == "clean"), "{night}");
     assert!(lab.carry_code(1, &["unhold", "one"]).contains("not held"));
 }
+
+#[test]
+fn a_file_that_trunk_moved_is_named_by_both_places() {
+    let one = numbered("a", &[(5, "one")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    let theirs = numbered("a", &[(5, "theirs")]);
+    lab.commit("up", "move and change", &[("a", None), ("sub/z", Some(&theirs))]);
+    let night = &lab.json(3, &["nightly"])[0];
+    let conflict = &patch(night, "one")["conflicts"][0];
+    assert_eq!((&conflict["path"], &conflict["from"]), (&"sub/z".into(), &"a".into()), "{night}");
+    let why = lab.json(0, &["why", "one"]);
+    let region = &why["conflicts"][0]["regions"][0];
+    assert_eq!((&region["trunk"][0], &region["patch"][0]), (&"theirs".into(), &"one".into()), "{why}");
+    let said = lab.carry_code(0, &["why", "one"]);
+    assert!(said.contains("sub/z (moved there from a): both changed the same lines"), "{said}");
+    // An answer to it stands at the new place.
+    let begun = lab.json(0, &["resolve", "one"]);
+    let work = std::path::PathBuf::from(begun["work_tree"].as_str().expect("a place"));
+    std::fs::write(work.join("sub/z"), numbered("a", &[(5, "both")])).expect("written");
+    let done = lab.json(0, &["resolve", "--continue"]);
+    assert_eq!(patch(&done["night"], "one")["outcome"], "resolved", "{done}");
+    let listed = lab.git("ws/.git/carry/p.git", &["ls-tree", "-r", "--name-only", "refs/heads/deploy/p"]);
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ["b", "c", "sub/z"]);
+}
+
+#[test]
+fn a_closure_is_exported_as_files_that_git_am_takes() {
+    // `far` needs `one` alone, but its file stands on lines that `near` changed beside it.
+    let a =
+        [&[(5, "one")][..], &[(5, "one"), (7, "near")], &[(5, "two"), (7, "near")]].map(|c| numbered("a", c));
+    let lab = Lab::with_fork(&[
+        ("one", &[("a", Some(&a[0]))]),
+        ("near", &[("a", Some(&a[1]))]),
+        ("far", &[("a", Some(&a[2]))]),
+    ]);
+    lab.json(0, &["nightly"]);
+    lab.git(".", &["clone", "-q", "up", "am"]);
+    let text = std::fs::read_to_string(lab.path("ws/patches/p/far.patch")).expect("a patch");
+    assert!(text.contains("near"), "far's context reaches three lines down: {text}");
+    assert!(!lab.git_works("am", &["am", "-q", "../ws/patches/p/one.patch", "../ws/patches/p/far.patch"]));
+    lab.git("am", &["am", "--abort"]);
+    let out = lab.path("out");
+    lab.carry_code(0, &["export", "--closure", "far", out.to_str().expect("UTF-8")]);
+    let series = std::fs::read_to_string(out.join("series")).expect("a series");
+    assert_eq!(series, "one.patch\nfar.patch\n");
+    lab.git("am", &["am", "-q", "../out/one.patch", "../out/far.patch"]);
+    let tree = lab.git("am", &["show", "HEAD:a"]);
+    assert_eq!(tree, numbered("a", &[(5, "two")]).trim_end());
+    assert_eq!(lab.carry(&["export", "--closure", "nobody", "x"]).status.code(), Some(1));
+}

@@ -145,6 +145,9 @@ pub struct PatchRecord {
 pub struct ConflictRecord {
     /// The path; bytes that are not UTF-8 are replaced.
     pub path: String,
+    /// Where the file stood before, if one side moved it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<String>,
     /// What kind of conflict it is.
     pub kind: crate::replay::ConflictKind,
 }

@@ -63,7 +63,7 @@ fn document(project: &str, e: &Explained) -> serde_json::Value {
         .iter()
         .map(|c| {
             let regions: Vec<_> = c.regions.iter().map(region).collect();
-            serde_json::json!({ "path": c.path, "kind": c.kind, "regions": regions })
+            serde_json::json!({ "path": c.path, "from": c.from, "kind": c.kind, "regions": regions })
         })
         .collect();
     serde_json::json!({
@@ -117,7 +117,11 @@ fn told(ui: &Ui, title: &str, lines: &[String]) {
 fn conflict(ui: &Ui, e: &Explained, upstream: &str) {
     ui.line("");
     for c in &e.conflicts {
-        ui.line(&format!("{}: {}", painted(&clean(&c.path), BOLD), kind_in_words(c.kind)));
+        let moved = match &c.from {
+            Some(from) => format!(" (moved there from {})", clean(from)),
+            None => String::new(),
+        };
+        ui.line(&format!("{}{moved}: {}", painted(&clean(&c.path), BOLD), kind_in_words(c.kind)));
         for region in &c.regions {
             side_by_side(ui, region);
         }

@@ -28,13 +28,12 @@ pub fn queue_graph(site: &Site<'_>, queue: &Queue) -> Result<(Graph, Vec<String>
     Ok((Graph::of(&stack.odb, &stack.nodes)?, stack.absent))
 }
 
+/// Names of patch files, and their bytes.
+pub type PatchFiles = Vec<(String, Vec<u8>)>;
+
 /// A patch with all that it needs, as patch files that apply to the bare base one after the other: the names of the
 /// files, and their bytes. None if the patch is not in the stack.
-pub fn closure_files(
-    site: &Site<'_>,
-    queue: &Queue,
-    patch: &str,
-) -> Result<Option<Vec<(String, Vec<u8>)>>, NightError> {
+pub fn closure_files(site: &Site<'_>, queue: &Queue, patch: &str) -> Result<Option<PatchFiles>, NightError> {
     let stack = stack(site, queue)?;
     let graph = Graph::of(&stack.odb, &stack.nodes)?;
     let closure = graph.closure(patch);

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use bstr::{BStr, ByteSlice};
+use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::{NightError, Site, recorded_manifest};
-use crate::build::manifest::{Manifest, PatchRecord};
+use crate::build::manifest::{ConflictRecord, Manifest, PatchRecord};
 use crate::replay::content::{Region, regions};
-use crate::replay::{ConflictKind, content};
-use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb};
+use crate::replay::merge::attempt;
+use crate::replay::{Conflict, ConflictKind, content};
+use crate::store::tree::Entry;
+use crate::store::{Objects, Odb, Scratch};
 use crate::workspace::{Outcome, PatchLock, ProjectLock};
 
 /// A patch that is not in the stack, explained.
@@ -37,6 +38,8 @@ pub struct Explained {
 pub struct ExplainedConflict {
     /// The path.
     pub path: String,
+    /// Where the file stood before, if one side moved it.
+    pub from: Option<String>,
     /// What kind of conflict it is.
     pub kind: ConflictKind,
     /// The lines at which both sides meet; none where the conflict is not one of lines.
@@ -136,29 +139,33 @@ fn conflicts(
         (None, Some(base)) => Some(odb.commit(&base)?.tree),
         (None, None) => None,
     };
+    let plain = |c: &ConflictRecord| ExplainedConflict {
+        path: c.path.clone(),
+        from: c.from.clone(),
+        kind: c.kind,
+        regions: Vec::new(),
+    };
+    let (Some((before, after)), Some(stack)) = (own, stack) else {
+        return Ok(record.conflicts.iter().map(plain).collect());
+    };
     let mut all = Vec::new();
-    for conflict in &record.conflicts {
+    let scratch = Scratch::over(&odb);
+    for Conflict { path, from, kind, sides } in attempt(&scratch, &before, &stack, &after)?.conflicts {
         let mut found = Vec::new();
-        if let (Some((before, after)), Some(stack)) = (own, stack)
-            && matches!(conflict.kind, ConflictKind::Content | ConflictKind::AddAdd)
-        {
-            let path = conflict.path.as_str().into();
-            let sides = [before, stack, after].map(|tree| text(&odb, &tree, path));
-            let [base, ours, theirs] = sides;
-            found = regions(&base?, &ours?, &theirs?);
+        if matches!(kind, ConflictKind::Content | ConflictKind::AddAdd) {
+            let (base, ours, theirs) =
+                (text(&odb, sides.base)?, text(&odb, sides.ours)?, text(&odb, sides.theirs)?);
+            found = regions(&base, &ours, &theirs);
         }
-        all.push(ExplainedConflict { path: conflict.path.clone(), kind: conflict.kind, regions: found });
+        let from = from.as_ref().map(ToString::to_string);
+        all.push(ExplainedConflict { path: path.to_string(), from, kind, regions: found });
     }
     Ok(all)
 }
 
-/// A file's text in a tree; nothing where it is not there or is no text.
-fn text(odb: &Odb, tree: &ObjectId, path: &BStr) -> Result<Vec<u8>, NightError> {
-    match entry_at(odb, tree, path).map_err(crate::store::StoreError::from)?.filter(|e| e.is_file()) {
-        Some(entry) => {
-            let data = odb.blob(&entry.id).map_err(crate::store::StoreError::from)?;
-            Ok(if content::is_binary(&data) { Vec::new() } else { data.as_bytes().to_vec() })
-        }
-        None => Ok(Vec::new()),
-    }
+/// A side's text; nothing where it is not there or is no text.
+fn text(odb: &Odb, side: Option<Entry>) -> Result<Vec<u8>, NightError> {
+    let Some(entry) = side.filter(Entry::is_file) else { return Ok(Vec::new()) };
+    let data = odb.blob(&entry.id)?;
+    Ok(if content::is_binary(&data) { Vec::new() } else { data.to_vec() })
 }

@@ -384,7 +384,11 @@ impl Context<'_> {
 }
 
 fn records(conflicts: &[Conflict]) -> Vec<ConflictRecord> {
-    let record = |c: &Conflict| ConflictRecord { path: c.path.to_string(), kind: c.kind };
+    let record = |c: &Conflict| ConflictRecord {
+        path: c.path.to_string(),
+        from: c.from.as_ref().map(ToString::to_string),
+        kind: c.kind,
+    };
     conflicts.iter().map(record).collect()
 }
 

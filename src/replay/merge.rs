@@ -87,6 +87,8 @@ struct Merge<'a> {
     as_it_is: bool,
     /// Is a tree wanted even where it conflicts?
     in_spite: bool,
+    /// Where the file at hand was moved from.
+    from: Option<BString>,
     /// The files whose contents were merged.
     by_lines: Vec<BString>,
     /// The files that a command is to make anew.
@@ -106,6 +108,7 @@ impl<'a> Merge<'a> {
             both_gone: Vec::new(),
             as_it_is: true,
             in_spite: false,
+            from: None,
             by_lines: Vec::new(),
             generated: Vec::new(),
         }
@@ -125,7 +128,12 @@ impl<'a> Merge<'a> {
                 Err(path) => {
                     let theirs = self.moved.get(&path).copied();
                     let sides = Sides { base: None, ours: None, theirs };
-                    self.conflicts.push(Conflict { path, kind: ConflictKind::FileDirectory, sides });
+                    self.conflicts.push(Conflict {
+                        path,
+                        from: None,
+                        kind: ConflictKind::FileDirectory,
+                        sides,
+                    });
                 }
             }
         }
@@ -280,15 +288,20 @@ impl<'a> Merge<'a> {
         let there = |root: &ObjectId| entry_at(self.objects, root, target.as_bstr());
         let both = there(&self.roots.ours)?.is_some() && there(&self.roots.theirs)?.is_some();
         if both || there(&self.roots.base)?.is_some() || self.moved.contains_key(&target) {
+            let from = std::mem::replace(&mut self.path, target);
+            self.from = Some(from.clone());
             self.conflict(ConflictKind::Rename, sides.map(Some));
+            (self.path, self.from) = (from, None);
             return Ok(None);
         }
         let here = std::mem::replace(&mut self.path, target.clone());
+        self.from = Some(here.clone());
         let merged = match sides.settled() {
             Some(entry) => Some(entry),
             None => self.content(sides)?,
         };
         self.path = here;
+        self.from = None;
         self.moved.extend(merged.map(|entry| (target, entry)));
         Ok(None)
     }
@@ -308,7 +321,7 @@ impl<'a> Merge<'a> {
             let ours = self.our_moves()?.target(self.objects, path.as_bstr(), &base)?;
             if ours.map(|(path, _)| path) != theirs.map(|(path, _)| path) {
                 let sides = Sides { base: Some(base), ours: None, theirs: None };
-                self.conflicts.push(Conflict { path, kind: ConflictKind::Rename, sides });
+                self.conflicts.push(Conflict { path, from: None, kind: ConflictKind::Rename, sides });
             }
         }
         Ok(())
@@ -364,7 +377,7 @@ impl<'a> Merge<'a> {
                     let (ours, theirs) =
                         if side_is_ours { (None, Some(*entry)) } else { (Some(*entry), None) };
                     let sides = Sides { base: None, ours, theirs };
-                    self.conflicts.push(Conflict { path: path.clone(), kind, sides });
+                    self.conflicts.push(Conflict { path: path.clone(), from: None, kind, sides });
                     break;
                 }
                 folder = parent(folder);
@@ -436,7 +449,8 @@ impl<'a> Merge<'a> {
     }
 
     fn conflict(&mut self, kind: ConflictKind, sides: Sides<Option<Entry>>) {
-        self.conflicts.push(Conflict { path: self.path.clone(), kind, sides });
+        let from = self.from.clone();
+        self.conflicts.push(Conflict { path: self.path.clone(), from, kind, sides });
     }
 }
 

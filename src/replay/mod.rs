@@ -49,8 +49,10 @@ pub enum ConflictKind {
 /// One path at which a patch conflicts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// The path, in the patch's own naming (bytes: git paths need not be UTF-8).
+    /// The path at which it stands (bytes: git paths need not be UTF-8).
     pub path: BString,
+    /// Where the file stood before, if one side moved it to `path`.
+    pub from: Option<BString>,
     /// What kind of conflict it is.
     pub kind: ConflictKind,
     /// What stands there on each side, wherever a rename brought it from: git's stages 1 to 3.

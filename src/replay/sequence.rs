@@ -145,7 +145,7 @@ pub fn replay(
                         origins.leave_out(at, Vec::new());
                         let sides = Sides { base: None, ours: None, theirs: None };
                         let kind = ConflictKind::Generated;
-                        let conflict = |path| Conflict { path, kind, sides };
+                        let conflict = |path| Conflict { path, from: None, kind, sides };
                         Placed::Conflict(notes.generated.into_iter().map(conflict).collect())
                     }
                 }

@@ -106,7 +106,7 @@ impl Resolution {
             Ok(Standing { entry, content })
         };
         let mut conflicts = Vec::new();
-        for Conflict { path, kind, sides } in &attempt.conflicts {
+        for Conflict { path, kind, sides, .. } in &attempt.conflicts {
             let there = entry_at(objects, finished, path.as_bstr())?.filter(|e| !e.is_tree());
             let result = outcome(there)?;
             conflicts.push(Answer { path: path.clone(), kind: *kind, sides: *sides, result });
@@ -131,7 +131,7 @@ impl Resolution {
         (recorded, by, trunk): (String, String, String),
     ) -> Result<Self, ObjectError> {
         let mut answers = Vec::with_capacity(conflicts.len());
-        for (Conflict { path, kind, sides }, content) in conflicts.iter().zip(finished) {
+        for (Conflict { path, kind, sides, .. }, content) in conflicts.iter().zip(finished) {
             let mode = sides.ours.or(sides.theirs).map_or(0o100644, |e| e.mode);
             let id = objects.put_blob(content.clone(), sides.ours.map(|e| e.id).as_ref())?;
             let result = Standing { entry: Some(Entry { mode, id }), content: Some(content) };
