@@ -92,9 +92,13 @@ fn json(
         graph.edges().into_iter().filter(|e| shown(&e.patch.as_str()) || shown(&e.needs.as_str())).collect();
     let hints: Vec<&Hint> =
         graph.hints().iter().filter(|h| shown(&h.patch.as_str()) || shown(&h.needs.as_str())).collect();
+    let ends = |of: fn(&Graph, &str) -> bool| -> Vec<&str> {
+        graph.patches().into_iter().filter(|name| of(graph, name)).collect()
+    };
     let document = serde_json::json!({
         "version": 1, "project": project, "patches": patches, "edges": edges, "stacks": graph.stacks(),
         "not_in_the_stack": absent, "hints": hints,
+        "roots": ends(|g, name| g.needs(name).is_empty()), "leaves": ends(|g, name| g.needed_by(name).is_empty()),
     });
     Ok(ui.document(&document)?)
 }

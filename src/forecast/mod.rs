@@ -2,6 +2,7 @@
 //! Never: a change of anything; a guess for work that does not merge with trunk itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bstr::BString;
 use gix_hash::ObjectId;
@@ -69,17 +70,54 @@ pub fn forecast(
     work: &[Work],
 ) -> Result<Vec<Outlook>, StoreError> {
     let trunk = odb.commit(base)?.tree;
-    let by_name: BTreeMap<&str, &Step> = steps.iter().map(|s| (s.name.as_str(), s)).collect();
     let mut by_path: BTreeMap<BString, BTreeSet<usize>> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
         for change in delta::changes(odb, &step.before, &step.after)? {
             by_path.entry(change.path).or_default().insert(at);
         }
     }
-    let mut outlooks = Vec::with_capacity(work.len());
-    for Work { name, commit } in work {
+    // The patches' trees may be in memory still, where no other thread sees them.
+    odb.flush()?;
+    let ahead = Ahead { repo, base, trunk, steps, graph, by_path };
+    // Each piece of work is a question of its own: all cores take the next one.
+    let (next, threads) = (AtomicUsize::new(0), std::thread::available_parallelism().map_or(1, usize::from));
+    let take = || -> Result<Vec<(usize, Outlook)>, StoreError> {
+        let (odb, mut found) = (repo.odb()?, Vec::new());
+        while let Some((at, work)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, work.get(at)?)))
+        {
+            found.push((at, ahead.look(&odb, work)?));
+        }
+        Ok(found)
+    };
+    let mut outlooks = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads.min(work.len())).map(|_| scope.spawn(take)).collect();
+        let mut outlooks = Vec::with_capacity(work.len());
+        for thread in all {
+            outlooks.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok::<_, StoreError>(outlooks)
+    })?;
+    outlooks.sort_by_key(|(at, _)| *at);
+    Ok(outlooks.into_iter().map(|(_, outlook)| outlook).collect())
+}
+
+/// What every piece of work is held against.
+struct Ahead<'a> {
+    repo: &'a Repo,
+    base: &'a ObjectId,
+    trunk: ObjectId,
+    steps: &'a [Step],
+    graph: &'a Graph,
+    /// The steps that touch a path.
+    by_path: BTreeMap<BString, BTreeSet<usize>>,
+}
+
+impl Ahead<'_> {
+    fn look(&self, odb: &Odb, work: &Work) -> Result<Outlook, StoreError> {
+        let Work { name, commit } = work;
         let content = odb.commit(commit)?;
-        let effect = match repo.merge_base(base, commit)? {
+        let effect = match self.repo.merge_base(self.base, commit)? {
             Some(common) if common == *commit => Effect::Landed,
             common => {
                 let scratch = Scratch::over(odb);
@@ -87,61 +125,48 @@ pub fn forecast(
                     Some(common) => odb.commit(&common)?.tree,
                     None => gix_hash::Kind::Sha1.empty_tree(),
                 };
-                match merge_trees(&scratch, &from, &trunk, &content.tree)? {
+                match merge_trees(&scratch, &from, &self.trunk, &content.tree)? {
                     Merged::Conflicts(_) => Effect::ConflictsWithTrunk,
-                    Merged::Clean(merged) => {
-                        let changes = delta::changes(&scratch, &trunk, &merged)?;
-                        let touched: BTreeSet<usize> =
-                            changes.iter().filter_map(|c| by_path.get(&c.path)).flatten().copied().collect();
-                        let touched = touched.into_iter().map(|at| steps[at].name.as_str());
-                        broken(&scratch, &merged, touched, graph, &by_name)?
-                    }
+                    Merged::Clean(merged) => self.effect(&scratch, &merged)?,
                 }
             }
         };
-        outlooks.push(Outlook {
+        Ok(Outlook {
             name: name.clone(),
             commit: commit.to_string(),
             subject: content.subject(),
             author: content.author.name.to_string(),
             effect,
-        });
+        })
     }
-    Ok(outlooks)
-}
 
-/// Which of the patches `touched` (in the queue's order) fail on `tree`, and who is blocked by that.
-fn broken<'a>(
-    scratch: &Scratch<'_>,
-    tree: &ObjectId,
-    touched: impl Iterator<Item = &'a str>,
-    graph: &Graph,
-    by_name: &BTreeMap<&str, &Step>,
-) -> Result<Effect, StoreError> {
-    let mut roots: Vec<String> = Vec::new();
-    let mut blocked: BTreeSet<String> = BTreeSet::new();
-    for patch in touched {
-        if blocked.contains(patch) {
-            continue;
-        }
+    /// Which patches fail on `tree`, the trunk with the work, and who is blocked by that. Only those whose paths the
+    /// work touches can; they are put on it with all that they need, in the queue's order.
+    fn effect(&self, scratch: &Scratch<'_>, tree: &ObjectId) -> Result<Effect, StoreError> {
+        let changes = delta::changes(scratch, &self.trunk, tree)?;
+        let touched: BTreeSet<usize> =
+            changes.iter().filter_map(|c| self.by_path.get(&c.path)).flatten().copied().collect();
+        let needed: BTreeSet<&str> =
+            touched.into_iter().flat_map(|at| self.graph.closure(&self.steps[at].name)).collect();
+        let mut roots: Vec<String> = Vec::new();
+        let mut blocked: BTreeSet<&str> = BTreeSet::new();
         let mut stack = *tree;
-        for name in graph.closure(patch) {
-            let Some(step) = by_name.get(name) else { continue };
+        for step in self.steps.iter().filter(|s| needed.contains(s.name.as_str())) {
+            if blocked.contains(step.name.as_str()) {
+                continue;
+            }
             match merge_trees(scratch, &step.before, &stack, &step.after)? {
                 Merged::Clean(next) => stack = next,
                 Merged::Conflicts(_) => {
-                    if name == patch {
-                        roots.push(patch.to_owned());
-                        blocked.extend(graph.dependents(patch).into_iter().map(str::to_owned));
-                    }
-                    break;
+                    roots.push(step.name.clone());
+                    blocked.extend(self.graph.dependents(&step.name));
                 }
             }
         }
+        if roots.is_empty() {
+            return Ok(Effect::Harmless);
+        }
+        let in_order = self.steps.iter().map(|s| &s.name).filter(|name| blocked.contains(name.as_str()));
+        Ok(Effect::Breaks { patches: roots, blocked: in_order.cloned().collect() })
     }
-    if roots.is_empty() {
-        return Ok(Effect::Harmless);
-    }
-    let in_order = graph.patches().into_iter().filter(|p| blocked.contains(*p)).map(str::to_owned);
-    Ok(Effect::Breaks { patches: roots, blocked: in_order.collect() })
 }
