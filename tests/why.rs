@@ -369,3 +369,84 @@ fn a_closure_is_exported_as_files_that_git_am_takes() {
     assert_eq!(tree, numbered("a", &[(5, "two")]).trim_end());
     assert_eq!(lab.carry(&["export", "--closure", "nobody", "x"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_queue_of_real_size_has_a_graph_that_git_confirms() {
+    // 120 patches on three files: each changes two lines somewhere, often beside or over those of others.
+    let mut files: BTreeMap<&str, Vec<String>> =
+        ["a", "b", "c"].map(|n| (n, numbered(n, &[]).lines().map(str::to_owned).collect())).into();
+    let mut seed = 7u32;
+    let mut next = |below: usize| {
+        // Numbers that are the same on every machine (the constants of Numerical Recipes).
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as usize % below
+    };
+    let mut snapshots = Vec::new();
+    for n in 0..120 {
+        let name = ["a", "b", "c"][next(3)];
+        let lines = files.get_mut(name).expect("a file");
+        let at = next(lines.len() - 1);
+        lines[at] = format!("patch {n}");
+        if next(3) == 0 {
+            lines.insert(at + 1, format!("patch {n}, more"));
+        }
+        snapshots.push((format!("p{n}"), name, lines.join("\n") + "\n"));
+    }
+    let edits: Vec<[(&str, Option<&str>); 1]> =
+        snapshots.iter().map(|(_, name, text)| [(*name, Some(text.as_str()))]).collect();
+    let patches: Vec<(&str, &[(&str, Option<&str>)])> = snapshots
+        .iter()
+        .zip(&edits)
+        .map(|((subject, _, _), files)| (subject.as_str(), files.as_slice()))
+        .collect();
+    let lab = Lab::with_fork(&patches);
+    lab.json(0, &["nightly"]);
+    let graph = lab.json(0, &["graph"]);
+    let all = graph["patches"].as_array().expect("patches");
+    assert_eq!(all.len(), 120);
+    let names = |v: &Value| -> Vec<String> {
+        v.as_array().expect("names").iter().map(|n| n.as_str().expect("a name").to_owned()).collect()
+    };
+    lab.git(".", &["clone", "-q", "up", "am"]);
+    let mut needed = 0;
+    for (at, patch) in all.iter().enumerate().filter(|(at, _)| at % 8 == 7) {
+        let name = patch["name"].as_str().expect("a name");
+        let out = lab.path(&format!("out{at}"));
+        lab.carry_code(0, &["export", "--closure", name, out.to_str().expect("UTF-8")]);
+        let closure = names(&patch["closure"]);
+        let files: Vec<String> = closure.iter().map(|n| format!("../out{at}/{n}.patch")).collect();
+        let am = |files: &[&String]| {
+            lab.git("am", &["reset", "-q", "--hard", "origin/main"]);
+            let mut args = vec!["am", "-q", "-3"];
+            args.extend(files.iter().map(|f| f.as_str()));
+            let works = lab.git_works("am", &args);
+            if !works {
+                lab.git("am", &["am", "--abort"]);
+            }
+            works
+        };
+        assert!(am(&files.iter().collect::<Vec<_>>()), "{name} with {closure:?}");
+        for need in names(&patch["needs"]) {
+            let gone = all.iter().find(|p| p["name"] == need.as_str()).map(|p| names(&p["dependents"]));
+            let gone = gone.expect("a patch");
+            let kept = |n: &String| n == name || *n != need && !gone.contains(n);
+            let rest: Vec<&String> =
+                closure.iter().zip(&files).filter(|(n, _)| kept(n)).map(|(_, f)| f).collect();
+            assert!(!am(&rest), "{name} does not need {need}");
+            needed += 1;
+        }
+    }
+    assert!(needed > 10, "only {needed} edges were tried");
+
+    // Whoever is left out blocks those that need it, and nobody else.
+    let held = all.iter().max_by_key(|p| names(&p["dependents"]).len()).expect("patches");
+    lab.json(0, &["hold", held["name"].as_str().expect("a name")]);
+    let night = lab.json(3, &["rebase"]);
+    let blocked: Vec<String> = Lab::outcomes(&night)
+        .into_iter()
+        .filter(|(_, outcome)| outcome == "blocked")
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(blocked, names(&held["dependents"]));
+    assert!(!blocked.is_empty());
+}
