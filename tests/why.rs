@@ -12,6 +12,9 @@ use serde_json::Value;
 use support::lab::{Lab, numbered};
 use support::{Snapshot, bare_store, deep_tree, git};
 
+/// A file and what a patch makes of it: its text, or nothing.
+type Snap<'a> = (&'a str, Option<&'a str>);
+
 fn patch<'a>(night: &'a Value, name: &str) -> &'a Value {
     let patches = night["patches"].as_array().expect("patches");
     patches.iter().find(|p| p["name"] == name).unwrap_or_else(|| panic!("no patch {name}: {night}"))
@@ -392,9 +395,9 @@ fn a_queue_of_real_size_has_a_graph_that_git_confirms() {
         }
         snapshots.push((format!("p{n}"), name, lines.join("\n") + "\n"));
     }
-    let edits: Vec<[(&str, Option<&str>); 1]> =
+    let edits: Vec<[Snap; 1]> =
         snapshots.iter().map(|(_, name, text)| [(*name, Some(text.as_str()))]).collect();
-    let patches: Vec<(&str, &[(&str, Option<&str>)])> = snapshots
+    let patches: Vec<(&str, &[Snap])> = snapshots
         .iter()
         .zip(&edits)
         .map(|((subject, _, _), files)| (subject.as_str(), files.as_slice()))
