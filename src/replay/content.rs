@@ -1,16 +1,17 @@
 //! Three-way merge of one file's content, as git's default merge does it: histogram hunks, no fuzz.
 
-use std::num::NonZeroU8;
-
-use bstr::{BStr, BString, ByteSlice};
-use gix_merge::blob::Resolution;
-use gix_merge::blob::builtin_driver::text::{Conflict, ConflictStyle, Labels, Merge};
+use bstr::{BStr, BString};
 
 use super::attributes::Driver;
+use super::lines::{Merge, Style, owned};
 use crate::store::{Driven, ObjectError, Objects};
 
 /// Git looks for a NUL in this many first bytes to call a file binary (`buffer_is_binary`).
 const BINARY_PROBE: usize = 8000;
+/// Git merges no larger files by lines (`MAX_XDIFF_SIZE`).
+const LARGEST: usize = 1023 << 20;
+/// The signs of a conflict mark.
+const MARK: usize = 7;
 
 /// What a merge of contents gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,30 +66,33 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
 
 /// The same; with `union` the lines of both sides stand where they meet (`merge=union`).
 pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8], union: bool) -> Content {
-    if is_binary(base) || is_binary(ours) || is_binary(theirs) {
+    if [base, ours, theirs].iter().any(|data| data.len() > LARGEST || is_binary(data)) {
         return Content::Binary;
     }
-    let mut input = imara_diff::InternedInput::default();
-    let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
-    let mut out = Vec::with_capacity(ours.len().max(theirs.len()));
-    let keep = Conflict::Keep { style: ConflictStyle::Merge, marker_size: NonZeroU8::MIN.saturating_add(6) };
-    let conflict = if union { Conflict::ResolveWithUnion } else { keep };
-    match merge.run(&mut out, Labels::default(), conflict) {
-        Resolution::Complete | Resolution::CompleteWithAutoResolvedConflict => Content::Clean(out),
-        _ => Content::Conflict,
+    let merge = Merge::new(base, ours, theirs, Style::Merge);
+    match merge.is_clean() || union {
+        true => Content::Clean(merge.union()),
+        false => Content::Conflict,
     }
 }
 
 /// A merge of text with git's marks at its conflicts, labelled as the stack (`HEAD`) and the patch.
-pub fn marked(base: &[u8], ours: &[u8], theirs: &[u8], style: ConflictStyle) -> Vec<u8> {
-    let mut input = imara_diff::InternedInput::default();
-    let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
-    let mut out = Vec::new();
-    let keep = Conflict::Keep { style, marker_size: NonZeroU8::MIN.saturating_add(6) };
-    let labels =
-        Labels { ancestor: Some("base".into()), current: Some("HEAD".into()), other: Some("patch".into()) };
-    merge.run(&mut out, labels, keep);
-    out
+pub fn marked(base: &[u8], ours: &[u8], theirs: &[u8], style: Style) -> Vec<u8> {
+    let labels = ["base", "HEAD", "patch"].map(BStr::new);
+    Merge::new(base, ours, theirs, style).marked(labels, MARK)
+}
+
+/// The same in git's default style; marks grow by `deeper`. The labels are those of base, ours and theirs.
+pub(super) fn marked_by(
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+    labels: &[BString; 3],
+    deeper: usize,
+) -> Vec<u8> {
+    let [base_label, our_label, their_label] = labels;
+    let labels = [base_label.as_ref(), our_label.as_ref(), their_label.as_ref()];
+    Merge::new(base, ours, theirs, Style::Merge).marked(labels, MARK + deeper)
 }
 
 /// One place at which two changes of a file meet: the lines of all three sides.
@@ -106,34 +110,14 @@ pub struct Region {
 
 /// The places at which a merge of text conflicts, as git's `zdiff3` style cuts them.
 pub fn regions(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Region> {
-    // Longer than any line of marks that a file may hold by itself.
-    const MARK: u8 = 97;
-    let mut input = imara_diff::InternedInput::default();
-    let merge = Merge::new(&mut input, ours, base, theirs, imara_diff::Algorithm::Histogram);
-    let mut marked = Vec::new();
-    let marker_size = NonZeroU8::MIN.saturating_add(MARK - 1);
-    let keep = Conflict::Keep { style: ConflictStyle::ZealousDiff3, marker_size };
-    merge.run(&mut marked, Labels::default(), keep);
-    let is_mark = |line: &[u8], sign: u8| {
-        line.len() >= usize::from(MARK) && line[..usize::from(MARK)].iter().all(|b| *b == sign)
-    };
-    let mut found = Vec::new();
-    let mut at = 1;
-    let mut lines = marked.lines();
-    while let Some(line) = lines.next() {
-        if !is_mark(line, b'<') {
-            at += 1;
-            continue;
-        }
-        let mut side = |end: u8| -> Vec<BString> {
-            lines.by_ref().take_while(|line| !is_mark(line, end)).map(BString::from).collect()
-        };
-        let (ours, base, theirs) = (side(b'|'), side(b'='), side(b'>'));
-        let region = Region { line: at, base, ours, theirs };
-        at += region.ours.len();
-        found.push(region);
-    }
-    found
+    let merge = Merge::new(base, ours, theirs, Style::ZealousDiff3);
+    let found = merge.conflicts().map(|c| Region {
+        line: c.line + 1,
+        base: owned(c.base),
+        ours: owned(c.ours),
+        theirs: owned(c.theirs),
+    });
+    found.collect()
 }
 
 #[cfg(test)]

@@ -3,18 +3,22 @@
 
 mod attributes;
 pub mod content;
+pub mod lines;
 pub mod loss;
 pub mod merge;
 pub mod origins;
+mod ort;
 pub mod prepare;
-mod rename;
 pub mod sequence;
+mod walk;
 
 use bstr::BString;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use crate::store::tree::Entry;
+
+pub use ort::Names;
 
 /// What a conflict at one path is, in the terms of `git merge-tree`'s messages.
 #[derive(
@@ -57,6 +61,80 @@ pub struct Conflict {
     pub kind: ConflictKind,
     /// What stands there on each side, wherever a rename brought it from: git's stages 1 to 3.
     pub sides: Sides<Option<Entry>>,
+}
+
+/// What git says of a conflict: `git merge-tree --messages -z` gives the same, in the same terms.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Message {
+    /// What it is about.
+    pub kind: MessageKind,
+    /// The paths that it names, the one under which git lists it first.
+    pub paths: Vec<BString>,
+}
+
+/// The kinds of conflict that git tells apart (`git help merge-tree`, "INFORMATIONAL MESSAGES").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MessageKind {
+    /// Both sides changed one file.
+    Contents,
+    /// Both sides changed a binary file.
+    Binary,
+    /// A file moved out of a folder's way: its new path, its old one.
+    FileDirectory,
+    /// Two things of different types: the path, and where they were moved.
+    DistinctModes,
+    /// One side changed a file that the other deleted.
+    ModifyDelete,
+    /// Each side renamed a file differently: the old path, ours, theirs.
+    RenameRename,
+    /// A renamed file conflicts, and another one stands at its new path: the new path, the old one.
+    RenameCollides,
+    /// One side renamed a file that the other deleted: the new path, the old one.
+    RenameDelete,
+    /// A file's folder was renamed on the other side: where it may belong, where it stood.
+    DirectoryRenameSuggested,
+    /// The same, but something stands there: the place, and the files.
+    DirectoryRenameInWay,
+    /// The same, but more than one file belongs there: the place, and the files.
+    DirectoryRenameCollision,
+    /// The files of a folder went to several, and to none of them the most.
+    DirectoryRenameSplit,
+    /// Both sides moved a submodule, of which nothing is checked out.
+    SubmoduleNotInitialized,
+}
+
+impl MessageKind {
+    /// As git names it.
+    pub fn in_git(self) -> &'static str {
+        match self {
+            Self::Contents => "CONFLICT (contents)",
+            Self::Binary => "CONFLICT (binary)",
+            Self::FileDirectory => "CONFLICT (file/directory)",
+            Self::DistinctModes => "CONFLICT (distinct modes)",
+            Self::ModifyDelete => "CONFLICT (modify/delete)",
+            Self::RenameRename => "CONFLICT (rename/rename)",
+            Self::RenameCollides => "CONFLICT (rename involved in collision)",
+            Self::RenameDelete => "CONFLICT (rename/delete)",
+            Self::DirectoryRenameSuggested => "CONFLICT (directory rename suggested)",
+            Self::DirectoryRenameInWay => "CONFLICT (file in way of directory rename)",
+            Self::DirectoryRenameCollision => "CONFLICT(directory rename collision)",
+            Self::DirectoryRenameSplit => "CONFLICT(directory rename unclear split)",
+            Self::SubmoduleNotInitialized => "CONFLICT (submodule not initialized)",
+        }
+    }
+
+    /// Is it a conflict even where no path stays open? Of folders it is. Git lets a merge pass in which the marks of an
+    /// inner conflict end up in a file that then merges; here that is a conflict too.
+    fn is_enough(self) -> bool {
+        use MessageKind as M;
+        matches!(
+            self,
+            M::RenameCollides
+                | M::DirectoryRenameInWay
+                | M::DirectoryRenameCollision
+                | M::DirectoryRenameSplit
+        )
+    }
 }
 
 /// The three sides of a merge.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
-use gix_merge::blob::builtin_driver::text::ConflictStyle;
 
 use crate::replay::content::{Content, marked, merge};
+use crate::replay::lines::Style;
 
 /// How many lines of a mark git writes.
 const MARK: usize = 7;
@@ -17,7 +17,7 @@ const VARIANTS: usize = 10;
 /// The finished file, if the cache at `folder` has an answer that merges into this very conflict.
 pub fn look_up(folder: &Path, base: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
     // The style that the user had set when git recorded it decides how a conflict is cut.
-    for style in [ConflictStyle::Merge, ConflictStyle::ZealousDiff3, ConflictStyle::Diff3] {
+    for style in [Style::Merge, Style::ZealousDiff3, Style::Diff3] {
         let Some((name, this)) = normal_form(&marked(base, ours, theirs, style)) else { continue };
         let place = folder.join(name.to_string());
         for n in 0..VARIANTS {

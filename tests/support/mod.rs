@@ -25,6 +25,23 @@ pub fn git(dir: &Path, args: &[&str]) -> Output {
 }
 
 #[allow(dead_code, reason = "each test binary uses what it needs")]
+/// The same, with something to read.
+pub fn git_with_input(dir: &Path, args: &[&str], input: &[u8]) -> Output {
+    use std::io::{Seek, Write};
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(input).and_then(|()| file.rewind()).expect("it is written");
+    Command::new("git")
+        .args(args)
+        .current_dir(dir)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("LC_ALL", "C")
+        .stdin(file)
+        .output()
+        .expect("git runs")
+}
+
+#[allow(dead_code, reason = "each test binary uses what it needs")]
 /// A new bare repository at `dir`, opened.
 pub fn bare_store(dir: &Path) -> Odb {
     assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());

@@ -1,0 +1,365 @@
+//! The three-way merge of lines, as git makes it (`xdiff/xmerge.c` of git 2.47 at its default level): where the changes
+//! of the two sides meet, what both did alike is taken, and only lines that differ conflict.
+//!
+//! The differences between two versions are git's histogram ones (`histogram`), moved as git moves them (`compact`): a
+//! diff of any other kind, however good, would now and then merge what git does not, or cut a conflict elsewhere.
+
+mod compact;
+mod histogram;
+
+use std::ops::Range;
+
+use bstr::{BStr, BString, ByteSlice};
+use imara_diff::{InternedInput, Token};
+
+/// How the lines of a conflict are shown (`git help config`, `merge.conflictStyle`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Ours and theirs, as few lines as differ.
+    Merge,
+    /// Base as well, and all lines of it.
+    Diff3,
+    /// Base as well, without the lines at both ends that the sides have in common.
+    ZealousDiff3,
+}
+
+/// What stands in a region of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    Conflict,
+    Ours,
+    Theirs,
+    /// Both did the same: as what stands around it.
+    Alike,
+}
+
+/// A place at which a side differs from the base: the lines of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Region {
+    take: Take,
+    base: Range<usize>,
+    ours: Range<usize>,
+    theirs: Range<usize>,
+}
+
+/// A difference between two versions: the lines in the old one and in the new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Change {
+    old: Range<usize>,
+    new: Range<usize>,
+}
+
+/// A merge of three versions of a text.
+#[derive(Debug)]
+pub struct Merge<'d> {
+    base: Vec<&'d [u8]>,
+    ours: Vec<&'d [u8]>,
+    theirs: Vec<&'d [u8]>,
+    regions: Vec<Region>,
+    style: Style,
+}
+
+/// Where a merge conflicts: the lines of each version, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict<'a, 'd> {
+    /// The first line in ours.
+    pub line: usize,
+    /// Base's lines.
+    pub base: &'a [&'d [u8]],
+    /// Our lines.
+    pub ours: &'a [&'d [u8]],
+    /// Their lines.
+    pub theirs: &'a [&'d [u8]],
+}
+
+impl<'d> Merge<'d> {
+    /// Merges what changed from `base` to `theirs` into `ours`.
+    pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style) -> Self {
+        let mut input: InternedInput<&'d [u8]> = InternedInput::default();
+        input.update_before(imara_diff::sources::byte_lines(base));
+        input.update_after(imara_diff::sources::byte_lines(ours));
+        let our_tokens = std::mem::take(&mut input.after);
+        input.update_after(imara_diff::sources::byte_lines(theirs));
+        let tokens = [&input.before, &our_tokens, &input.after];
+        let all = input.interner.num_tokens();
+        let ours = differences(tokens[0], tokens[1], all);
+        let theirs = differences(tokens[0], tokens[2], all);
+        let lens = tokens.map(|t| t.len());
+        let mut regions = join(&ours, &theirs, lens, &|a, b| our_tokens[a] == input.after[b]);
+        match style {
+            Style::Merge => {
+                regions = refine(regions, tokens[1], tokens[2], all);
+                simplify(&mut regions);
+            }
+            Style::ZealousDiff3 => trim(&mut regions, tokens[1], tokens[2]),
+            Style::Diff3 => {}
+        }
+        let lines = |tokens: &[Token]| tokens.iter().map(|t| input.interner[*t]).collect();
+        let [base, ours, theirs] = tokens.map(|t| lines(t));
+        Self { base, ours, theirs, regions, style }
+    }
+
+    /// Where it conflicts.
+    pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_, 'd>> {
+        self.regions.iter().filter(|r| r.take == Take::Conflict).map(|r| Conflict {
+            line: r.ours.start,
+            base: &self.base[r.base.clone()],
+            ours: &self.ours[r.ours.clone()],
+            theirs: &self.theirs[r.theirs.clone()],
+        })
+    }
+
+    /// Has it no conflict?
+    pub fn is_clean(&self) -> bool {
+        self.regions.iter().all(|r| r.take != Take::Conflict)
+    }
+
+    /// The merged text; conflicts stand between marks of `size` signs, with the labels of base, ours and theirs.
+    pub fn marked(&self, [base, ours, theirs]: [&BStr; 3], size: usize) -> Vec<u8> {
+        self.written(|out, region| {
+            let end: &[u8] = if self.wants_cr(region) { b"\r\n" } else { b"\n" };
+            let mark = |out: &mut Vec<u8>, sign: u8, label: Option<&BStr>| {
+                out.resize(out.len() + size, sign);
+                if let Some(label) = label {
+                    out.push(b' ');
+                    out.extend_from_slice(label);
+                }
+                out.extend_from_slice(end);
+            };
+            mark(out, b'<', Some(ours));
+            copy(out, &self.ours[region.ours.clone()], Some(end));
+            if self.style != Style::Merge {
+                mark(out, b'|', Some(base));
+                copy(out, &self.base[region.base.clone()], Some(end));
+            }
+            mark(out, b'=', None);
+            copy(out, &self.theirs[region.theirs.clone()], Some(end));
+            mark(out, b'>', Some(theirs));
+        })
+    }
+
+    /// The merged text, where both sides' lines stand one after the other at a conflict (`merge=union`).
+    pub fn union(&self) -> Vec<u8> {
+        self.written(|out, region| {
+            let end: &[u8] = if self.wants_cr(region) { b"\r\n" } else { b"\n" };
+            copy(out, &self.ours[region.ours.clone()], Some(end));
+            copy(out, &self.theirs[region.theirs.clone()], None);
+        })
+    }
+
+    fn written(&self, conflict: impl Fn(&mut Vec<u8>, &Region)) -> Vec<u8> {
+        let size = |lines: &[&[u8]]| lines.iter().map(|l| l.len()).sum::<usize>();
+        let mut out = Vec::with_capacity(size(&self.ours) + size(&self.theirs) / 8);
+        let mut at = 0;
+        for region in self.regions.iter().filter(|r| r.take != Take::Alike) {
+            copy(&mut out, &self.ours[at..region.ours.start], None);
+            match region.take {
+                Take::Conflict => conflict(&mut out, region),
+                Take::Theirs => copy(&mut out, &self.theirs[region.theirs.clone()], None),
+                _ => copy(&mut out, &self.ours[region.ours.clone()], None),
+            }
+            at = region.ours.end;
+        }
+        copy(&mut out, &self.ours[at..], None);
+        out
+    }
+
+    /// Do lines end in CR LF around a region? As on both sides before it, or as in the base.
+    fn wants_cr(&self, region: &Region) -> bool {
+        let mut ends = ends_in_cr(&self.ours, region.ours.start.saturating_sub(1));
+        if ends != Some(false) {
+            ends = ends_in_cr(&self.theirs, region.theirs.start.saturating_sub(1));
+        }
+        if ends != Some(false) {
+            ends = ends_in_cr(&self.base, 0);
+        }
+        ends.unwrap_or(false)
+    }
+}
+
+/// Does the line end in CR LF, or, if it has no end, the one before? Nothing if that tells nothing.
+fn ends_in_cr(lines: &[&[u8]], at: usize) -> Option<bool> {
+    let line = lines.get(at)?;
+    if line.ends_with(b"\n") {
+        return Some(line.ends_with(b"\r\n"));
+    }
+    lines.get(at.checked_sub(1)?).map(|line| line.ends_with(b"\r\n"))
+}
+
+/// Appends lines; the last gets an end if it has none and `end` is given.
+fn copy(out: &mut Vec<u8>, lines: &[&[u8]], end: Option<&[u8]>) {
+    for line in lines {
+        out.extend_from_slice(line);
+    }
+    if let (Some(end), Some(last)) = (end, lines.last())
+        && !last.ends_with(b"\n")
+    {
+        out.extend_from_slice(end);
+    }
+}
+
+/// Git's differences from `old` to `new`.
+fn differences(old: &[Token], new: &[Token], tokens: u32) -> Vec<Change> {
+    let (mut gone, mut come) = histogram::diff(old, new, tokens);
+    compact::compact(&mut gone, &come, old);
+    compact::compact(&mut come, &gone, new);
+    let mut out = Vec::new();
+    let (mut o, mut n) = (0, 0);
+    while o < old.len() || n < new.len() {
+        let (old_start, new_start) = (o, n);
+        while gone.get(o) == Some(&true) {
+            o += 1;
+        }
+        while come.get(n) == Some(&true) {
+            n += 1;
+        }
+        if o > old_start || n > new_start {
+            out.push(Change { old: old_start..o, new: new_start..n });
+        }
+        (o, n) = (o + 1, n + 1);
+    }
+    out
+}
+
+/// Appends a region; one that touches the last one on either side becomes part of it. A change that the last region
+/// covers already may seem to begin before the text does.
+fn append(
+    regions: &mut Vec<Region>,
+    take: Take,
+    base: Range<usize>,
+    ours: Range<isize>,
+    theirs: Range<isize>,
+) {
+    let place = |line: isize| usize::try_from(line).unwrap_or(0);
+    let range = |range: &Range<isize>| place(range.start)..place(range.end);
+    match regions.last_mut() {
+        Some(last) if place(ours.start) <= last.ours.end || place(theirs.start) <= last.theirs.end => {
+            if last.take != take {
+                last.take = Take::Conflict;
+            }
+            last.base.end = base.end;
+            last.ours.end = place(ours.end);
+            last.theirs.end = place(theirs.end);
+        }
+        _ => regions.push(Region { take, base, ours: range(&ours), theirs: range(&theirs) }),
+    }
+}
+
+/// Lays the changes of both sides over each other.
+fn join(
+    ours: &[Change],
+    theirs: &[Change],
+    [base_len, our_len, their_len]: [usize; 3],
+    same: &dyn Fn(usize, usize) -> bool,
+) -> Vec<Region> {
+    let mut regions = Vec::new();
+    let (mut our_rest, mut their_rest) = (ours.iter().peekable(), theirs.iter().peekable());
+    // How much further down the base's lines stand on a side that did not change them.
+    let shift = |next: Option<&Change>, len: usize| match next {
+        Some(next) => next.new.start.cast_signed() - next.old.start.cast_signed(),
+        None => len.cast_signed() - base_len.cast_signed(),
+    };
+    let signed = |range: &Range<usize>| range.start.cast_signed()..range.end.cast_signed();
+    let moved =
+        |range: &Range<usize>, by: isize| range.start.cast_signed() + by..range.end.cast_signed() + by;
+    loop {
+        let (o, t) = match (our_rest.peek().copied(), their_rest.peek().copied()) {
+            (None, None) => return regions,
+            (Some(o), t) if t.is_none_or(|t| o.old.end < t.old.start) => {
+                let theirs = moved(&o.old, shift(t, their_len));
+                append(&mut regions, Take::Ours, o.old.clone(), signed(&o.new), theirs);
+                our_rest.next();
+                continue;
+            }
+            (o, Some(t)) if o.is_none_or(|o| t.old.end < o.old.start) => {
+                let ours = moved(&t.old, shift(o, our_len));
+                append(&mut regions, Take::Theirs, t.old.clone(), ours, signed(&t.new));
+                their_rest.next();
+                continue;
+            }
+            (Some(o), Some(t)) => (o, t),
+            _ => return regions,
+        };
+        let alike = o.old == t.old
+            && o.new.len() == t.new.len()
+            && o.new.clone().zip(t.new.clone()).all(|(a, b)| same(a, b));
+        if !alike {
+            let base = o.old.start.min(t.old.start)..o.old.end.max(t.old.end);
+            let reach = |change: &Change| {
+                let (before, after) = (change.old.start - base.start, base.end - change.old.end);
+                let new = signed(&change.new);
+                new.start - before.cast_signed()..new.end + after.cast_signed()
+            };
+            let (ours, theirs) = (reach(o), reach(t));
+            append(&mut regions, Take::Conflict, base, ours, theirs);
+        }
+        let (our_end, their_end) = (o.old.end, t.old.end);
+        if our_end >= their_end {
+            their_rest.next();
+        }
+        if their_end >= our_end {
+            our_rest.next();
+        }
+    }
+}
+
+/// Cuts each conflict down to the lines in which the sides differ.
+fn refine(regions: Vec<Region>, ours: &[Token], theirs: &[Token], tokens: u32) -> Vec<Region> {
+    let mut out = Vec::with_capacity(regions.len());
+    for region in regions {
+        if region.take != Take::Conflict || region.ours.is_empty() || region.theirs.is_empty() {
+            out.push(region);
+            continue;
+        }
+        let changes = differences(&ours[region.ours.clone()], &theirs[region.theirs.clone()], tokens);
+        if changes.is_empty() {
+            out.push(Region { take: Take::Alike, ..region.clone() });
+        }
+        for change in changes {
+            let within = |range: Range<usize>, start: usize| range.start + start..range.end + start;
+            let ours = within(change.old, region.ours.start);
+            let theirs = within(change.new, region.theirs.start);
+            out.push(Region { take: Take::Conflict, base: region.base.clone(), ours, theirs });
+        }
+    }
+    out
+}
+
+/// Conflicts with no more than this many lines between them are shown as one.
+const BETWEEN: usize = 3;
+
+fn simplify(regions: &mut Vec<Region>) {
+    regions.dedup_by(|next, last| {
+        let near = last.take == Take::Conflict
+            && next.take == Take::Conflict
+            && next.ours.start.saturating_sub(last.ours.end) <= BETWEEN;
+        if near {
+            last.ours.end = next.ours.end;
+            last.theirs.end = next.theirs.end;
+        }
+        near
+    });
+}
+
+/// Takes from each conflict the lines at its ends that both sides have.
+fn trim(regions: &mut [Region], ours: &[Token], theirs: &[Token]) {
+    for Region { take, ours: o, theirs: t, .. } in regions {
+        if *take != Take::Conflict {
+            continue;
+        }
+        while o.start < o.end && t.start < t.end && ours[o.start] == theirs[t.start] {
+            o.start += 1;
+            t.start += 1;
+        }
+        while o.start < o.end && t.start < t.end && ours[o.end - 1] == theirs[t.end - 1] {
+            o.end -= 1;
+            t.end -= 1;
+        }
+    }
+}
+
+/// The lines of a conflict's side, without their ends.
+pub(super) fn owned(lines: &[&[u8]]) -> Vec<BString> {
+    let bare = |line: &&[u8]| BString::from(line.lines().next().unwrap_or_default());
+    lines.iter().map(bare).collect()
+}

@@ -1,0 +1,505 @@
+//! The merge of trees gives git's answer for whatever comes: held against `git merge-tree` on random trees with
+//! renames, moved folders, types, modes and line ends, and on the cases that once differed (`fixtures/merges`).
+//!
+//! `GIT_CARRY_MERGE_CASES` sets how many random cases are tried. `GIT_CARRY_MERGE_REPO="REPO FROM TO ONTO..."` has each
+//! commit of `FROM..TO` in a real repository picked onto each of the commits `ONTO` as well.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use git_carry::replay::merge::{Attempt, attempt_marked, merge_trees};
+use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
+use git_carry::store::tree::{Entry, edit, write_empty};
+use git_carry::store::{Objects as _, Odb};
+use gix_hash::ObjectId;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use support::{bare_store, git_with_input};
+
+/// What stands at a path: mode, and content (for a submodule, what its commit is made up from).
+type Files = BTreeMap<String, (u32, Vec<u8>)>;
+
+/// Base, ours, theirs.
+type Case = [Files; 3];
+
+/// What a side does; numbers pick among what is there.
+#[derive(Debug, Clone)]
+enum Step {
+    Edit(usize, usize, u8),
+    EditMuch(usize, u8),
+    Insert(usize, usize, u8),
+    Rename(usize, usize),
+    RenameInPlace(usize, usize),
+    MoveFolder(usize, usize),
+    Delete(usize),
+    DeleteFolder(usize),
+    Add(usize, u8),
+    AddInFolderOf(usize, usize, u8),
+    Copy(usize, usize),
+    Mode(usize),
+    Link(usize, u8),
+    Module(usize, u8),
+    Swap(usize, usize),
+    LineEnds(usize),
+    Empty(usize),
+    Binary(usize, u8),
+    FolderForFile(usize, u8),
+    FileForFolder(usize, u8),
+}
+
+const PLACES: [&str; 22] = [
+    "a", "b", "c", "d/a", "d/b", "d/c", "d/e/a", "d/e/b", "d/e/f/a", "x/a", "x/b", "x/d/a", "x/e/a", "y/a",
+    "y/z/b", "d.c", "d-e", "d0", "e/a", "e/b", "e/c", "A",
+];
+const FOLDERS: [&str; 9] = ["d", "d/e", "d/e/f", "x", "x/d", "y", "y/z", "e", "w/v"];
+
+/// Lines of one kind, so that files of the kind are alike.
+fn text(kind: u8) -> Vec<u8> {
+    let lines = if kind % 4 == 3 { 3 } else { 12 };
+    (0..lines).flat_map(|n| format!("kind {} has this for line {n}\n", kind % 8).into_bytes()).collect()
+}
+
+fn file() -> impl Strategy<Value = (u32, Vec<u8>)> {
+    let mode =
+        prop_oneof![8 => Just(0o100644), 1 => Just(0o100755), 1 => Just(0o120000), 1 => Just(0o160000)];
+    (mode, 0..8u8, 0..5u8).prop_map(|(mode, kind, change)| {
+        let mut data = match (mode, change) {
+            (0o120000, _) => format!("target {kind}").into_bytes(),
+            (0o160000, _) => vec![kind],
+            (_, 4) if kind == 0 => Vec::new(),
+            _ => text(kind),
+        };
+        if mode & 0o170000 == 0o100000 && change > 1 {
+            data.extend(format!("and change {change}\n").into_bytes());
+        }
+        (mode, data)
+    })
+}
+
+fn base() -> impl Strategy<Value = Files> {
+    proptest::collection::btree_map(0..PLACES.len(), file(), 1..10).prop_map(|files| {
+        let mut out = Files::new();
+        for (place, file) in files {
+            put(&mut out, PLACES[place], file);
+        }
+        out
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let n = || 0..12usize;
+    prop_oneof![
+        6 => (n(), n(), 0..3u8).prop_map(|(f, l, w)| Step::Edit(f, l, w)),
+        1 => (n(), 0..3u8).prop_map(|(f, w)| Step::EditMuch(f, w)),
+        2 => (n(), n(), 0..3u8).prop_map(|(f, l, w)| Step::Insert(f, l, w)),
+        5 => (n(), 0..PLACES.len()).prop_map(|(f, p)| Step::Rename(f, p)),
+        2 => (n(), n()).prop_map(|(f, w)| Step::RenameInPlace(f, w)),
+        5 => (0..FOLDERS.len(), 0..FOLDERS.len()).prop_map(|(a, b)| Step::MoveFolder(a, b)),
+        2 => n().prop_map(Step::Delete),
+        1 => (0..FOLDERS.len()).prop_map(Step::DeleteFolder),
+        3 => (0..PLACES.len(), 0..8u8).prop_map(|(p, k)| Step::Add(p, k)),
+        3 => (n(), n(), 0..8u8).prop_map(|(f, w, k)| Step::AddInFolderOf(f, w, k)),
+        1 => (n(), 0..PLACES.len()).prop_map(|(f, p)| Step::Copy(f, p)),
+        1 => n().prop_map(Step::Mode),
+        1 => (n(), 0..3u8).prop_map(|(f, k)| Step::Link(f, k)),
+        1 => (n(), 0..3u8).prop_map(|(f, k)| Step::Module(f, k)),
+        1 => (n(), n()).prop_map(|(a, b)| Step::Swap(a, b)),
+        1 => n().prop_map(Step::LineEnds),
+        1 => n().prop_map(Step::Empty),
+        1 => (n(), 0..3u8).prop_map(|(f, k)| Step::Binary(f, k)),
+        1 => (n(), 0..8u8).prop_map(|(f, k)| Step::FolderForFile(f, k)),
+        1 => (0..FOLDERS.len(), 0..8u8).prop_map(|(f, k)| Step::FileForFolder(f, k)),
+    ]
+}
+
+/// Puts a file, and takes away what cannot stand beside it.
+fn put(files: &mut Files, path: &str, file: (u32, Vec<u8>)) {
+    files.retain(|p, _| !p.starts_with(&format!("{path}/")) && !path.starts_with(&format!("{p}/")));
+    files.insert(path.to_owned(), file);
+}
+
+fn is_text(file: &(u32, Vec<u8>)) -> bool {
+    file.0 & 0o170000 == 0o100000
+}
+
+fn apply(mut files: Files, steps: &[Step]) -> Files {
+    let nth = |files: &Files, n: usize| files.keys().nth(n % files.len().max(1)).cloned();
+    let folder_of =
+        |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    for step in steps {
+        match step {
+            Step::Edit(f, line, word) | Step::Insert(f, line, word) => {
+                let Some(file) = nth(&files, *f).and_then(|p| files.get_mut(&p)) else { continue };
+                if !is_text(file) {
+                    continue;
+                }
+                let mut lines: Vec<Vec<u8>> =
+                    file.1.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+                let at = line % (lines.len() + 1);
+                let new = format!("word {word} at {at}\n").into_bytes();
+                match step {
+                    Step::Edit(..) if at < lines.len() => lines[at] = new,
+                    _ => lines.insert(at, new),
+                }
+                file.1 = lines.concat();
+            }
+            Step::EditMuch(f, word) => {
+                let Some(file) = nth(&files, *f).and_then(|p| files.get_mut(&p)) else { continue };
+                if is_text(file) {
+                    let lines = file.1.split_inclusive(|b| *b == b'\n').enumerate();
+                    let new = lines.map(|(n, l)| match n % 3 {
+                        0 => format!("much {word} {n}\n").into_bytes(),
+                        _ => l.to_vec(),
+                    });
+                    file.1 = new.collect::<Vec<_>>().concat();
+                }
+            }
+            Step::Rename(f, to) => {
+                if let Some(file) = nth(&files, *f).and_then(|p| files.remove(&p)) {
+                    put(&mut files, PLACES[*to], file);
+                }
+            }
+            Step::RenameInPlace(f, name) => {
+                let Some(path) = nth(&files, *f) else { continue };
+                if let Some(file) = files.remove(&path) {
+                    put(&mut files, &format!("{}n{name}", folder_of(&path)), file);
+                }
+            }
+            Step::MoveFolder(from, to) => {
+                let (from, to) = (FOLDERS[*from], FOLDERS[*to]);
+                let inside: Vec<String> =
+                    files.keys().filter(|p| p.starts_with(&format!("{from}/"))).cloned().collect();
+                for path in inside {
+                    if let Some(file) = files.remove(&path) {
+                        put(&mut files, &format!("{to}{}", &path[from.len()..]), file);
+                    }
+                }
+            }
+            Step::Delete(f) => {
+                if let Some(path) = nth(&files, *f) {
+                    files.remove(&path);
+                }
+            }
+            Step::DeleteFolder(f) => files.retain(|p, _| !p.starts_with(&format!("{}/", FOLDERS[*f]))),
+            Step::Add(place, kind) => put(&mut files, PLACES[*place], (0o100644, text(*kind))),
+            Step::AddInFolderOf(f, name, kind) => {
+                if let Some(path) = nth(&files, *f) {
+                    put(&mut files, &format!("{}n{name}", folder_of(&path)), (0o100644, text(*kind)));
+                }
+            }
+            Step::Copy(f, to) => {
+                if let Some(file) = nth(&files, *f).and_then(|p| files.get(&p)).cloned() {
+                    put(&mut files, PLACES[*to], file);
+                }
+            }
+            Step::Mode(f) => {
+                if let Some(file) = nth(&files, *f).and_then(|p| files.get_mut(&p)).filter(|f| is_text(f)) {
+                    file.0 ^= 0o111;
+                }
+            }
+            Step::Link(f, k) | Step::Module(f, k) => {
+                let Some(path) = nth(&files, *f) else { continue };
+                let new = match step {
+                    Step::Link(..) => (0o120000, format!("target {k}").into_bytes()),
+                    _ => (0o160000, vec![*k]),
+                };
+                files.insert(path, new);
+            }
+            Step::Swap(a, b) => {
+                let (Some(a), Some(b)) = (nth(&files, *a), nth(&files, *b)) else { continue };
+                let (x, y) = (files[&a].clone(), files[&b].clone());
+                files.insert(a, y);
+                files.insert(b, x);
+            }
+            Step::LineEnds(f) => {
+                if let Some(file) = nth(&files, *f).and_then(|p| files.get_mut(&p)).filter(|f| is_text(f)) {
+                    let lines = file.1.split_inclusive(|b| *b == b'\n');
+                    let turned = lines.map(|l| match l {
+                        [head @ .., b'\r', b'\n'] => [head, b"\n"].concat(),
+                        [head @ .., b'\n'] => [head, b"\r\n"].concat(),
+                        other => other.to_vec(),
+                    });
+                    file.1 = turned.collect::<Vec<_>>().concat();
+                }
+            }
+            Step::Empty(f) | Step::Binary(f, _) => {
+                if let Some(file) = nth(&files, *f).and_then(|p| files.get_mut(&p)).filter(|f| is_text(f)) {
+                    match step {
+                        Step::Binary(_, k) => file.1.extend([0, *k, b'\n']),
+                        _ => file.1.clear(),
+                    }
+                }
+            }
+            Step::FolderForFile(f, kind) => {
+                if let Some(path) = nth(&files, *f) {
+                    files.remove(&path);
+                    put(&mut files, &format!("{path}/new"), (0o100644, text(*kind)));
+                }
+            }
+            Step::FileForFolder(f, kind) => put(&mut files, FOLDERS[*f], (0o100644, text(*kind))),
+        }
+    }
+    files
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let steps = || proptest::collection::vec(step(), 0..6);
+    (base(), steps(), steps()).prop_map(|(base, ours, theirs)| {
+        let (ours, theirs) = (apply(base.clone(), &ours), apply(base.clone(), &theirs));
+        [base, ours, theirs]
+    })
+}
+
+fn tree(objects: &Odb, files: &Files) -> ObjectId {
+    let blob = |mode: u32, data: &Vec<u8>| {
+        let id = objects.put_blob(data.clone(), None).expect("a blob is kept");
+        Entry { mode, id }
+    };
+    let edits: Vec<(&[u8], Option<Entry>)> =
+        files.iter().map(|(path, (mode, data))| (path.as_bytes(), Some(blob(*mode, data)))).collect();
+    match edit(objects, None, &edits).expect("objects are kept").expect("no file is a folder") {
+        Some(tree) => tree,
+        None => write_empty(objects).expect("a tree is kept"),
+    }
+}
+
+const NO_SIDES: Sides<Option<Entry>> = Sides { base: None, ours: None, theirs: None };
+
+/// What a merge comes to: tree, open paths with mode, id and stage, and what is told (kind and paths).
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    clean: bool,
+    tree: String,
+    stages: Vec<String>,
+    told: Vec<(String, Vec<String>)>,
+}
+
+fn ours(objects: &Odb, [base, ours, theirs]: [ObjectId; 3]) -> Answer {
+    let (name_ours, name_theirs) = (ours.to_string().into(), theirs.to_string().into());
+    let names = Names { base: base.to_string().into(), ours: name_ours, theirs: name_theirs };
+    let Attempt { tree, conflicts, messages, .. } =
+        attempt_marked(objects, &base, &ours, &theirs, &names).expect("all objects are there");
+    let mut stages = Vec::new();
+    for conflict in &conflicts {
+        let sides = conflict.sides;
+        for (stage, side) in [sides.base, sides.ours, sides.theirs].into_iter().enumerate() {
+            if let Some(Entry { mode, id }) = side {
+                stages.push(format!("{mode:06o} {id} {}\t{}", stage + 1, conflict.path));
+            }
+        }
+    }
+    let mut told: Vec<(String, Vec<String>)> = messages
+        .iter()
+        .map(|m| (m.kind.in_git().to_owned(), m.paths.iter().map(ToString::to_string).collect()))
+        .collect();
+    told.sort();
+    // The plain merge says the same, with the same tree.
+    match merge_trees(objects, &base, &ours, &theirs).expect("all objects are there") {
+        Merged::Clean(plain) => {
+            assert!(conflicts.is_empty(), "clean, but {conflicts:?}");
+            assert_eq!(plain, tree);
+        }
+        Merged::Conflicts(found) => {
+            let sides = |all: &[Conflict]| {
+                let mut all: Vec<_> = all.iter().map(|c| (c.kind, c.sides.base)).collect();
+                all.sort();
+                all
+            };
+            assert_eq!(sides(&found), sides(&conflicts));
+        }
+    }
+    // Git lets a merge pass when the marks of an inner conflict end up in a file; here it is a conflict without sides.
+    let marks_inside = |c: &Conflict| c.kind == ConflictKind::Rename && c.sides == NO_SIDES;
+    let clean = conflicts.iter().all(marks_inside);
+    Answer { clean, tree: tree.to_string(), stages, told }
+}
+
+/// Git's answers to many merges, by one call (`git help merge-tree`, "INPUT FORMAT", "OUTPUT"). Nothing where git
+/// itself fails an assertion.
+fn gits(dir: &Path, cases: &[[ObjectId; 3]]) -> Vec<Option<Answer>> {
+    let input: String = cases.iter().map(|[b, o, t]| format!("{b} -- {o} {t}\n")).collect();
+    let out = git_with_input(dir, &["merge-tree", "--write-tree", "--stdin", "--messages"], input.as_bytes());
+    if out.status.code().is_none_or(|c| c > 1) {
+        assert!(String::from_utf8_lossy(&out.stderr).contains("Assertion"), "{out:?}");
+        return match cases.split_at(cases.len() / 2) {
+            ([], _) => vec![None],
+            (left, right) => [gits(dir, left), gits(dir, right)].into_iter().flatten().collect(),
+        };
+    }
+    let text = String::from_utf8_lossy(&out.stdout);
+    let mut words = text.split('\0');
+    cases.iter().map(|_| Some(answer(&mut words))).collect()
+}
+
+fn answer<'t>(words: &mut impl Iterator<Item = &'t str>) -> Answer {
+    let mut next = || words.next().expect("git says all").to_owned();
+    let clean = next() == "1";
+    let tree = next();
+    // A clean merge lists no files: what follows is the blank before the messages.
+    let stages = std::iter::from_fn(|| Some(next()).filter(|word| !word.is_empty())).collect();
+    let mut told = Vec::new();
+    while let Ok(count) = next().parse::<usize>() {
+        let paths = (0..count).map(|_| next()).collect();
+        let kind = next();
+        next();
+        if kind.starts_with("CONFLICT") {
+            told.push((kind, paths));
+        }
+    }
+    told.sort();
+    Answer { clean, tree, stages, told }
+}
+
+/// Does git lose a file that stands here? It does where it suggests a new folder for a file (a conflict in any case):
+/// if the file's old path was a folder in the base, its entry goes; if a folder above its new path was left alone by
+/// both sides, what else is in there goes.
+fn loses_a_file(git: &Answer, here: &Answer, [git_list, here_list]: &[String; 2]) -> bool {
+    let suggested = git.told.iter().any(|(kind, _)| kind == MessageKind::DirectoryRenameSuggested.in_git());
+    let entry_gone = git.stages.iter().any(|stage| stage.starts_with("000000 "));
+    let has_all = git_list.lines().all(|line| here_list.lines().any(|l| l == line));
+    let fewer = git_list.lines().count() < here_list.lines().count();
+    suggested && git.told == here.told && (entry_gone || (git.stages == here.stages && has_all && fewer))
+}
+
+/// The first of `cases` for which the answers differ, and how.
+fn first_difference(cases: &[Case]) -> Option<(usize, String)> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let objects = bare_store(dir.path());
+    let trees: Vec<[ObjectId; 3]> =
+        cases.iter().map(|case| [0, 1, 2].map(|side| tree(&objects, &case[side]))).collect();
+    objects.flush().expect("the pack is written");
+    let gits = gits(dir.path(), &trees);
+    for (at, (trees, git)) in trees.iter().zip(gits).enumerate() {
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ours(&objects, *trees)));
+        // Where git gives up on itself, an answer is enough.
+        let git = match (git, &found) {
+            (Some(git), _) => git,
+            (None, Ok(_)) => continue,
+            (None, Err(_)) => return Some((at, "git: an assertion fails\nhere: a panic".to_owned())),
+        };
+        match found {
+            Ok(found) if found == git => {}
+            Ok(found) => {
+                objects.flush().expect("the pack is written");
+                let list = |tree: &str| {
+                    let out = support::git(dir.path(), &["ls-tree", "-r", tree]);
+                    String::from_utf8_lossy(&out.stdout).into_owned()
+                };
+                let lists = [list(&git.tree), list(&found.tree)];
+                if loses_a_file(&git, &found, &lists) {
+                    continue;
+                }
+                let [theirs, own] = lists;
+                return Some((
+                    at,
+                    format!("git: {git:#?}\nhere: {found:#?}\ngit's tree:\n{theirs}here:\n{own}"),
+                ));
+            }
+            Err(_) => return Some((at, format!("git: {git:#?}\nhere: a panic"))),
+        }
+    }
+    None
+}
+
+fn shown(case: &Case) -> String {
+    let mut out = String::new();
+    for (name, files) in ["base", "ours", "theirs"].iter().zip(case) {
+        out.push_str(&format!("[{name}]\n"));
+        for (path, (mode, data)) in files {
+            let text = toml::Value::String(String::from_utf8_lossy(data).into_owned());
+            out.push_str(&format!("{} = [\"{mode:06o}\", {text}]\n", toml::Value::String(path.clone())));
+        }
+    }
+    out
+}
+
+#[test]
+fn random_merges_are_gits() {
+    let cases = std::env::var("GIT_CARRY_MERGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let strategy = case();
+    for start in (0..cases).step_by(1000) {
+        let mut values: Vec<_> = (start..cases.min(start + 1000))
+            .map(|_| strategy.new_tree(&mut runner).expect("a case is made"))
+            .collect();
+        let all: Vec<Case> = values.iter().map(ValueTree::current).collect();
+        let Some((at, mut how)) = first_difference(&all) else { continue };
+        let value = &mut values[at];
+        let mut smallest = value.current();
+        let mut go = value.simplify();
+        while go {
+            let now = value.current();
+            match first_difference(std::slice::from_ref(&now)) {
+                Some((_, why)) => {
+                    (smallest, how) = (now, why);
+                    go = value.simplify();
+                }
+                None => go = value.complicate(),
+            }
+        }
+        panic!("{how}\nas fixtures/merges/<name>.toml:\n{}", shown(&smallest));
+    }
+}
+
+#[test]
+fn the_cases_that_once_differed_are_gits() {
+    let mut cases = Vec::new();
+    let mut names = Vec::new();
+    for file in std::fs::read_dir("fixtures/merges").expect("the folder is there") {
+        let path = file.expect("it can be listed").path();
+        let text = std::fs::read_to_string(&path).expect("it can be read");
+        let sides: BTreeMap<String, BTreeMap<String, (String, String)>> =
+            toml::from_str(&text).expect("it is well formed");
+        let side = |name: &str| -> Files {
+            let files = sides.get(name).cloned().unwrap_or_default();
+            let mode = |text: &str| u32::from_str_radix(text, 8).expect("a mode");
+            files.into_iter().map(|(path, (m, data))| (path, (mode(&m), data.into_bytes()))).collect()
+        };
+        cases.push([side("base"), side("ours"), side("theirs")]);
+        names.push(path);
+    }
+    assert!(!cases.is_empty());
+    if let Some((at, how)) = first_difference(&cases) {
+        panic!("{}: {how}", names[at].display());
+    }
+}
+
+#[test]
+fn the_commits_of_a_real_repository_merge_as_in_git() {
+    let Ok(given) = std::env::var("GIT_CARRY_MERGE_REPO") else { return };
+    let words: Vec<&str> = given.split_whitespace().collect();
+    let [repo, from, to, onto @ ..] = &words[..] else { panic!("REPO FROM TO ONTO...") };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    drop(bare_store(dir.path()));
+    let objects =
+        support::git(Path::new(repo), &["rev-parse", "--path-format=absolute", "--git-path", "objects"]);
+    std::fs::write(dir.path().join("objects/info/alternates"), objects.stdout).expect("it is written");
+    let lines = |args: &[&str]| -> Vec<String> {
+        let out = support::git(Path::new(repo), args);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+    };
+    let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).expect("an id");
+    let tree_of = |commit: &str| id(&lines(&["rev-parse", &format!("{commit}^{{tree}}")])[0]);
+    let mut cases = Vec::new();
+    for commit in lines(&["rev-list", "--reverse", "--no-merges", &format!("{from}..{to}")]) {
+        let (before, after) = (tree_of(&format!("{commit}^")), tree_of(&commit));
+        cases.extend(onto.iter().map(|onto| [before, tree_of(onto), after]));
+    }
+    let objects = Odb::open(dir.path()).expect("a bare store opens");
+    let gits = gits(dir.path(), &cases);
+    let (mut clean, mut differ) = (0, Vec::new());
+    for (case, git) in cases.iter().zip(gits) {
+        let Some(git) = git else { continue };
+        clean += usize::from(git.clean);
+        let found = ours(&objects, *case);
+        if found != git {
+            differ.push(format!("{case:?}\ngit: {git:#?}\nhere: {found:#?}"));
+        }
+    }
+    eprintln!("{} merges, {clean} of them clean in git", cases.len());
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+}
