@@ -10,6 +10,7 @@ pub mod origins;
 mod ort;
 pub mod prepare;
 pub mod sequence;
+mod splice;
 mod walk;
 
 use bstr::BString;

@@ -9,6 +9,7 @@ use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::content::{self, Content};
+use super::splice::{Changed, changed, spliced};
 use super::{Sides, attributes};
 use crate::store::tree::{Entry, MODE_TREE, RawTree, write};
 use crate::store::{ObjectError, Objects};
@@ -90,6 +91,12 @@ impl Walk<'_> {
         let gone = gone || (ids.base.is_some() && ids.ours.is_some() != ids.theirs.is_some());
         let read = |id: Option<ObjectId>| RawTree::read(self.objects, id.as_ref());
         let trees = (read(ids.base)?, read(ids.ours)?, read(ids.theirs)?);
+        if !gone
+            && let (Some(_), Some(ours), Some(_)) = (ids.base, ids.ours, ids.theirs)
+            && let Some(changed) = changed(&trees.0, &trees.1, &trees.2)?
+        {
+            return self.few(&trees.1, ours, &changed);
+        }
         let (base, ours, theirs) = (by_name(&trees.0)?, by_name(&trees.1)?, by_name(&trees.2)?);
         let mut out = Vec::with_capacity(ours.len().max(theirs.len()));
         let (mut b, mut o, mut t) = (0, 0, 0);
@@ -111,20 +118,44 @@ impl Walk<'_> {
                 };
                 self.added_to_gone |= new(sides.ours) || new(sides.theirs);
             }
-            let entry = match sides.settled() {
-                Some(entry) => {
-                    let by_one = sides.base == sides.ours || sides.base == sides.theirs;
-                    self.as_it_is &= by_one;
-                    if let Some(base) = sides.base.filter(|_| !by_one) {
-                        self.both_alike(base, entry)?;
-                    }
-                    entry
-                }
-                None => self.name(name, sides, gone)?,
-            };
-            out.extend(entry.map(|e| (name, e)));
+            out.extend(self.entry(name, sides, gone)?.map(|e| (name, e)));
         }
         Ok(write(self.objects, out, ids.ours.as_ref())?)
+    }
+
+    /// Merges a folder that all three have, by what theirs changed.
+    fn few(
+        &mut self,
+        tree: &RawTree,
+        id: ObjectId,
+        changed: &[Changed<'_>],
+    ) -> Result<Option<ObjectId>, Stop> {
+        let mut edits = Vec::with_capacity(changed.len());
+        for Changed { name, sides } in changed {
+            let entry = self.entry(name, *sides, false)?;
+            if entry != sides.ours {
+                edits.push((*name, entry));
+            }
+        }
+        if edits.is_empty() {
+            return Ok(Some(id));
+        }
+        let raw = spliced(tree, &edits)?;
+        match raw.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(self.objects.put_tree(raw, Some(&id))?)),
+        }
+    }
+
+    /// Merges what stands at one name.
+    fn entry(&mut self, name: &BStr, sides: Sides<Option<Entry>>, gone: bool) -> Result<Option<Entry>, Stop> {
+        let Some(entry) = sides.settled() else { return self.name(name, sides, gone) };
+        let by_one = sides.base == sides.ours || sides.base == sides.theirs;
+        self.as_it_is &= by_one;
+        if let Some(base) = sides.base.filter(|_| !by_one) {
+            self.both_alike(base, entry)?;
+        }
+        Ok(entry)
     }
 
     /// Where both sides made the same of a base's entry, a file that both took away may still have gone to two places.

@@ -4,10 +4,9 @@
 //! knows what it was made from.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
@@ -119,13 +118,12 @@ fn hash(bytes: &[u8]) -> io::Result<ObjectId> {
 fn deflate_all(plans: &[Plan<'_>]) -> io::Result<Vec<Vec<u8>>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = plans.len().div_ceil(cores).max(64);
-    let deflate = |plan: &Plan<'_>| {
-        let mut deflate = ZlibEncoder::new(Vec::with_capacity(plan.data.len() / 2), Compression::fast());
-        deflate.write_all(&plan.data)?;
-        deflate.finish()
-    };
     std::thread::scope(|threads| {
-        let work = |part: &'_ [Plan<'_>]| part.iter().map(deflate).collect::<io::Result<Vec<_>>>();
+        let work = |part: &'_ [Plan<'_>]| {
+            // One for all: a new one clears a quarter of a megabyte.
+            let mut deflate = Compress::new(Compression::fast(), true);
+            part.iter().map(|plan| deflated(&mut deflate, &plan.data)).collect::<io::Result<Vec<_>>>()
+        };
         let shares: Vec<_> = plans.chunks(share).map(|part| threads.spawn(move || work(part))).collect();
         let mut all = Vec::with_capacity(plans.len());
         for share in shares {
@@ -133,6 +131,19 @@ fn deflate_all(plans: &[Plan<'_>]) -> io::Result<Vec<Vec<u8>>> {
         }
         Ok(all)
     })
+}
+
+fn deflated(deflate: &mut Compress, data: &[u8]) -> io::Result<Vec<u8>> {
+    deflate.reset();
+    let mut out = Vec::with_capacity(data.len() / 2 + 64);
+    loop {
+        let done = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
+        let rest = data.get(done..).unwrap_or_default();
+        match deflate.compress_vec(rest, &mut out, FlushCompress::Finish)? {
+            Status::StreamEnd => return Ok(out),
+            Status::Ok | Status::BufError => out.reserve(data.len() / 2 + 64),
+        }
+    }
 }
 
 fn kind_number(kind: Kind) -> u8 {

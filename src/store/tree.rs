@@ -31,6 +31,18 @@ impl Entry {
         self.mode == MODE_TREE
     }
 
+    /// Appends it, under a name, in git's raw tree format.
+    pub fn write(&self, name: &BStr, raw: &mut Vec<u8>) {
+        match self.mode {
+            0o100644 => raw.extend_from_slice(b"100644 "),
+            MODE_TREE => raw.extend_from_slice(b"40000 "),
+            mode => raw.extend_from_slice(format!("{mode:o} ").as_bytes()),
+        }
+        raw.extend_from_slice(name);
+        raw.push(0);
+        raw.extend_from_slice(self.id.as_slice());
+    }
+
     /// Is this a plain file, executable or not?
     pub fn is_file(&self) -> bool {
         self.mode & 0o170000 == 0o100000
@@ -82,6 +94,28 @@ impl RawTree {
         Ok(None)
     }
 
+    /// Its id.
+    pub fn id(&self) -> &ObjectId {
+        &self.id
+    }
+
+    /// Its bytes, as git stores them.
+    pub fn raw(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or_default()
+    }
+
+    /// The entry that a part of its bytes begins with; nothing at the end.
+    pub fn first<'r>(&self, raw: &'r [u8]) -> Result<Option<(&'r BStr, Entry)>, ObjectError> {
+        let next = gix_object::TreeRefIter::from_bytes(raw, self.id.kind()).next();
+        let entry = next.transpose().map_err(|e| ObjectError { id: self.id, reason: e.to_string() })?;
+        Ok(entry.map(|e| (e.filename, Entry { mode: u32::from(e.mode.value()), id: e.oid.to_owned() })))
+    }
+
+    /// What to say of bytes that are no tree.
+    pub fn broken(&self) -> ObjectError {
+        ObjectError { id: self.id, reason: "it is not a well formed tree".into() }
+    }
+
     /// Its entries one by one, in git's order.
     pub fn iter(&self) -> impl Iterator<Item = Result<(&BStr, Entry), ObjectError>> {
         let raw = self.raw.as_deref().unwrap_or_default();
@@ -105,14 +139,7 @@ pub fn write(
     entries.sort_by(|(a, x), (b, y)| name_order(a, x.is_tree(), b, y.is_tree()));
     let mut raw = Vec::with_capacity(entries.len() * 40);
     for (name, entry) in &entries {
-        match entry.mode {
-            0o100644 => raw.extend_from_slice(b"100644 "),
-            MODE_TREE => raw.extend_from_slice(b"40000 "),
-            mode => raw.extend_from_slice(format!("{mode:o} ").as_bytes()),
-        }
-        raw.extend_from_slice(name);
-        raw.push(0);
-        raw.extend_from_slice(entry.id.as_slice());
+        entry.write(name, &mut raw);
     }
     objects.put_tree(raw, like).map(Some)
 }

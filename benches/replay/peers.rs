@@ -1,0 +1,147 @@
+//! The programs that are measured.
+
+use std::path::Path;
+
+use crate::works::Work;
+use crate::{CARRY, Measured, Row, median, must, run};
+
+/// The argument by which this program replays by libgit2 alone.
+pub const LIBGIT2: &str = "--replay-by-libgit2";
+
+/// Runs each on the work; `git carry rebase` is the first row.
+pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
+    let git = std::env::var("GIT_CARRY_BENCH_GIT").unwrap_or_else(|_| "git".into());
+    let version = must(dir, &git, &["version"]).replace("git version ", "");
+    let ws = dir.join("measured");
+    let head = must(&ws, "git", &["rev-parse", "HEAD"]);
+    let own_store = ws.join(".git/carry/p.git");
+    let tree = |at: &Path, rev: &str| must(at, "git", &["rev-parse", &format!("{rev}^{{tree}}")]);
+    let upstream = work.upstream.to_string_lossy().into_owned();
+    must(store, "git", &["fetch", "-q", &upstream, "refs/heads/bench:refs/heads/onto"]);
+    let mut rows = Vec::new();
+    let mut row =
+        |name: String, run: Option<(std::time::Duration, u64, String)>, tree: &dyn Fn(&str) -> String| {
+            let result = run.map(|(time, memory, out)| Measured { time, memory, tree: tree(&out) });
+            rows.push(Row { name, result });
+        };
+
+    let again = || {
+        must(&ws, "git", &["reset", "-q", "--hard", &head]);
+        let _ = run(&own_store, "git", &["update-ref", "-d", "refs/heads/deploy/p"]);
+    };
+    let own = median(again, &ws, CARRY, &["rebase"]);
+    let own_tree = tree(&own_store, "refs/heads/deploy/p");
+    row("git carry rebase (patches, lock, manifest and refs written)".into(), own, &|_| own_tree.clone());
+    let dry = median(again, &ws, CARRY, &["rebase", "--dry-run"]);
+    row("git carry rebase --dry-run".into(), dry, &|_| own_tree.clone());
+
+    let args = ["replay", "--onto", "onto", "base..measured"];
+    // From 2.51 on git moves the branch itself unless it is told not to.
+    let printing = ["replay", "--ref-action=print", "--onto", "onto", "base..measured"];
+    let replay = median(|| (), store, &git, &printing).or_else(|| median(|| (), store, &git, &args));
+    // `update <ref> <new> <old>`
+    row(format!("git replay {version}"), replay, &|out| {
+        tree(store, out.split_whitespace().nth(2).unwrap_or("HEAD"))
+    });
+
+    if std::env::var_os("GIT_CARRY_BENCH_FEW").is_some() {
+        return rows;
+    }
+    let at = dir.join("tree");
+    must(store, "git", &["worktree", "add", "-q", "--detach", &at.to_string_lossy(), "measured"]);
+    let checkout = |rev: &str| {
+        let _ = run(&at, "git", &["reset", "-q", "--hard"]);
+        must(&at, "git", &["checkout", "-q", "--detach", rev]);
+    };
+    let rebase = median(|| checkout("measured"), &at, &git, &["rebase", "-q", "--onto", "onto", "base"]);
+    row(format!("git rebase {version}"), rebase, &|_| tree(&at, "HEAD"));
+    let args = ["rebase", "-q", "--apply", "--onto", "onto", "base"];
+    let apply = median(|| checkout("measured"), &at, &git, &args);
+    let _ = run(&at, "git", &["rebase", "--abort"]);
+    row("git rebase --apply".into(), apply, &|_| tree(&at, "HEAD"));
+    let picks = median(|| checkout("onto"), &at, &git, &["cherry-pick", "--allow-empty", "base..measured"]);
+    let _ = run(&at, "git", &["cherry-pick", "--abort"]);
+    row("git cherry-pick".into(), picks, &|_| tree(&at, "HEAD"));
+
+    let mail = dir.join("mail");
+    must(
+        store,
+        "git",
+        &["format-patch", "-q", "-o", &mail.to_string_lossy(), "--full-index", "base..measured"],
+    );
+    let mut files: Vec<_> =
+        std::fs::read_dir(&mail).expect("listed").map(|f| f.expect("listed").path()).collect();
+    files.sort();
+    let all: Vec<u8> = files.iter().flat_map(|f| std::fs::read(f).expect("read")).collect();
+    let mbox = dir.join("mbox");
+    std::fs::write(&mbox, all).expect("written");
+    let am = median(|| checkout("onto"), &at, &git, &["am", "-q", "-3", &mbox.to_string_lossy()]);
+    let _ = run(&at, "git", &["am", "--abort"]);
+    row("git am -3".into(), am, &|_| tree(&at, "HEAD"));
+
+    if run(dir, "sh", &["-c", "command -v quilt"]).0 {
+        let series: String =
+            files.iter().filter_map(|f| Some(format!("{}\n", f.file_name()?.to_str()?))).collect();
+        std::fs::write(mail.join("series"), series).expect("written");
+        let patches = at.join("patches");
+        let prepare = || {
+            let _ = std::fs::remove_dir_all(at.join(".pc"));
+            let _ = std::fs::remove_file(&patches);
+            must(&at, "git", &["clean", "-q", "-fdx"]);
+            checkout("onto");
+            std::os::unix::fs::symlink(&mail, &patches).expect("linked");
+        };
+        let quilt = median(prepare, &at, "quilt", &["push", "-a", "-q"]);
+        let quilt = quilt.inspect(|_| {
+            let _ = std::fs::remove_dir_all(at.join(".pc"));
+            let _ = std::fs::remove_file(&patches);
+            must(&at, "git", &["add", "-A"]);
+        });
+        row("quilt push -a".into(), quilt, &|_| must(&at, "git", &["write-tree"]));
+        let _ = std::fs::remove_dir_all(at.join(".pc"));
+        let _ = std::fs::remove_file(&patches);
+    }
+
+    if run(dir, "sh", &["-c", "command -v stg"]).0 {
+        let count = files.len().to_string();
+        let round = std::cell::Cell::new(0);
+        let stacked = || {
+            round.set(round.get() + 1);
+            checkout("measured");
+            must(&at, "git", &["checkout", "-q", "-b", &format!("stacked{}", round.get()), "measured"]);
+            must(&at, "stg", &["init"]);
+            must(&at, "stg", &["uncommit", "-n", &count]);
+        };
+        let stg = median(stacked, &at, "stg", &["rebase", "onto"]);
+        row("StGit rebase".into(), stg, &|_| tree(&at, "HEAD"));
+        let _ = run(&at, "git", &["checkout", "-q", "-f", "--detach", "measured"]);
+    }
+
+    let me = std::env::current_exe().expect("its path");
+    let path = store.to_string_lossy();
+    let by_libgit2 = median(|| (), dir, &me.to_string_lossy(), &[LIBGIT2, &path, "base", "measured", "onto"]);
+    row("libgit2 (cherry-picks in memory)".into(), by_libgit2, &|out| tree(store, out.trim()));
+    rows
+}
+
+/// Replays `base..tip` onto `onto` by libgit2's own cherry-pick, and prints the new tip.
+pub fn libgit2(args: &[String]) {
+    let [path, base, tip, onto] = args else { panic!("REPO BASE TIP ONTO") };
+    let repo = git2::Repository::open(path).expect("it opens");
+    let commit = |rev: &str| repo.revparse_single(rev).and_then(|o| o.peel_to_commit()).expect("a commit");
+    let mut walk = repo.revwalk().expect("a walk");
+    walk.push(commit(tip).id()).and_then(|()| walk.hide(commit(base).id())).expect("a range");
+    walk.set_sorting(git2::Sort::TOPOLOGICAL | git2::Sort::REVERSE).expect("an order");
+    let mut onto = commit(onto);
+    for id in walk {
+        let pick = repo.find_commit(id.expect("an id")).expect("a commit");
+        let mut index = repo.cherrypick_commit(&pick, &onto, 0, None).expect("a merge");
+        assert!(!index.has_conflicts(), "{}", pick.id());
+        let tree = index.write_tree_to(&repo).and_then(|id| repo.find_tree(id)).expect("a tree");
+        let (author, committer) = (pick.author(), pick.committer());
+        let message = String::from_utf8_lossy(pick.message_raw_bytes()).into_owned();
+        let id = repo.commit(None, &author, &committer, &message, &tree, &[&onto]).expect("a commit");
+        onto = repo.find_commit(id).expect("it is there");
+    }
+    println!("{}", onto.id());
+}
