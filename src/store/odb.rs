@@ -1,7 +1,7 @@
 //! Reads from a repository's object database, with new objects kept in memory until they are flushed as one pack.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,6 +16,8 @@ use super::{Commit, Drivers, ObjectError, Objects, StoreError, pack};
 const BASES: usize = 8 << 20;
 /// Bytes of whole objects that are kept: a patch's trees are its neighbours' trees.
 const RECENT: usize = 4 << 20;
+/// Bytes of new objects that are kept whole beside their differences.
+const WHOLE: usize = 8 << 20;
 
 /// A repository's objects, and the new ones that are not written yet.
 pub struct Odb {
@@ -28,17 +30,89 @@ pub struct Odb {
 }
 
 /// Objects in memory, in the order in which they were made.
+///
+/// A large folder is made anew by every patch that changes something in it: most are kept as differences, and only the
+/// last ones whole.
 #[derive(Default)]
 struct New {
     order: Vec<Made>,
-    data: HashMap<ObjectId, (usize, Rc<[u8]>)>,
+    places: HashMap<ObjectId, usize>,
+    /// The last ones that are kept as differences, and their bytes in all.
+    whole: HashMap<ObjectId, Rc<[u8]>>,
+    oldest: VecDeque<ObjectId>,
+    bytes: usize,
 }
 
-/// An object, and one that it was made from.
+/// A new object.
 struct Made {
     id: ObjectId,
     kind: Kind,
-    like: Option<ObjectId>,
+    body: Body,
+}
+
+enum Body {
+    Whole(Rc<[u8]>),
+    /// A difference to an earlier one, and how many differences it stands on.
+    Delta {
+        base: usize,
+        depth: usize,
+        delta: Box<[u8]>,
+    },
+}
+
+impl New {
+    fn add(&mut self, id: ObjectId, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) {
+        let at = self.order.len();
+        let base = like.and_then(|like| self.places.get(like)).copied();
+        let delta = base.filter(|base| self.order[*base].kind == kind).and_then(|base| {
+            let depth = match self.order[base].body {
+                Body::Whole(_) => 1,
+                Body::Delta { depth, .. } => depth + 1,
+            };
+            let old = self.data(base).filter(|_| depth <= pack::DEPTH)?;
+            let delta = pack::delta(&old, &data);
+            (delta.len() < data.len() / 2).then_some((base, depth, delta))
+        });
+        let data: Rc<[u8]> = data.into();
+        let body = match delta {
+            Some((base, depth, delta)) => {
+                self.keep_whole(id, data);
+                Body::Delta { base, depth, delta: delta.into() }
+            }
+            None => Body::Whole(data),
+        };
+        self.order.push(Made { id, kind, body });
+        self.places.insert(id, at);
+    }
+
+    fn keep_whole(&mut self, id: ObjectId, data: Rc<[u8]>) {
+        self.bytes += data.len();
+        self.oldest.push_back(id);
+        self.whole.insert(id, data);
+        while self.bytes > WHOLE && self.oldest.len() > 1 {
+            let Some(old) = self.oldest.pop_front().and_then(|old| self.whole.remove(&old)) else { continue };
+            self.bytes -= old.len();
+        }
+    }
+
+    /// The content of one.
+    fn data(&self, at: usize) -> Option<Rc<[u8]>> {
+        let made = self.order.get(at)?;
+        match &made.body {
+            Body::Whole(data) => Some(data.clone()),
+            Body::Delta { .. } if self.whole.contains_key(&made.id) => self.whole.get(&made.id).cloned(),
+            Body::Delta { base, delta, .. } => Some(pack::patched(&self.data(*base)?, delta)?.into()),
+        }
+    }
+
+    fn get(&mut self, id: &ObjectId) -> Option<Rc<[u8]>> {
+        let at = *self.places.get(id)?;
+        let data = self.data(at)?;
+        if matches!(self.order[at].body, Body::Delta { .. }) && !self.whole.contains_key(id) {
+            self.keep_whole(*id, data.clone());
+        }
+        Some(data)
+    }
 }
 
 impl Odb {
@@ -71,10 +145,12 @@ impl Odb {
         let items: Vec<pack::Item<'_>> = new
             .order
             .iter()
-            .map(|Made { id, kind, like }| {
-                let (at, data) = &new.data[id];
-                let like = like.and_then(|like| new.data.get(&like)).map(|(at, _)| *at);
-                pack::Item { id: *id, kind: *kind, data, like: like.filter(|like| like < at) }
+            .map(|Made { id, kind, body }| {
+                let body = match body {
+                    Body::Whole(data) => pack::Body::Whole(data),
+                    Body::Delta { base, delta, .. } => pack::Body::Delta(*base, delta),
+                };
+                pack::Item { id: *id, kind: *kind, body }
             })
             .collect();
         let failed =
@@ -104,7 +180,11 @@ impl Odb {
         let mut new = self.new.borrow_mut();
         let from = mark.min(new.order.len());
         for made in new.order.split_off(from) {
-            new.data.remove(&made.id);
+            new.places.remove(&made.id);
+            if let Some(data) = new.whole.remove(&made.id) {
+                new.bytes -= data.len();
+                new.oldest.retain(|id| *id != made.id);
+            }
         }
     }
 
@@ -121,12 +201,12 @@ impl Odb {
 
     /// Is the object here, of whatever kind?
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.new.borrow().data.contains_key(id) || self.written.exists(id)
+        self.new.borrow().places.contains_key(id) || self.written.exists(id)
     }
 
     fn read(&self, id: &ObjectId, kind: Kind) -> Result<Rc<[u8]>, ObjectError> {
-        if let Some((_, data)) = self.new.borrow().data.get(id) {
-            return Ok(data.clone());
+        if let Some(data) = self.new.borrow_mut().get(id) {
+            return Ok(data);
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
         let mut buffer = self.buffer.borrow_mut();
@@ -141,10 +221,8 @@ impl Odb {
     fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         let id = object_id(kind, &data)?;
         let mut new = self.new.borrow_mut();
-        if !new.data.contains_key(&id) {
-            let at = new.order.len();
-            new.order.push(Made { id, kind, like: like.copied() });
-            new.data.insert(id, (at, data.into()));
+        if !new.places.contains_key(&id) {
+            new.add(id, kind, data, like);
         }
         Ok(id)
     }

@@ -3,7 +3,6 @@
 //! An object that resembles an earlier one of the pack is kept as a difference to it. No search: who makes an object
 //! knows what it was made from.
 
-use std::borrow::Cow;
 use std::io;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -11,7 +10,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 /// Git's own limit on how many differences stand on each other.
-const DEPTH: usize = 50;
+pub(super) const DEPTH: usize = 50;
 
 /// One object to keep.
 pub(super) struct Item<'a> {
@@ -20,9 +19,23 @@ pub(super) struct Item<'a> {
     /// What it is.
     pub kind: Kind,
     /// Its content.
-    pub data: &'a [u8],
-    /// An earlier item that it resembles.
-    pub like: Option<usize>,
+    pub body: Body<'a>,
+}
+
+/// How an object is kept.
+pub(super) enum Body<'a> {
+    /// As it is.
+    Whole(&'a [u8]),
+    /// As a difference to an earlier item.
+    Delta(usize, &'a [u8]),
+}
+
+impl Body<'_> {
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::Whole(data) | Self::Delta(_, data) => data,
+        }
+    }
 }
 
 /// The two files of a pack.
@@ -35,13 +48,6 @@ pub(super) struct Packed {
     pub index: Vec<u8>,
 }
 
-/// How an item is kept: whole, or as a difference.
-struct Plan<'a> {
-    base: Option<usize>,
-    depth: usize,
-    data: Cow<'a, [u8]>,
-}
-
 /// Where an item lies in the pack.
 struct Place {
     offset: usize,
@@ -51,28 +57,19 @@ struct Place {
 /// Packs `items`, which are all different.
 pub(super) fn encode(items: &[Item<'_>]) -> io::Result<Packed> {
     let count = u32::try_from(items.len()).map_err(io::Error::other)?;
-    let mut plans: Vec<Plan<'_>> = Vec::with_capacity(items.len());
-    for item in items {
-        let base = item.like.filter(|at| items[*at].kind == item.kind && plans[*at].depth < DEPTH);
-        let delta = base.map(|at| (at, delta(items[at].data, item.data)));
-        plans.push(match delta.filter(|(_, delta)| delta.len() < item.data.len() / 2) {
-            Some((at, delta)) => Plan { base: Some(at), depth: plans[at].depth + 1, data: Cow::Owned(delta) },
-            None => Plan { base: None, depth: 0, data: Cow::Borrowed(item.data) },
-        });
-    }
     let mut out = Vec::from(*b"PACK\0\0\0\x02");
     out.extend_from_slice(&count.to_be_bytes());
     let mut places: Vec<Place> = Vec::with_capacity(items.len());
-    for ((item, plan), body) in items.iter().zip(&plans).zip(deflate_all(&plans)?) {
+    for (item, deflated) in items.iter().zip(deflate_all(items)?) {
         let offset = out.len();
-        match plan.base {
-            Some(at) => {
-                header(&mut out, 6, plan.data.len());
-                distance(&mut out, offset - places[at].offset);
+        match item.body {
+            Body::Delta(base, delta) => {
+                header(&mut out, 6, delta.len());
+                distance(&mut out, offset - places[base].offset);
             }
-            None => header(&mut out, kind_number(item.kind), plan.data.len()),
+            Body::Whole(data) => header(&mut out, kind_number(item.kind), data.len()),
         }
-        out.extend_from_slice(&body);
+        out.extend_from_slice(&deflated);
         places.push(Place { offset, crc: crc32fast::hash(&out[offset..]) });
     }
     let checksum = hash(&out)?;
@@ -115,17 +112,17 @@ fn hash(bytes: &[u8]) -> io::Result<ObjectId> {
 }
 
 /// Deflates each item's data, on as many cores as there are.
-fn deflate_all(plans: &[Plan<'_>]) -> io::Result<Vec<Vec<u8>>> {
+fn deflate_all(items: &[Item<'_>]) -> io::Result<Vec<Vec<u8>>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = plans.len().div_ceil(cores).max(64);
+    let share = items.len().div_ceil(cores).max(64);
     std::thread::scope(|threads| {
-        let work = |part: &'_ [Plan<'_>]| {
+        let work = |part: &'_ [Item<'_>]| {
             // One for all: a new one clears a quarter of a megabyte.
             let mut deflate = Compress::new(Compression::fast(), true);
-            part.iter().map(|plan| deflated(&mut deflate, &plan.data)).collect::<io::Result<Vec<_>>>()
+            part.iter().map(|item| deflated(&mut deflate, item.body.data())).collect::<io::Result<Vec<_>>>()
         };
-        let shares: Vec<_> = plans.chunks(share).map(|part| threads.spawn(move || work(part))).collect();
-        let mut all = Vec::with_capacity(plans.len());
+        let shares: Vec<_> = items.chunks(share).map(|part| threads.spawn(move || work(part))).collect();
+        let mut all = Vec::with_capacity(items.len());
         for share in shares {
             all.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
@@ -193,9 +190,9 @@ const WORTH: usize = 16;
 
 /// What makes `new` of `old`: their common start and end are copied. Between, where both are equally long (a tree of
 /// which some ids changed), what is equal at its place is copied too.
-fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
-    let start = common(old.iter(), new.iter());
-    let end = common(old[start..].iter().rev(), new[start..].iter().rev());
+pub(super) fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let start = common_start(old, new);
+    let end = common_end(&old[start..], &new[start..]);
     let (from, to) = (&old[start..old.len() - end], &new[start..new.len() - end]);
     let mut out = Vec::new();
     number(&mut out, old.len());
@@ -207,7 +204,7 @@ fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
             let differs = differing(&from[at..], &to[at..]);
             insert(&mut out, &to[at..at + differs]);
             at += differs;
-            let same = common(from[at..].iter(), to[at..].iter());
+            let same = common_start(&from[at..], &to[at..]);
             copy(&mut out, start + at, same);
             at += same;
         }
@@ -218,9 +215,62 @@ fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How many items two sequences have in common from their start.
-fn common<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
-    a.zip(b).take_while(|(a, b)| a == b).count()
+/// What a difference makes of `old`; nothing if it is not one to it.
+pub(super) fn patched(old: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = delta;
+    let mut next = || -> Option<usize> {
+        let (first, after) = rest.split_first()?;
+        rest = after;
+        Some(usize::from(*first))
+    };
+    let mut sizes = [0usize; 2];
+    for size in &mut sizes {
+        for shift in (0..).step_by(7) {
+            let byte = next()?;
+            *size |= (byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+    }
+    let [old_size, new_size] = sizes;
+    let mut out = Vec::with_capacity(new_size);
+    while let Some((code, after)) = rest.split_first() {
+        rest = after;
+        if code & 0x80 == 0 {
+            let (piece, after) = rest.split_at_checked(usize::from(*code))?;
+            out.extend_from_slice(piece);
+            rest = after;
+            continue;
+        }
+        let mut words = [0usize; 2];
+        for bit in (0..7).filter(|bit| code & (1 << bit) != 0) {
+            let (byte, after) = rest.split_first()?;
+            rest = after;
+            let (word, shift) = if bit < 4 { (0, bit * 8) } else { (1, (bit - 4) * 8) };
+            words[word] |= usize::from(*byte) << shift;
+        }
+        out.extend_from_slice(old.get(words[0]..words[0].checked_add(words[1])?)?);
+    }
+    (old.len() == old_size && out.len() == new_size).then_some(out)
+}
+
+/// Bytes are compared by so many at once.
+const BLOCK: usize = 256;
+
+/// How many bytes two sequences have in common from their start.
+fn common_start(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
+    let start = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    start + a[start..].iter().zip(&b[start..]).take_while(|(a, b)| a == b).count()
+}
+
+/// How many bytes two sequences have in common at their end.
+fn common_end(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK));
+    let end = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    let (a, b) = (&a[..a.len() - end], &b[..b.len() - end]);
+    end + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
 /// How long two sequences of one length differ, short equal runs among it.
@@ -260,5 +310,25 @@ fn insert(out: &mut Vec<u8>, data: &[u8]) {
     for piece in data.chunks(0x7f) {
         out.push(piece.len() as u8);
         out.extend_from_slice(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_makes_the_new_of_the_old() {
+        let old: Vec<u8> = (0..3000u32).flat_map(|n| (n * 7919).to_le_bytes()).collect();
+        let mut other = old.clone();
+        other[5000..5020].fill(9);
+        other[9000] ^= 1;
+        let longer = [&old[..700], b"and more", &old[650..]].concat();
+        for new in [&old[..], &other, &longer, b"", b"short", &old[3000..]] {
+            let delta = delta(&old, new);
+            assert_eq!(patched(&old, &delta).as_deref(), Some(new));
+            assert_eq!(patched(&old[1..], &delta), None);
+        }
+        assert_eq!(patched(&old, &[0xff]), None);
     }
 }
