@@ -404,7 +404,7 @@ impl Open {
             let before = sides.filter_map(|(_, id)| known(id)).map(|b| self::marks(&b)).max().unwrap_or(0);
             let as_a_side = |stage: usize| {
                 let side = unmerged.stages[stage].as_ref().and_then(|(_, id)| known(id));
-                side.as_deref() == now.as_deref()
+                side.as_deref() == now.as_ref()
             };
             if marks > before {
                 left.push(format!("{told}: it has conflict markers"));

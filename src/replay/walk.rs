@@ -131,10 +131,10 @@ impl Walk<'_> {
         changed: &[Changed<'_>],
     ) -> Result<Option<ObjectId>, Stop> {
         let mut edits = Vec::with_capacity(changed.len());
-        for Changed { name, sides } in changed {
-            let entry = self.entry(name, *sides, false)?;
-            if entry != sides.ours {
-                edits.push((*name, entry));
+        for change in changed {
+            let entry = self.entry(change.name, change.sides, false)?;
+            if entry != change.sides.ours {
+                edits.push((change, entry));
             }
         }
         if edits.is_empty() {

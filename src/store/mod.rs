@@ -28,9 +28,9 @@ pub use worktree::{Unmerged, WorkTree};
 /// New objects stay in memory until the caller decides to keep them.
 pub trait Objects {
     /// The content of the tree `id`, in git's raw tree format.
-    fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
+    fn tree(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError>;
     /// The content of the blob `id`.
-    fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError>;
+    fn blob(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError>;
     /// Keeps a tree (git's raw tree format) in memory and returns its id. `like` is one that it was made from.
     fn put_tree(&self, raw: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
     /// Keeps a blob in memory and returns its id. `like` is one that it was made from.

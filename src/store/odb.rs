@@ -38,7 +38,7 @@ struct New {
     order: Vec<Made>,
     places: HashMap<ObjectId, usize>,
     /// The last ones that are kept as differences, and their bytes in all.
-    whole: HashMap<ObjectId, Rc<[u8]>>,
+    whole: HashMap<ObjectId, Rc<Vec<u8>>>,
     oldest: VecDeque<ObjectId>,
     bytes: usize,
 }
@@ -51,7 +51,7 @@ struct Made {
 }
 
 enum Body {
-    Whole(Rc<[u8]>),
+    Whole(Rc<Vec<u8>>),
     /// A difference to an earlier one, and how many differences it stands on.
     Delta {
         base: usize,
@@ -73,7 +73,7 @@ impl New {
             let delta = pack::delta(&old, &data);
             (delta.len() < data.len() / 2).then_some((base, depth, delta))
         });
-        let data: Rc<[u8]> = data.into();
+        let data: Rc<Vec<u8>> = data.into();
         let body = match delta {
             Some((base, depth, delta)) => {
                 self.keep_whole(id, data);
@@ -85,7 +85,7 @@ impl New {
         self.places.insert(id, at);
     }
 
-    fn keep_whole(&mut self, id: ObjectId, data: Rc<[u8]>) {
+    fn keep_whole(&mut self, id: ObjectId, data: Rc<Vec<u8>>) {
         self.bytes += data.len();
         self.oldest.push_back(id);
         self.whole.insert(id, data);
@@ -96,7 +96,7 @@ impl New {
     }
 
     /// The content of one.
-    fn data(&self, at: usize) -> Option<Rc<[u8]>> {
+    fn data(&self, at: usize) -> Option<Rc<Vec<u8>>> {
         let made = self.order.get(at)?;
         match &made.body {
             Body::Whole(data) => Some(data.clone()),
@@ -105,7 +105,7 @@ impl New {
         }
     }
 
-    fn get(&mut self, id: &ObjectId) -> Option<Rc<[u8]>> {
+    fn get(&mut self, id: &ObjectId) -> Option<Rc<Vec<u8>>> {
         let at = *self.places.get(id)?;
         let data = self.data(at)?;
         if matches!(self.order[at].body, Body::Delta { .. }) && !self.whole.contains_key(id) {
@@ -204,14 +204,14 @@ impl Odb {
         self.new.borrow().places.contains_key(id) || self.written.exists(id)
     }
 
-    fn read(&self, id: &ObjectId, kind: Kind) -> Result<Rc<[u8]>, ObjectError> {
+    fn read(&self, id: &ObjectId, kind: Kind) -> Result<Rc<Vec<u8>>, ObjectError> {
         if let Some(data) = self.new.borrow_mut().get(id) {
             return Ok(data);
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
         let mut buffer = self.buffer.borrow_mut();
         match self.written.try_find(id, &mut buffer) {
-            Ok(Some(object)) if object.kind == kind => Ok(object.data.into()),
+            Ok(Some(object)) if object.kind == kind => Ok(Rc::new(object.data.to_vec())),
             Ok(Some(object)) => Err(failed(format!("it is a {}, not a {kind}", object.kind))),
             Ok(None) => Err(failed("it is not in the store".into())),
             Err(e) => Err(failed(e.to_string())),
@@ -236,11 +236,11 @@ pub(super) fn object_id(kind: Kind, data: &[u8]) -> Result<ObjectId, ObjectError
 }
 
 impl Objects for Odb {
-    fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
+    fn tree(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
         self.read(id, Kind::Tree)
     }
 
-    fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
+    fn blob(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
         self.read(id, Kind::Blob)
     }
 

@@ -13,7 +13,7 @@ use super::{Drivers, ObjectError, Objects};
 /// Reads from the objects under it; keeps new ones to itself.
 pub struct Scratch<'a> {
     under: &'a dyn Objects,
-    new: RefCell<HashMap<ObjectId, Rc<[u8]>>>,
+    new: RefCell<HashMap<ObjectId, Rc<Vec<u8>>>>,
 }
 
 impl<'a> Scratch<'a> {
@@ -30,12 +30,12 @@ impl<'a> Scratch<'a> {
 }
 
 impl Objects for Scratch<'_> {
-    fn tree(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
+    fn tree(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
         let own = self.new.borrow().get(id).cloned();
         own.map_or_else(|| self.under.tree(id), Ok)
     }
 
-    fn blob(&self, id: &ObjectId) -> Result<Rc<[u8]>, ObjectError> {
+    fn blob(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
         let own = self.new.borrow().get(id).cloned();
         own.map_or_else(|| self.under.blob(id), Ok)
     }

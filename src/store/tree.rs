@@ -61,7 +61,7 @@ pub fn name_order(a: &BStr, a_is_tree: bool, b: &BStr, b_is_tree: bool) -> Order
 /// One tree as it is stored. Its entries borrow their names from it.
 pub struct RawTree {
     id: ObjectId,
-    raw: Option<Rc<[u8]>>,
+    raw: Option<Rc<Vec<u8>>>,
 }
 
 impl RawTree {
@@ -75,7 +75,7 @@ impl RawTree {
 
     /// Its entries, in git's order.
     pub fn entries(&self) -> Result<Vec<(&BStr, Entry)>, ObjectError> {
-        let raw = self.raw.as_deref().unwrap_or_default();
+        let raw = self.raw();
         let mut entries = Vec::with_capacity(raw.len() / 36);
         for entry in self.iter() {
             entries.push(entry?);
@@ -85,23 +85,55 @@ impl RawTree {
 
     /// The entry called `name`.
     pub fn get(&self, name: &BStr) -> Result<Option<Entry>, ObjectError> {
-        for entry in self.iter() {
-            let (n, entry) = entry?;
-            if n == name {
-                return Ok(Some(entry));
+        Ok(self.find(name)?.map(|(_, entry)| entry))
+    }
+
+    /// The entry called `name`, and where it stands among the tree's bytes. Other entries are only skipped over.
+    pub fn find(&self, name: &BStr) -> Result<Option<(usize, Entry)>, ObjectError> {
+        let raw = self.raw();
+        let mut at = 0;
+        while let Some(len) = self.entry_len(&raw[at..])? {
+            if name_of(&raw[at..at + len], self.id_len()) == name {
+                return Ok(self.first(&raw[at..])?.map(|(_, entry)| (at, entry)));
             }
+            at += len;
         }
         Ok(None)
     }
 
-    /// Its id.
-    pub fn id(&self) -> &ObjectId {
-        &self.id
+    /// Where among the tree's bytes a name belongs that is not there.
+    pub fn place(&self, name: &BStr, is_tree: bool) -> Result<usize, ObjectError> {
+        let raw = self.raw();
+        let mut at = 0;
+        while let Some(len) = self.entry_len(&raw[at..])? {
+            let other_is_tree = raw[at..].starts_with(b"40000 ");
+            if name_order(name_of(&raw[at..at + len], self.id_len()), other_is_tree, name, is_tree).is_gt() {
+                break;
+            }
+            at += len;
+        }
+        Ok(at)
+    }
+
+    fn id_len(&self) -> usize {
+        self.id.kind().len_in_bytes()
+    }
+
+    /// How long the stored entry is that `raw`, a part of its bytes, begins with; nothing at the end.
+    pub fn entry_len(&self, raw: &[u8]) -> Result<Option<usize>, ObjectError> {
+        if raw.is_empty() {
+            return Ok(None);
+        }
+        // A mode has five digits at least.
+        let name_end = raw.get(6..).and_then(|rest| rest.find_byte(0)).map(|end| end + 6);
+        let len = name_end.map(|end| end + 1 + self.id_len()).filter(|len| *len <= raw.len());
+        let broken = || ObjectError { id: self.id, reason: "it is not a well formed tree".into() };
+        len.map(Some).ok_or_else(broken)
     }
 
     /// Its bytes, as git stores them.
     pub fn raw(&self) -> &[u8] {
-        self.raw.as_deref().unwrap_or_default()
+        self.raw.as_ref().map_or(&[], |raw| raw.as_slice())
     }
 
     /// The entry that a part of its bytes begins with; nothing at the end.
@@ -111,19 +143,24 @@ impl RawTree {
         Ok(entry.map(|e| (e.filename, Entry { mode: u32::from(e.mode.value()), id: e.oid.to_owned() })))
     }
 
-    /// What to say of bytes that are no tree.
-    pub fn broken(&self) -> ObjectError {
-        ObjectError { id: self.id, reason: "it is not a well formed tree".into() }
-    }
-
     /// Its entries one by one, in git's order.
     pub fn iter(&self) -> impl Iterator<Item = Result<(&BStr, Entry), ObjectError>> {
-        let raw = self.raw.as_deref().unwrap_or_default();
+        let raw = self.raw();
         gix_object::TreeRefIter::from_bytes(raw, self.id.kind()).map(|entry| match entry {
             Ok(e) => Ok((e.filename, Entry { mode: u32::from(e.mode.value()), id: e.oid.to_owned() })),
             Err(e) => Err(ObjectError { id: self.id, reason: e.to_string() }),
         })
     }
+}
+
+/// The name in a stored entry: what stands between the mode and the id.
+fn name_of(entry: &[u8], id_len: usize) -> &BStr {
+    let start = match entry {
+        [_, _, _, _, _, b' ', ..] => 6,
+        [_, _, _, _, _, _, b' ', ..] => 7,
+        _ => entry.find_byte(b' ').map_or(0, |at| at + 1),
+    };
+    entry.get(start..entry.len().saturating_sub(id_len + 1)).unwrap_or_default().as_bstr()
 }
 
 /// Keeps a tree of these entries, which need not be sorted; `None` if there are none, as git keeps no empty folders.
