@@ -109,22 +109,28 @@ fn walk(
         return Ok(true);
     }
     let (old, new) = (RawTree::read(objects, old.as_ref())?, RawTree::read(objects, new.as_ref())?);
-    let (mut old, mut new) = (old.iter(), new.iter());
-    let (mut left, mut right) = (old.next().transpose()?, new.next().transpose()?);
+    let (mut left, mut right) = (old.raw(), new.raw());
     loop {
+        // Entries that are the same bytes are skipped without being read.
+        while let Some(len) = old.entry_len(left)?
+            && right.get(..len) == Some(&left[..len])
+        {
+            (left, right) = (&left[len..], &right[len..]);
+        }
+        let (gone, come) = (old.first(left)?, new.first(right)?);
         // A file and a folder of one name are two names here: the one goes, the other comes.
-        let order = match (&left, &right) {
+        let order = match (&gone, &come) {
             (None, None) => return Ok(true),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some((a, x)), Some((b, y))) => name_order(a, x.is_tree(), b, y.is_tree()),
         };
-        let (mut gone, mut come) = (None, None);
-        if order.is_le() {
-            gone = std::mem::replace(&mut left, old.next().transpose()?);
+        let (gone, come) = (gone.filter(|_| order.is_le()), come.filter(|_| order.is_ge()));
+        if gone.is_some() {
+            left = &left[old.entry_len(left)?.unwrap_or(0)..];
         }
-        if order.is_ge() {
-            come = std::mem::replace(&mut right, new.next().transpose()?);
+        if come.is_some() {
+            right = &right[new.entry_len(right)?.unwrap_or(0)..];
         }
         let Some((name, _)) = gone.or(come) else { return Ok(true) };
         let (gone, come) = (gone.map(|(_, e)| e), come.map(|(_, e)| e));
