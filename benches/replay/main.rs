@@ -7,7 +7,7 @@
 //!   commits under the queue and to replay onto (`BASE` may be `-` where the fork has a marker). Of the queue those
 //!   patches are measured that apply on both, as the peers stop at a conflict.
 //! - `GIT_CARRY_BENCH_GIT`: the git program to measure; `GIT_CARRY_BENCH_JSON`: a file for the table as JSON.
-//! - `GIT_CARRY_BENCH_FEW=1`: `git replay` alone for a peer; `GIT_CARRY_BENCH_KEEP=1`: the repositories stay.
+//! - `GIT_CARRY_BENCH_LAST=replay` or `rebase`: no peer after that one; `GIT_CARRY_BENCH_KEEP=1`: the repositories stay.
 
 mod peers;
 mod works;

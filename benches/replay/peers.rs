@@ -44,23 +44,30 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
         tree(store, out.split_whitespace().nth(2).unwrap_or("HEAD"))
     });
 
-    if std::env::var_os("GIT_CARRY_BENCH_FEW").is_some() {
+    let last = std::env::var("GIT_CARRY_BENCH_LAST").unwrap_or_default();
+    if last == "replay" {
         return rows;
     }
     let at = dir.join("tree");
     must(store, "git", &["worktree", "add", "-q", "--detach", &at.to_string_lossy(), "measured"]);
     let checkout = |rev: &str| {
+        // What a peer left unfinished goes.
+        for abort in ["rebase", "am", "cherry-pick"] {
+            let _ = run(&at, "git", &[abort, "--abort"]);
+        }
         let _ = run(&at, "git", &["reset", "-q", "--hard"]);
-        must(&at, "git", &["checkout", "-q", "--detach", rev]);
+        let _ = run(&at, "git", &["clean", "-q", "-fdx"]);
+        must(&at, "git", &["checkout", "-q", "-f", "--detach", rev]);
     };
     let rebase = median(|| checkout("measured"), &at, &git, &["rebase", "-q", "--onto", "onto", "base"]);
     row(format!("git rebase {version}"), rebase, &|_| tree(&at, "HEAD"));
+    if last == "rebase" {
+        return rows;
+    }
     let args = ["rebase", "-q", "--apply", "--onto", "onto", "base"];
     let apply = median(|| checkout("measured"), &at, &git, &args);
-    let _ = run(&at, "git", &["rebase", "--abort"]);
     row("git rebase --apply".into(), apply, &|_| tree(&at, "HEAD"));
     let picks = median(|| checkout("onto"), &at, &git, &["cherry-pick", "--allow-empty", "base..measured"]);
-    let _ = run(&at, "git", &["cherry-pick", "--abort"]);
     row("git cherry-pick".into(), picks, &|_| tree(&at, "HEAD"));
 
     let mail = dir.join("mail");
@@ -76,7 +83,6 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
     let mbox = dir.join("mbox");
     std::fs::write(&mbox, all).expect("written");
     let am = median(|| checkout("onto"), &at, &git, &["am", "-q", "-3", &mbox.to_string_lossy()]);
-    let _ = run(&at, "git", &["am", "--abort"]);
     row("git am -3".into(), am, &|_| tree(&at, "HEAD"));
 
     if run(dir, "sh", &["-c", "command -v quilt"]).0 {
@@ -87,7 +93,6 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
         let prepare = || {
             let _ = std::fs::remove_dir_all(at.join(".pc"));
             let _ = std::fs::remove_file(&patches);
-            must(&at, "git", &["clean", "-q", "-fdx"]);
             checkout("onto");
             std::os::unix::fs::symlink(&mail, &patches).expect("linked");
         };

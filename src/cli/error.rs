@@ -141,6 +141,22 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             let has = if has.is_empty() { none() } else { vec![format!("it has: {}", has.join(", "))] };
             (has, Some("set 'branch' in carry.toml; the last good state is untouched".into()))
         }
+        NightError::Fetch(FetchError::Sha256 { .. }) => (
+            none(),
+            Some("follow a mirror of it that is kept in SHA-1; the last good state is untouched".into()),
+        ),
+        NightError::Fetch(FetchError::Unreachable { source, .. })
+            if source.to_string().contains("promisor") =>
+        {
+            (
+                none(),
+                Some(
+                    "it is a partial clone: follow the repository that it was cloned from, \
+             or complete it there (git fetch --refetch --no-filter)"
+                        .into(),
+                ),
+            )
+        }
         NightError::Fetch(FetchError::Unreachable { .. }) => (
             none(),
             Some("try again later; without the network: --offline. The last good state is untouched".into()),

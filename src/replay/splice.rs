@@ -77,8 +77,9 @@ pub(super) fn changed<'t>(
 /// The stored tree with some names set, or gone.
 pub(super) fn spliced(ours: &RawTree, edits: &[Edit<'_, '_>]) -> Result<Vec<u8>, ObjectError> {
     let raw = ours.raw();
-    // Where to cut, what to leave out there, what to put in.
-    let mut cuts: Vec<(usize, usize, Option<(&BStr, Entry)>)> = Vec::with_capacity(edits.len());
+    // Where to cut, how much to leave out there, and what to put in.
+    type Cut<'n> = (usize, usize, Option<(&'n BStr, Entry)>);
+    let mut cuts: Vec<Cut<'_>> = Vec::with_capacity(edits.len());
     for (Changed { name, sides, at }, entry) in edits {
         if let (Some(at), Some(was)) = (*at, sides.ours) {
             let len = ours.entry_len(&raw[at..])?.unwrap_or(0);

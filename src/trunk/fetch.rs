@@ -11,6 +11,9 @@ pub const TIP: &str = "refs/carry/trunk";
 /// The ref that a fetch writes first: what it holds is looked at before the tip moves.
 const INCOMING: &str = "refs/carry/incoming";
 
+/// Digits of an id in a SHA-256 repository.
+const SHA256_HEX: usize = 64;
+
 /// Why the trunk could not be brought in. The last good state stays in every case.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -31,6 +34,12 @@ pub enum FetchError {
         branch: String,
         /// The branches it has, the nearest names first.
         has: Vec<String>,
+    },
+    /// The upstream's objects have ids of another kind.
+    #[error("upstream '{address}' is a SHA-256 repository, and git-carry works with SHA-1 alone")]
+    Sha256 {
+        /// The address, without secrets.
+        address: String,
     },
     /// The trunk was force-pushed: the commit known before is no ancestor of the new one.
     #[error(
@@ -92,6 +101,9 @@ pub fn fetch(
     let mut there = None;
     for line in listed.lines() {
         let Some((id, name)) = line.split_once_str("\t") else { continue };
+        if id.len() == SHA256_HEX {
+            return Err(FetchError::Sha256 { address: public });
+        }
         if name == branch.as_bytes() {
             there = ObjectId::from_hex(id).ok();
         } else if let Some(head) = name.strip_prefix(b"refs/heads/") {
