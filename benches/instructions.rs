@@ -1,7 +1,8 @@
 //! How many instructions a replay takes, which does not depend on what else the machine does: a guard against getting
 //! slower unseen. `cargo bench --bench instructions` runs `git carry` under callgrind on a repository that it makes, and
-//! fails where a count is a quarter above the limit here. Without valgrind it says so, and does nothing.
+//! fails where a count is a quarter above the one noted here. Without valgrind it says so, and does nothing.
 
+#[allow(dead_code, reason = "the other bench uses all of it")]
 #[path = "replay/works.rs"]
 mod works;
 
@@ -12,7 +13,7 @@ const CARRY: &str = env!("CARGO_BIN_EXE_git-carry");
 
 /// What is counted: the arguments, and the millions of instructions that they took when they were last looked at.
 const COUNTED: [(&[&str], u64); 3] =
-    [(&["rebase", "--dry-run"], 0), (&["status"], 0), (&["graph", "--json"], 0)];
+    [(&["rebase", "--dry-run"], 297), (&["status"], 28), (&["graph", "--json"], 42)];
 
 fn main() {
     let valgrind = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
@@ -24,16 +25,16 @@ fn main() {
     let work = works::generated(dir.path(), 100, 2000, 100);
     works::linear(dir.path(), &work);
     let mut slower = false;
-    for (args, limit) in COUNTED {
+    for (args, noted) in COUNTED {
         let millions = count(&dir.path().join("measured"), args);
-        let more = millions * 100 / limit.max(1);
+        let more = millions * 100 / noted;
         println!(
             "git carry {}: {millions} million instructions, {more} % of what is allowed for",
             args.join(" ")
         );
         slower |= more > 125;
     }
-    assert!(!slower, "a count is a quarter above its limit: see benches/instructions.rs");
+    assert!(!slower, "a count is a quarter above the one noted: see benches/instructions.rs");
 }
 
 fn count(at: &Path, args: &[&str]) -> u64 {

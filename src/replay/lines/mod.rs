@@ -12,6 +12,9 @@ use std::ops::Range;
 use bstr::{BStr, BString, ByteSlice};
 use imara_diff::{InternedInput, Token};
 
+/// A guess at the bytes of a line, for how much memory to take at once.
+const LINE: usize = 24;
+
 /// How the lines of a conflict are shown (`git help config`, `merge.conflictStyle`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -76,6 +79,8 @@ impl<'d> Merge<'d> {
     /// Merges what changed from `base` to `theirs` into `ours`.
     pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style) -> Self {
         let mut input: InternedInput<&'d [u8]> = InternedInput::default();
+        // Most lines are in all three.
+        input.interner.reserve(base.len().max(ours.len()).max(theirs.len()) / LINE);
         input.update_before(imara_diff::sources::byte_lines(base));
         input.update_after(imara_diff::sources::byte_lines(ours));
         let our_tokens = std::mem::take(&mut input.after);
