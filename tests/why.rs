@@ -453,3 +453,16 @@ fn a_queue_of_real_size_has_a_graph_that_git_confirms() {
     assert_eq!(blocked, names(&held["dependents"]));
     assert!(!blocked.is_empty());
 }
+
+#[test]
+fn a_file_that_each_side_moved_is_told_with_both_places() {
+    let lab = Lab::with_fork(&[("moves a", &[("a", None), ("ours", Some(&numbered("a", &[])))])]);
+    lab.commit("up", "moves it too", &[("a", None), ("trunks", Some(&numbered("a", &[])))]);
+    lab.carry_code(3, &["nightly"]);
+    let told = lab.carry_code(0, &["why", "moves-a"]);
+    assert!(told.contains("a was moved by trunk to trunks, and by the patch to ours"), "{told}");
+    let why = lab.json(0, &["why", "moves-a"]);
+    let paths: Vec<&Value> =
+        why["conflicts"].as_array().expect("conflicts").iter().map(|c| &c["path"]).collect();
+    assert_eq!(paths, ["a", "ours", "trunks"]);
+}

@@ -68,7 +68,7 @@ fn document(project: &str, e: &Explained) -> serde_json::Value {
         .collect();
     serde_json::json!({
         "version": 1, "project": project, "patch": e.record, "since": e.locked.since,
-        "since_date": e.locked.since_date, "conflicts": conflicts, "blocks": e.blocks,
+        "since_date": e.locked.since_date, "conflicts": conflicts, "told": e.told, "blocks": e.blocks,
         "roots": e.roots, "same_culprit": e.cluster,
     })
 }
@@ -125,6 +125,10 @@ fn conflict(ui: &Ui, e: &Explained, upstream: &str) {
         for region in &c.regions {
             side_by_side(ui, region);
         }
+    }
+    if !e.told.is_empty() {
+        ui.line("");
+        e.told.iter().for_each(|line| ui.line(&clean(line)));
     }
     match &e.record.culprit {
         Some(c) => {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::{NightError, Site, recorded_manifest};
 use crate::build::manifest::{ConflictRecord, Manifest, PatchRecord};
 use crate::replay::content::{Region, regions};
-use crate::replay::merge::attempt;
-use crate::replay::{Conflict, ConflictKind, content};
+use crate::replay::merge::{Attempt, attempt};
+use crate::replay::{Conflict, ConflictKind, Message, MessageKind, content};
 use crate::store::tree::Entry;
 use crate::store::{Objects, Odb, Scratch};
 use crate::workspace::{Outcome, PatchLock, ProjectLock};
@@ -23,6 +23,8 @@ pub struct Explained {
     pub locked: PatchLock,
     /// Where it conflicts with the stack below it.
     pub conflicts: Vec<ExplainedConflict>,
+    /// What is to be said of several paths at once: where each side moved a file, or a folder.
+    pub told: Vec<String>,
     /// The patches that are blocked by it, near and far, in the queue's order.
     pub blocks: Vec<String>,
     /// Of a blocked patch: the root conflicts under it.
@@ -53,16 +55,16 @@ pub fn explain(site: &Site<'_>, name: &str) -> Result<Option<Explained>, NightEr
     let record = manifest.patches.iter().find(|p| p.name == name).cloned();
     let locked = lock.patches.iter().find(|p| p.name == name).cloned();
     let (Some(record), Some(locked)) = (record, locked) else { return Ok(None) };
-    let conflicts = match record.outcome {
+    let (conflicts, told) = match record.outcome {
         Outcome::Conflict | Outcome::Evolved => conflicts(site, lock, &record, &locked)?,
-        _ => Vec::new(),
+        _ => (Vec::new(), Vec::new()),
     };
     let culprit = |p: &PatchRecord| p.culprit.as_ref().map(|c| c.commit.clone());
     let same = |p: &&PatchRecord| p.name != name && culprit(p).is_some() && culprit(p) == culprit(&record);
     let cluster = manifest.patches.iter().filter(same).map(|p| p.name.clone()).collect();
     let (blocks, roots) = (blocks(&manifest, name), roots(&manifest, &record));
     let versions = versions(site, &record, &locked)?;
-    Ok(Some(Explained { record, locked, conflicts, blocks, roots, cluster, versions }))
+    Ok(Some(Explained { record, locked, conflicts, told, blocks, roots, cluster, versions }))
 }
 
 /// The diffs of a patch and of its revised upstream version, with what is only place in them taken out.
@@ -127,7 +129,7 @@ fn conflicts(
     lock: &ProjectLock,
     record: &PatchRecord,
     locked: &PatchLock,
-) -> Result<Vec<ExplainedConflict>, NightError> {
+) -> Result<(Vec<ExplainedConflict>, Vec<String>), NightError> {
     let odb = site.store.odb()?;
     let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| odb.has(id));
     let own = locked.good.as_ref().and_then(|good| Some((id(&good.before)?, id(&good.after)?)));
@@ -146,11 +148,14 @@ fn conflicts(
         regions: Vec::new(),
     };
     let (Some((before, after)), Some(stack)) = (own, stack) else {
-        return Ok(record.conflicts.iter().map(plain).collect());
+        return Ok((record.conflicts.iter().map(plain).collect(), Vec::new()));
     };
     let mut all = Vec::new();
     let scratch = Scratch::over(&odb);
-    for Conflict { path, from, kind, sides } in attempt(&scratch, &before, &stack, &after)?.conflicts {
+    let Attempt { conflicts, messages, .. } = attempt(&scratch, &before, &stack, &after)?;
+    let by_patch = |path: &BString| conflicts.iter().any(|c| c.path == *path && c.sides.theirs.is_some());
+    let told = messages.iter().filter_map(|message| in_words(message, &by_patch)).collect();
+    for Conflict { path, from, kind, sides } in conflicts {
         let mut found = Vec::new();
         if matches!(kind, ConflictKind::Content | ConflictKind::AddAdd) {
             let (base, ours, theirs) =
@@ -160,7 +165,35 @@ fn conflicts(
         let from = from.as_ref().map(ToString::to_string);
         all.push(ExplainedConflict { path: path.to_string(), from, kind, regions: found });
     }
-    Ok(all)
+    Ok((all, told))
+}
+
+/// What git says of several paths at once, in words; nothing where the paths' own lines say it.
+fn in_words(message: &Message, by_patch: &dyn Fn(&BString) -> bool) -> Option<String> {
+    use MessageKind as M;
+    let (first, rest) = message.paths.split_first()?;
+    let others = rest.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let (one, other) = if by_patch(first) { ("the patch", "trunk") } else { ("trunk", "the patch") };
+    Some(match message.kind {
+        M::RenameRename => {
+            format!("{first} was moved by trunk to {}, and by the patch to {}", rest.first()?, rest.get(1)?)
+        }
+        M::RenameDelete => format!("{others} was moved by {one} to {first}, and deleted by {other}"),
+        M::RenameCollides => format!("{others} was moved to {first}, where there is another file"),
+        M::FileDirectory => format!("{others} is a folder on the other side: the file stands at {first}"),
+        M::DistinctModes => format!("{first} is of another type on each side: see {others}"),
+        M::DirectoryRenameSuggested => {
+            format!("{others} is in a folder that {other} moved: it may belong at {first}")
+        }
+        M::DirectoryRenameInWay => {
+            format!("{others} is in a folder that the other side moved, but something stands at {first}")
+        }
+        M::DirectoryRenameCollision => {
+            format!("{others} are in folders that the other side moved, all of them to {first}")
+        }
+        M::DirectoryRenameSplit => format!("the files of {first} went to several folders, to none the most"),
+        M::Contents | M::Binary | M::ModifyDelete | M::SubmoduleNotInitialized => return None,
+    })
 }
 
 /// A side's text; nothing where it is not there or is no text.
