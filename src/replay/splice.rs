@@ -7,7 +7,7 @@ use bstr::BStr;
 
 use super::Sides;
 use crate::store::ObjectError;
-use crate::store::tree::{Entry, RawTree, name_order};
+use crate::store::tree::{Entry, RawTree, differing, name_order};
 
 /// More changes than this are merged by a walk over all names.
 const FEW: usize = 8;
@@ -32,46 +32,23 @@ pub(super) fn changed<'t>(
     theirs: &'t RawTree,
 ) -> Result<Option<Vec<Changed<'t>>>, ObjectError> {
     let mut out: Vec<Changed<'t>> = Vec::new();
-    let (mut old, mut new) = (base.raw(), theirs.raw());
-    loop {
-        // Entries that are the same bytes are skipped without being read.
-        while let Some(len) = base.entry_len(old)?
-            && new.get(..len) == Some(&old[..len])
-        {
-            (old, new) = (&old[len..], &new[len..]);
-        }
-        let (gone, come) = (base.first(old)?, theirs.first(new)?);
-        let order = match (&gone, &come) {
-            (None, None) => return Ok(Some(out)),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((a, x)), Some((b, y))) => name_order(a, x.is_tree(), b, y.is_tree()),
-        };
-        let gone = gone.filter(|_| order.is_le());
-        let come = come.filter(|_| order.is_ge());
-        if gone.is_some() {
-            old = &old[base.entry_len(old)?.unwrap_or(0)..];
-        }
-        if come.is_some() {
-            new = &new[theirs.entry_len(new)?.unwrap_or(0)..];
-        }
-        let Some(name) = gone.or(come).map(|(name, _)| name) else { return Ok(Some(out)) };
+    for differing in differing(base, theirs) {
+        let (name, base, theirs) = differing?;
         // A file that became a folder, or the other way round, comes twice.
         match out.iter().position(|c| c.name == name) {
             Some(at) => {
                 let known = &mut out[at].sides;
-                known.base = known.base.or(gone.map(|(_, e)| e));
-                known.theirs = known.theirs.or(come.map(|(_, e)| e));
+                (known.base, known.theirs) = (known.base.or(base), known.theirs.or(theirs));
             }
             None if out.len() == FEW => return Ok(None),
             None => {
                 let there = ours.find(name)?;
                 let (at, ours) = (there.map(|(at, _)| at), there.map(|(_, entry)| entry));
-                let (base, theirs) = (gone.map(|(_, e)| e), come.map(|(_, e)| e));
                 out.push(Changed { name, sides: Sides { base, ours, theirs }, at });
             }
         }
     }
+    Ok(Some(out))
 }
 
 /// The stored tree with some names set, or gone.

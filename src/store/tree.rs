@@ -153,6 +153,50 @@ impl RawTree {
     }
 }
 
+/// A name at which two trees differ, and what each has there. A file and a folder of one name are two.
+pub type Differing<'t> = (&'t BStr, Option<Entry>, Option<Entry>);
+
+/// The names at which two trees differ, in git's order. Entries that are the same bytes are skipped without being read.
+pub fn differing<'t>(
+    old: &'t RawTree,
+    new: &'t RawTree,
+) -> impl Iterator<Item = Result<Differing<'t>, ObjectError>> {
+    let (mut left, mut right) = (old.raw(), new.raw());
+    let mut next = move || -> Result<Option<Differing<'t>>, ObjectError> {
+        loop {
+            while let Some(len) = old.entry_len(left)?
+                && right.get(..len) == Some(&left[..len])
+            {
+                (left, right) = (&left[len..], &right[len..]);
+            }
+            let (gone, come) = (old.first(left)?, new.first(right)?);
+            let order = match (&gone, &come) {
+                (Some((a, x)), Some((b, y))) => name_order(a, x.is_tree(), b, y.is_tree()),
+                (None, Some(_)) => Ordering::Greater,
+                _ => Ordering::Less,
+            };
+            let (gone, come) = (gone.filter(|_| order.is_le()), come.filter(|_| order.is_ge()));
+            if gone.is_some() {
+                left = &left[old.entry_len(left)?.unwrap_or(0)..];
+            }
+            if come.is_some() {
+                right = &right[new.entry_len(right)?.unwrap_or(0)..];
+            }
+            let Some(name) = gone.or(come).map(|(name, _)| name) else { return Ok(None) };
+            // Old trees hold modes that are written otherwise and mean the same.
+            if gone != come {
+                return Ok(Some((name, gone.map(|(_, e)| e), come.map(|(_, e)| e))));
+            }
+        }
+    };
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        let item = if failed { None } else { next().transpose() };
+        failed = item.as_ref().is_some_and(Result::is_err);
+        item
+    })
+}
+
 /// The name in a stored entry: what stands between the mode and the id.
 fn name_of(entry: &[u8], id_len: usize) -> &BStr {
     let start = match entry {

@@ -1,12 +1,11 @@
 //! What differs between two trees, by path. Equal subtrees are not read.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use crate::store::tree::{Entry, RawTree, name_order};
+use crate::store::tree::{Entry, RawTree, differing};
 use crate::store::{ObjectError, Objects};
 
 /// One path at which two trees differ.
@@ -109,34 +108,9 @@ fn walk(
         return Ok(true);
     }
     let (old, new) = (RawTree::read(objects, old.as_ref())?, RawTree::read(objects, new.as_ref())?);
-    let (mut left, mut right) = (old.raw(), new.raw());
-    loop {
-        // Entries that are the same bytes are skipped without being read.
-        while let Some(len) = old.entry_len(left)?
-            && right.get(..len) == Some(&left[..len])
-        {
-            (left, right) = (&left[len..], &right[len..]);
-        }
-        let (gone, come) = (old.first(left)?, new.first(right)?);
-        // A file and a folder of one name are two names here: the one goes, the other comes.
-        let order = match (&gone, &come) {
-            (None, None) => return Ok(true),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((a, x)), Some((b, y))) => name_order(a, x.is_tree(), b, y.is_tree()),
-        };
-        let (gone, come) = (gone.filter(|_| order.is_le()), come.filter(|_| order.is_ge()));
-        if gone.is_some() {
-            left = &left[old.entry_len(left)?.unwrap_or(0)..];
-        }
-        if come.is_some() {
-            right = &right[new.entry_len(right)?.unwrap_or(0)..];
-        }
-        let Some((name, _)) = gone.or(come) else { return Ok(true) };
-        let (gone, come) = (gone.map(|(_, e)| e), come.map(|(_, e)| e));
-        if gone == come {
-            continue;
-        }
+    // A file and a folder of one name are two names here: the one goes, the other comes.
+    for differing in differing(&old, &new) {
+        let (name, gone, come) = differing?;
         let mut path = prefix.clone();
         if !path.is_empty() {
             path.push(b'/');
@@ -156,4 +130,5 @@ fn walk(
             _ => {}
         }
     }
+    Ok(true)
 }
