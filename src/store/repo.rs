@@ -205,7 +205,9 @@ impl Repo {
             Vec::new()
         } else {
             self.git
-                .call(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
+                // Git would keep up to 96 MB of what differences stand on; a part of it is as fast here.
+                .call(["-c", "core.deltaBaseCacheLimit=16m"])
+                .args(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
                 .args(["--no-textconv", "--no-ext-diff", "--no-color"])
                 .args(prefixes)
                 .stdin(moved.concat())
