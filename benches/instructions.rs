@@ -28,10 +28,7 @@ fn main() {
     for (args, noted) in COUNTED {
         let millions = count(&dir.path().join("measured"), args);
         let more = millions * 100 / noted;
-        println!(
-            "git carry {}: {millions} million instructions, {more} % of what is allowed for",
-            args.join(" ")
-        );
+        println!("git carry {}: {millions} million instructions, {more} % of the last count", args.join(" "));
         slower |= more > 125;
     }
     assert!(!slower, "a count is a quarter above the one noted: see benches/instructions.rs");
