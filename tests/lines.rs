@@ -84,6 +84,7 @@ fn tree(objects: &Odb, cases: &[Case], side: usize) -> ObjectId {
 fn first_difference(cases: &[Case], style: Style) -> Option<(usize, String)> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let objects = bare_store(dir.path());
+    let as_of = objects.as_of();
     let [base, ours, theirs] = [0, 1, 2].map(|side| tree(&objects, cases, side).to_string());
     objects.flush().expect("the pack is written");
     let name = match style {
@@ -105,7 +106,7 @@ fn first_difference(cases: &[Case], style: Style) -> Option<(usize, String)> {
         listed.lines().filter_map(|l| Some((l.split_once('\t')?.1, &l[12..52]))).collect();
     assert_eq!(gits.len(), cases.len(), "{}", String::from_utf8_lossy(&out.stderr));
     for (at, [b, o, t]) in cases.iter().enumerate() {
-        let merge = Merge::new(b, o, t, style);
+        let merge = Merge::new(b, o, t, style, as_of);
         let labels = [&base, &ours, &theirs].map(|label| BStr::new(label.as_bytes()));
         let found = merge.marked(labels, 7);
         let id = objects.put_blob(found.clone(), None).expect("a blob is kept").to_string();

@@ -489,7 +489,7 @@ fn the_commits_of_a_real_repository_merge_as_in_git() {
         let (before, after) = (tree_of(&format!("{commit}^")), tree_of(&commit));
         cases.extend(onto.iter().map(|onto| [before, tree_of(onto), after]));
     }
-    let objects = Odb::open(dir.path()).expect("a bare store opens");
+    let objects = Odb::open(dir.path()).expect("a bare store opens").as_git(support::gits_version());
     let gits = gits(dir.path(), &cases);
     let (mut clean, mut differ) = (0, Vec::new());
     for (case, git) in cases.iter().zip(gits) {

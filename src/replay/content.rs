@@ -4,7 +4,7 @@ use bstr::{BStr, BString};
 
 use super::attributes::Driver;
 use super::lines::{Merge, Style, owned};
-use crate::store::{Driven, ObjectError, Objects};
+use crate::store::{Driven, GitVersion, ObjectError, Objects};
 
 /// Git looks for a NUL in this many first bytes to call a file binary (`buffer_is_binary`).
 const BINARY_PROBE: usize = 8000;
@@ -33,9 +33,10 @@ pub fn merge_by(
     ours: &[u8],
     theirs: &[u8],
 ) -> Result<Content, ObjectError> {
+    let sides = [base, ours, theirs];
     let name = match driver {
-        Driver::Text => return Ok(merge(base, ours, theirs)),
-        Driver::Union => return Ok(merge_lines(base, ours, theirs, true)),
+        Driver::Text => return Ok(merge_lines(sides, false, objects.as_of())),
+        Driver::Union => return Ok(merge_lines(sides, true, objects.as_of())),
         Driver::Binary => return Ok(Content::Binary),
         Driver::Named(name) => name,
     };
@@ -50,7 +51,7 @@ pub fn merge_by(
         Some(Driven::Clean(data)) => Content::Clean(data),
         Some(Driven::Conflict) => Content::Conflict,
         // As git does: an unknown driver is the one for text.
-        None => merge(base, ours, theirs),
+        None => merge_lines(sides, false, objects.as_of()),
     })
 }
 
@@ -61,15 +62,16 @@ pub fn is_binary(data: &[u8]) -> bool {
 
 /// Merges what changed from `base` to `theirs` into `ours`.
 pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
-    merge_lines(base, ours, theirs, false)
+    merge_lines([base, ours, theirs], false, GitVersion::NEWEST)
 }
 
 /// The same; with `union` the lines of both sides stand where they meet (`merge=union`).
-pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8], union: bool) -> Content {
-    if [base, ours, theirs].iter().any(|data| data.len() > LARGEST || is_binary(data)) {
+fn merge_lines(sides: [&[u8]; 3], union: bool, as_of: GitVersion) -> Content {
+    if sides.iter().any(|data| data.len() > LARGEST || is_binary(data)) {
         return Content::Binary;
     }
-    let merge = Merge::new(base, ours, theirs, Style::Merge);
+    let [base, ours, theirs] = sides;
+    let merge = Merge::new(base, ours, theirs, Style::Merge, as_of);
     match merge.is_clean() || union {
         true => Content::Clean(merge.union()),
         false => Content::Conflict,
@@ -79,7 +81,7 @@ pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8], union: bool) -> Cont
 /// A merge of text with git's marks at its conflicts, labelled as the stack (`HEAD`) and the patch.
 pub fn marked(base: &[u8], ours: &[u8], theirs: &[u8], style: Style) -> Vec<u8> {
     let labels = ["base", "HEAD", "patch"].map(BStr::new);
-    Merge::new(base, ours, theirs, style).marked(labels, MARK)
+    Merge::new(base, ours, theirs, style, GitVersion::NEWEST).marked(labels, MARK)
 }
 
 /// The same in git's default style; marks grow by `deeper`. The labels are those of base, ours and theirs.
@@ -89,10 +91,11 @@ pub(super) fn marked_by(
     theirs: &[u8],
     labels: &[BString; 3],
     deeper: usize,
+    as_of: GitVersion,
 ) -> Vec<u8> {
     let [base_label, our_label, their_label] = labels;
     let labels = [base_label.as_ref(), our_label.as_ref(), their_label.as_ref()];
-    Merge::new(base, ours, theirs, Style::Merge).marked(labels, MARK + deeper)
+    Merge::new(base, ours, theirs, Style::Merge, as_of).marked(labels, MARK + deeper)
 }
 
 /// One place at which two changes of a file meet: the lines of all three sides.
@@ -110,7 +113,7 @@ pub struct Region {
 
 /// The places at which a merge of text conflicts, as git's `zdiff3` style cuts them.
 pub fn regions(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Region> {
-    let merge = Merge::new(base, ours, theirs, Style::ZealousDiff3);
+    let merge = Merge::new(base, ours, theirs, Style::ZealousDiff3, GitVersion::NEWEST);
     let found = merge.conflicts().map(|c| Region {
         line: c.line + 1,
         base: owned(c.base),

@@ -74,7 +74,10 @@ fn run(name: &str, command: &str, path: &BStr, sides: [&[u8]; 3]) -> Result<Driv
     let dir = tempfile::tempdir().map_err(GitError::Missing)?;
     let git = Git::bare(dir.path());
     git.call(["init", "--quiet", "--bare"]).arg(dir.path()).output()?;
-    std::fs::write(dir.path().join("info/attributes"), format!("* merge={name}\n"))
+    // The folder comes from git's templates, which a user may have none of.
+    let info = dir.path().join("info");
+    std::fs::create_dir_all(&info)
+        .and_then(|()| std::fs::write(info.join("attributes"), format!("* merge={name}\n")))
         .map_err(GitError::Missing)?;
     let mut stream = Vec::new();
     let quoted = quote(path);

@@ -9,6 +9,7 @@ mod pack;
 mod repo;
 mod scratch;
 pub mod tree;
+mod version;
 mod worktree;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use drivers::{Driven, Drivers};
 pub use odb::Odb;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
+pub use version::GitVersion;
 pub use worktree::{Unmerged, WorkTree};
 
 /// Where objects are read and left. The steps of the flow see git's objects through this alone.
@@ -42,6 +44,10 @@ pub trait Objects {
     /// How files are merged that are not merged by lines.
     fn drivers(&self) -> Option<&Drivers> {
         None
+    }
+    /// Which git's merge is to be given.
+    fn as_of(&self) -> GitVersion {
+        GitVersion::NEWEST
     }
 }
 

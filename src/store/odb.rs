@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 use gix_object::{Exists, Find, Kind};
 
-use super::{Commit, Drivers, ObjectError, Objects, StoreError, pack};
+use super::{Commit, Drivers, GitVersion, ObjectError, Objects, StoreError, pack};
 
 /// Bytes of inflated pack entries that are kept, as later ones are differences to them.
 const BASES: usize = 8 << 20;
@@ -27,6 +27,7 @@ pub struct Odb {
     buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
     drivers: Option<Arc<Drivers>>,
+    as_of: GitVersion,
 }
 
 /// Objects in memory, in the order in which they were made.
@@ -126,7 +127,14 @@ impl Odb {
         let mut written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
         written.set_pack_cache(|| Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(BASES)));
         written.set_object_cache(|| Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(RECENT)));
-        Ok(Self { folder, written, buffer: RefCell::default(), new: RefCell::default(), drivers: None })
+        let (buffer, new) = (RefCell::default(), RefCell::default());
+        Ok(Self { folder, written, buffer, new, drivers: None, as_of: GitVersion::NEWEST })
+    }
+
+    /// The same, with the merge of a certain git.
+    pub fn as_git(mut self, as_of: GitVersion) -> Self {
+        self.as_of = as_of;
+        self
     }
 
     /// The same, with drivers for merges.
@@ -259,6 +267,10 @@ impl Objects for Odb {
 
     fn drivers(&self) -> Option<&Drivers> {
         self.drivers.as_deref()
+    }
+
+    fn as_of(&self) -> GitVersion {
+        self.as_of
     }
 
     fn mark(&self) -> usize {

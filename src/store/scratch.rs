@@ -8,7 +8,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::odb::object_id;
-use super::{Drivers, ObjectError, Objects};
+use super::{Drivers, GitVersion, ObjectError, Objects};
 
 /// Reads from the objects under it; keeps new ones to itself.
 pub struct Scratch<'a> {
@@ -55,6 +55,10 @@ impl Objects for Scratch<'_> {
 
     fn drivers(&self) -> Option<&Drivers> {
         self.under.drivers()
+    }
+
+    fn as_of(&self) -> GitVersion {
+        self.under.as_of()
     }
 
     fn mark(&self) -> usize {

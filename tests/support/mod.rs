@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use git_carry::store::tree::{Entry, edit, write_empty};
-use git_carry::store::{Objects as _, Odb};
+use git_carry::store::{GitVersion, Objects as _, Odb};
 use gix_hash::ObjectId;
 
 /// File names at the root, and what they hold.
@@ -45,7 +45,14 @@ pub fn git_with_input(dir: &Path, args: &[&str], input: &[u8]) -> Output {
 /// A new bare repository at `dir`, opened.
 pub fn bare_store(dir: &Path) -> Odb {
     assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());
-    Odb::open(dir).expect("a bare store opens")
+    Odb::open(dir).expect("a bare store opens").as_git(gits_version())
+}
+
+/// The version of the git on this machine, to which the tests hold the merge.
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub fn gits_version() -> GitVersion {
+    let out = git(Path::new("."), &["version"]);
+    GitVersion::parse(&String::from_utf8_lossy(&out.stdout)).expect("git says its version")
 }
 
 /// The tree of a snapshot.

@@ -1,11 +1,17 @@
 //! Moves runs of changed lines as git does (`xdl_change_compact` without the indent heuristic, as in its merges): runs
 //! that can be joined are, then each stands beside a change on the other side if it can, and as far down as it can if
-//! not.
+//! not. Runs that were moved may have lines in common with what they now stand beside: those are compared again.
 
 use imara_diff::Token;
 
+use super::histogram::without_anchors;
+use crate::store::GitVersion;
+
+/// The git that began to compare moved runs again (its commit e417277ae9).
+pub(super) const COMPARES_AGAIN: GitVersion = GitVersion::new(2, 54, 0);
+
 /// A run of changed lines between two unchanged ones; it may be empty.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Group {
     start: usize,
     end: usize,
@@ -70,12 +76,24 @@ fn run_start(changed: &[bool], end: usize) -> usize {
     end - changed[..end].iter().rev().take_while(|c| **c).count()
 }
 
-/// Moves the runs of `changed` among `lines`; `other` are the changed lines of the other version.
-pub(super) fn compact(changed: &mut [bool], other: &[bool], lines: &[Token]) {
+/// Moves the runs of the first version's changed lines; the second is the other version. With `again`, the number of
+/// all tokens, what a moved run has in common with the run beside it is no change.
+pub(super) fn compact(
+    [lines, other_lines]: [&[Token]; 2],
+    [changed, other]: [&mut Vec<bool>; 2],
+    again: Option<u32>,
+) {
     let (mut group, mut beside) = (Group::first(changed), Group::first(other));
     loop {
         if !group.is_empty() {
+            let before = group;
             settle(&mut group, &mut beside, changed, other, lines);
+            if let Some(tokens) = again.filter(|_| group != before && !beside.is_empty()) {
+                let (here, there) = (group.start..group.end, beside.start..beside.end);
+                let (gone, come) = without_anchors(&lines[here.clone()], &other_lines[there.clone()], tokens);
+                changed[here].copy_from_slice(&gone);
+                other[there].copy_from_slice(&come);
+            }
         }
         if !group.next(changed) || !beside.next(other) {
             return;

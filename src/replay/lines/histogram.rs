@@ -24,6 +24,18 @@ pub(super) fn diff(old: &[Token], new: &[Token], tokens: u32) -> (Vec<bool>, Vec
     (search.gone, search.come)
 }
 
+/// The same by Myers' algorithm, which needs no rare line (git's `xdl_fall_back_diff`).
+pub(super) fn without_anchors(old: &[Token], new: &[Token], tokens: u32) -> (Vec<bool>, Vec<bool>) {
+    let mut diff = Diff::default();
+    diff.compute_with(Algorithm::Myers, old, new, tokens);
+    let (mut gone, mut come) = (vec![false; old.len()], vec![false; new.len()]);
+    for hunk in diff.hunks() {
+        gone[hunk.before.start as usize..hunk.before.end as usize].fill(true);
+        come[hunk.after.start as usize..hunk.after.end as usize].fill(true);
+    }
+    (gone, come)
+}
+
 #[derive(Clone)]
 struct Part {
     old: std::ops::Range<usize>,
@@ -73,16 +85,10 @@ impl Search<'_> {
                 }
                 Found::Nothing => self.all_differs(part),
                 Found::TooOften => {
-                    let mut diff = Diff::default();
                     let (old, new) = (&self.old[part.old.clone()], &self.new[part.new.clone()]);
-                    diff.compute_with(Algorithm::Myers, old, new, self.tokens);
-                    for hunk in diff.hunks() {
-                        let shift = |range: std::ops::Range<u32>, by: usize| {
-                            range.start as usize + by..range.end as usize + by
-                        };
-                        self.gone[shift(hunk.before, part.old.start)].fill(true);
-                        self.come[shift(hunk.after, part.new.start)].fill(true);
-                    }
+                    let (gone, come) = without_anchors(old, new, self.tokens);
+                    self.gone[part.old].copy_from_slice(&gone);
+                    self.come[part.new].copy_from_slice(&come);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The three-way merge of lines, as git makes it (`xdiff/xmerge.c` of git 2.47 at its default level): where the changes
+//! The three-way merge of lines, as git makes it (`xdiff/xmerge.c` at its default level): where the changes
 //! of the two sides meet, what both did alike is taken, and only lines that differ conflict.
 //!
 //! The differences between two versions are git's histogram ones (`histogram`), moved as git moves them (`compact`): a
@@ -11,6 +11,8 @@ use std::ops::Range;
 
 use bstr::{BStr, BString, ByteSlice};
 use imara_diff::{InternedInput, Token};
+
+use crate::store::GitVersion;
 
 /// A guess at the bytes of a line, for how much memory to take at once.
 const LINE: usize = 24;
@@ -76,8 +78,9 @@ pub struct Conflict<'a, 'd> {
 }
 
 impl<'d> Merge<'d> {
-    /// Merges what changed from `base` to `theirs` into `ours`.
-    pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style) -> Self {
+    /// Merges what changed from `base` to `theirs` into `ours`, as git does since `as_of`.
+    pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style, as_of: GitVersion) -> Self {
+        let differences = |old: &[Token], new: &[Token], tokens| differences(old, new, tokens, as_of);
         let mut input: InternedInput<&'d [u8]> = InternedInput::default();
         // Most lines are in all three.
         input.interner.reserve(base.len().max(ours.len()).max(theirs.len()) / LINE);
@@ -93,7 +96,7 @@ impl<'d> Merge<'d> {
         let mut regions = join(&ours, &theirs, lens, &|a, b| our_tokens[a] == input.after[b]);
         match style {
             Style::Merge => {
-                regions = refine(regions, tokens[1], tokens[2], all);
+                regions = refine(regions, |o, t| differences(&tokens[1][o], &tokens[2][t], all));
                 simplify(&mut regions);
             }
             Style::ZealousDiff3 => trim(&mut regions, tokens[1], tokens[2]),
@@ -204,10 +207,11 @@ fn copy(out: &mut Vec<u8>, lines: &[&[u8]], end: Option<&[u8]>) {
 }
 
 /// Git's differences from `old` to `new`.
-fn differences(old: &[Token], new: &[Token], tokens: u32) -> Vec<Change> {
+fn differences(old: &[Token], new: &[Token], tokens: u32, as_of: GitVersion) -> Vec<Change> {
     let (mut gone, mut come) = histogram::diff(old, new, tokens);
-    compact::compact(&mut gone, &come, old);
-    compact::compact(&mut come, &gone, new);
+    let again = (as_of >= compact::COMPARES_AGAIN).then_some(tokens);
+    compact::compact([old, new], [&mut gone, &mut come], again);
+    compact::compact([new, old], [&mut come, &mut gone], again);
     let mut out = Vec::new();
     let (mut o, mut n) = (0, 0);
     while o < old.len() || n < new.len() {
@@ -309,14 +313,17 @@ fn join(
 }
 
 /// Cuts each conflict down to the lines in which the sides differ.
-fn refine(regions: Vec<Region>, ours: &[Token], theirs: &[Token], tokens: u32) -> Vec<Region> {
+fn refine(
+    regions: Vec<Region>,
+    differences: impl Fn(Range<usize>, Range<usize>) -> Vec<Change>,
+) -> Vec<Region> {
     let mut out = Vec::with_capacity(regions.len());
     for region in regions {
         if region.take != Take::Conflict || region.ours.is_empty() || region.theirs.is_empty() {
             out.push(region);
             continue;
         }
-        let changes = differences(&ours[region.ours.clone()], &theirs[region.theirs.clone()], tokens);
+        let changes = differences(region.ours.clone(), region.theirs.clone());
         if changes.is_empty() {
             out.push(Region { take: Take::Alike, ..region.clone() });
         }

@@ -9,7 +9,9 @@ use std::cmp::Ordering;
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use super::{BASE, Merge, OURS, Pair, PairKind, Path, Removed, Side, THEIRS, Why, bit, join};
+use super::{
+    BASE, FOLDER_TO_FILE_MENDED, Merge, OURS, Pair, PairKind, Path, Removed, Side, THEIRS, Why, bit, join,
+};
 use crate::store::ObjectError;
 use crate::store::tree::{Entry, RawTree};
 
@@ -224,8 +226,18 @@ impl Merge<'_> {
 
     /// A folder that only one side changed becomes what that side made of it.
     fn take_folder(&mut self, path: &BString, side: usize) {
+        let mended = self.as_of >= FOLDER_TO_FILE_MENDED;
         if let Some(info) = self.paths.get_mut(path) {
-            (info.equal, info.clean, info.result) = (0, true, info.stages[side]);
+            if mended {
+                // What is equal on the other side is out of it. A file that is left may have been moved here.
+                info.files &= !info.equal;
+                info.folders &= !info.equal;
+                info.clean = !info.meets_folder || info.folders != 0;
+                info.meets_folder = false;
+            } else {
+                info.clean = true;
+            }
+            (info.equal, info.result) = (0, info.stages[side]);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use bstr::{BStr, BString, ByteSlice};
 
 use super::pairs::moved;
-use super::{BASE, Merge, MessageKind, OURS, Pair, PairKind, Path, THEIRS, bit, parent};
+use super::{BASE, Merge, MessageKind, OURS, Pair, PairKind, Path, SELF_RENAMES_MENDED, THEIRS, bit, parent};
 
 /// A rename, and the side that made it.
 #[derive(Debug, Clone)]
@@ -116,7 +116,12 @@ impl Merge<'_> {
             return None;
         }
         let there = self.paths.get(&target);
-        let in_way = there.is_some_and(|p| p.clean || (p.files | p.folders) & bit(side) != 0);
+        let in_base = |p: &Path| p.files & bit(BASE) != 0 && pair.from != target;
+        let in_way = there.is_some_and(|p| {
+            p.clean
+                || (p.files | p.folders) & bit(side) != 0
+                || (self.as_of >= SELF_RENAMES_MENDED && in_base(p))
+        });
         if !in_way && collision.sources.len() == 1 {
             return Some(target);
         }

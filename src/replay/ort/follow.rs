@@ -3,7 +3,7 @@
 use bstr::ByteSlice;
 
 use super::folders::Rename;
-use super::{BASE, Merge, MessageKind, OURS, THEIRS, bit};
+use super::{BASE, Merge, MessageKind, OURS, SELF_RENAMES_MENDED, THEIRS, bit};
 use crate::store::ObjectError;
 use crate::store::tree::Entry;
 
@@ -12,6 +12,9 @@ impl Merge<'_> {
     pub(super) fn follow(&mut self, renames: &[Rename]) -> Result<(), ObjectError> {
         let mut renames = renames.iter().peekable();
         while let Some(rename) = renames.next() {
+            if rename.from == rename.to && self.as_of >= SELF_RENAMES_MENDED {
+                continue;
+            }
             // Where nobody else changed the file, its new path says it all.
             if self.paths.get(&rename.from).is_none_or(|old| old.clean) {
                 continue;

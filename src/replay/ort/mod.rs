@@ -8,7 +8,8 @@
 //! is settled alike (`order`).
 //!
 //! Source of the behaviour: git's `Documentation/technical/directory-rename-detection`, `git help merge-strategies`,
-//! `git help merge-tree`, and git 2.47 itself, by whose answers it is tested (`tests/ort.rs`). `merge.directoryRenames`,
+//! `git help merge-tree`, and git itself, by whose answers it is tested (`tests/ort.rs`). Where git mended its merge over
+//! time (`*_MENDED`), the newest git is followed unless the store says otherwise. `merge.directoryRenames`,
 //! `merge.renames` and `merge.renameLimit` have git's default values.
 
 mod collect;
@@ -27,7 +28,7 @@ use gix_hash::ObjectId;
 use super::content::{self, Content};
 use super::{Conflict, ConflictKind, Message, MessageKind, Sides, attributes};
 use crate::store::tree::{Entry, MODE_COMMIT};
-use crate::store::{ObjectError, Objects};
+use crate::store::{GitVersion, ObjectError, Objects};
 
 /// The merge base's place among three stages.
 const BASE: usize = 0;
@@ -37,6 +38,14 @@ const OURS: usize = 1;
 const THEIRS: usize = 2;
 /// Git's limit on renames in a merge (`git help config`, `merge.renameLimit`).
 const RENAME_LIMIT: u64 = 7000;
+
+/// Since which git a file that a renamed folder would take is kept away from a path that the base has, and a rename to
+/// itself is none (its commits f6ecb603ff and 885ffe538b).
+const SELF_RENAMES_MENDED: GitVersion = GitVersion::new(2, 51, 1);
+/// Since which git a file that takes the place of an unchanged folder may still be a rename (979ee83e8a).
+const FOLDER_TO_FILE_MENDED: GitVersion = GitVersion::new(2, 53, 0);
+/// Since which git a rename that is known from the first round says nothing of a path that is settled (b2eec6663f).
+const KNOWN_RENAMES_MENDED: GitVersion = GitVersion::new(2, 55, 0);
 
 /// The bit of a stage in a mask.
 const fn bit(stage: usize) -> u8 {
@@ -84,6 +93,7 @@ pub(super) fn merge(
 ) -> Result<Whole, ObjectError> {
     let mut merge = Merge {
         objects,
+        as_of: objects.as_of(),
         root: trees.ours,
         names,
         marked,
@@ -106,6 +116,7 @@ pub(super) fn merge(
 /// One merge: what is known so far.
 struct Merge<'a> {
     objects: &'a dyn Objects,
+    as_of: GitVersion,
     /// Our tree, whose `.gitattributes` count.
     root: ObjectId,
     names: &'a Names,
@@ -246,6 +257,11 @@ impl Merge<'_> {
         }
         for side in &mut self.sides {
             for (from, to) in &side.known {
+                if let Some(to) = to.as_ref().filter(|_| self.as_of >= KNOWN_RENAMES_MENDED)
+                    && self.paths.get(to).is_none_or(|path| path.clean)
+                {
+                    continue;
+                }
                 let kind = if to.is_some() { PairKind::Renamed } else { PairKind::Deleted };
                 let to = to.clone().unwrap_or_else(|| from.clone());
                 side.pairs.push(Pair { from: from.clone(), to, old: None, new: None, kind });
@@ -344,7 +360,7 @@ impl Merge<'_> {
                     label(&self.names.ours, from[OURS]),
                     label(&self.names.theirs, from[THEIRS]),
                 ];
-                let data = content::marked_by(&base, &our_data, &their_data, &labels, deeper);
+                let data = content::marked_by(&base, &our_data, &their_data, &labels, deeper, self.as_of);
                 Ok((self.objects.put_blob(data, Some(&ours.id))?, false))
             }
             Content::Conflict => Ok((ours.id, false)),
