@@ -14,6 +14,7 @@ pub mod night;
 pub mod queue;
 pub mod replay;
 pub mod resolution;
+pub mod risk;
 pub mod store;
 pub mod trunk;
 pub mod workspace;
