@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example risk_truth -- LABELS.json NAME=REPOSITORY…`: the labels name moves (`a`, `b`) in
 //! repositories by name, what must be found there (`expect`), and what must not (`must_not`, `negative`, `restart`).
-//! With `--show ID` it prints all that is found in one move; `--phases REPOSITORY PACK COMMIT` prints how each migration
+//! With `--brief` it prints what is found in each move, in a line each. With `--show ID` it prints all that is found in one move; `--phases REPOSITORY PACK COMMIT` prints how each migration
 //! of a commit is read by itself.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ struct Score {
 
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let brief = args.iter().position(|a| a == "--brief").map(|at| args.remove(at)).is_some();
     let show = args.iter().position(|a| a == "--show").map(|at| {
         args.remove(at);
         args.remove(at)
@@ -52,6 +53,18 @@ fn main() {
         let took = started.elapsed();
         if show.is_some() {
             println!("{}\n{took:?}", serde_json::to_string_pretty(&assessment).expect("JSON"));
+        }
+        if brief {
+            println!("{id}: {took:.0?}, {:?}, restarts {:?}", assessment.level, assessment.restarts.services);
+            for f in assessment.findings.iter().filter(|f| f.severity >= Severity::Warn) {
+                let (old, new) = (f.old.as_deref().unwrap_or("-"), f.new.as_deref().unwrap_or("-"));
+                let said = f.text.as_deref().unwrap_or_default().replace('\n', " ");
+                let said: String = said.chars().take(60).collect();
+                println!(
+                    "    {:?} {} {} {old} -> {new} {}:{:?} {said}",
+                    f.severity, f.kind, f.name, f.path, f.line
+                );
+            }
         }
         judge(id, entry, &assessment, &mut scores);
         if entry["negative"] == Value::Bool(true) {

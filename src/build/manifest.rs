@@ -29,6 +29,9 @@ pub struct Manifest {
     pub patches: Vec<PatchRecord>,
     /// Whether the build may go out.
     pub verdict: VerdictRecord,
+    /// What the move from the build before this one asks; none for a first build.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub risk: Option<crate::risk::Transition>,
 }
 
 /// The tool that made a build.

@@ -106,6 +106,7 @@ fn night_code(e: &NightError) -> u8 {
         | NightError::InProgress { .. }
         | NightError::Queue { .. }
         | NightError::NoCommit { .. }
+        | NightError::Risk(_)
         | NightError::Workspace(_) => 2,
         NightError::Moved { .. } | NightError::Push { .. } => 4,
         _ => 1,

@@ -16,6 +16,7 @@ mod rebase;
 mod report;
 mod resolutions;
 mod resolve;
+mod risk;
 mod show;
 mod status;
 mod ui;
@@ -61,6 +62,7 @@ enum Command {
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
+    Risk(risk::Args),
     Resolve(resolve::Args),
     Resolutions(resolutions::Args),
     Edit(edit::EditArgs),
@@ -106,6 +108,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
+        Command::Risk(args) => risk::run(&ui, &from, args),
         Command::Resolve(args) => resolve::run(&ui, &from, args),
         Command::Resolutions(args) => resolutions::run(&ui, &from, args),
         Command::Edit(args) => edit::edit(&ui, &from, args),

@@ -8,7 +8,11 @@ use crate::build::manifest::PatchRecord;
 use crate::forecast::Effect;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
+use crate::risk::Severity;
 use crate::workspace::Outcome;
+
+/// Stops that a night tells; `git carry risk` tells all.
+const STOPS: usize = 5;
 
 /// Prints a night, as text or JSON.
 pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
@@ -58,6 +62,27 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
             short(&m.deploy.tree)
         ));
         ui.line(&format!("      {place}"));
+        if let Some(risk) = &m.risk {
+            let restarts = match (risk.assessment.restarts.mapped, &risk.assessment.restarts.services[..]) {
+                (false, _) => String::new(),
+                (true, []) => "; nothing to restart".to_owned(),
+                (true, [one]) if one == "*" => "; restart every service".to_owned(),
+                (true, services) => format!("; restart {}", clean(&services.join(", "))),
+            };
+            ui.line(&format!("risk  {}{restarts}", super::risk::counts(&risk.assessment)));
+            let bad = risk.assessment.findings.iter().filter(|f| f.severity == Severity::Stop);
+            for finding in bad.clone().take(STOPS) {
+                let what = cut(&super::risk::words(finding), 90);
+                ui.line(&format!(
+                    "      {} {}  {what}",
+                    super::risk::severity(finding.severity),
+                    clean(&finding.kind)
+                ));
+            }
+            if risk.assessment.level > Severity::Info {
+                ui.line(&painted("      the whole, with a plan: git carry risk", DIM));
+            }
+        }
         for commit in &night.workspace_commits {
             ui.line(&format!("      {} {}", painted("workspace commit", DIM), short(commit)));
         }

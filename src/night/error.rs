@@ -29,6 +29,9 @@ pub enum NightError {
         /// Which.
         operation: &'static str,
     },
+    /// The rules by which a move is looked at cannot be used.
+    #[error(transparent)]
+    Risk(#[from] super::risk::RiskError),
     /// The queue has faults.
     #[error("the queue of '{project}' has {} {}", .faults.len(), if .faults.len() == 1 { "fault" } else { "faults" })]
     Queue {

@@ -101,6 +101,11 @@ pub fn build(
         Ok(jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string())
     };
     let tip_date = date(tip)?;
+    let names: BTreeMap<ObjectId, String> = commits.iter().map(|(name, id)| (*id, name.clone())).collect();
+    let risk = match &previous {
+        Some(previous) => super::risk::from_previous(site, &odb, previous, &commit, names)?,
+        None => None,
+    };
     let records: Vec<PatchLock> = left.iter().map(|l| record(l, lock, tip, &tip_date)).collect();
     let manifest = Manifest {
         version: manifest::VERSION,
@@ -127,6 +132,7 @@ pub fn build(
             previous: previous.clone(),
         },
         verdict: verdict(&left),
+        risk,
         patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
     };
     let rendered =

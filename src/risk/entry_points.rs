@@ -110,8 +110,10 @@ pub fn run(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<
         match new.get(key) {
             None => {
                 let mut gone = find("entrypoint.removed", key, path, Side::Old)?.gone();
+                gone.severity = Severity::Warn;
                 if rule.service_groups.contains(&key.0) {
                     gone.text = Some("a service".to_owned());
+                    gone.severity = Severity::Stop;
                 }
                 out.push(gone.from_to(Some(target.clone()), None));
             }

@@ -11,7 +11,9 @@ pub mod entry_points;
 pub mod migration;
 pub mod notes;
 pub mod options;
+pub mod origin;
 pub mod pack;
+pub mod plan;
 pub mod restart;
 pub mod script;
 pub mod set;
@@ -65,7 +67,7 @@ pub struct Finding {
     pub confidence: Confidence,
     /// The rule that found it: pack and id.
     pub rule: String,
-    /// The file in which it stands.
+    /// The file in which it stands; empty for what a commit's message says.
     pub path: String,
     /// The line in that file, from 1, where one can be named.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -134,6 +136,9 @@ pub struct Origin {
     /// The patch of the queue, if it is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub patch: Option<String>,
+    /// Is it that the new build has this commit no more?
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub dropped: bool,
 }
 
 /// All that a move asks.
@@ -147,6 +152,33 @@ pub struct Assessment {
     pub findings: Vec<Finding>,
     /// What has to be restarted.
     pub restarts: Restarts,
+}
+
+/// The move from one build to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Transition {
+    /// The commit of the build that runs.
+    pub from: String,
+    /// The commit of the build that is to run.
+    pub to: String,
+    /// What it asks.
+    #[serde(flatten)]
+    pub assessment: Assessment,
+    /// The steps.
+    pub plan: plan::Plan,
+}
+
+impl Assessment {
+    /// How many findings are as bad as this.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|f| f.severity == severity).count()
+    }
+
+    /// Puts the findings in order again, and says the worst.
+    pub fn settle(&mut self) {
+        self.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.key().cmp(&b.key())));
+        self.level = self.findings.first().map_or(Severity::Off, |f| f.severity);
+    }
 }
 
 impl Finding {
@@ -246,11 +278,11 @@ pub fn assess(
         }
     }
     findings.retain(|f| f.severity > Severity::Off);
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.key().cmp(&b.key())));
-    findings.dedup_by(|a, b| a.key() == b.key() && a.migration == b.migration);
-    let level = findings.iter().map(|f| f.severity).max().unwrap_or(Severity::Off);
     let restarts = restart::of(&trees, rules);
-    Ok(Assessment { level, packs: rules.packs.clone(), findings, restarts })
+    let mut assessment = Assessment { level: Severity::Off, packs: rules.packs.clone(), findings, restarts };
+    assessment.settle();
+    assessment.findings.dedup_by(|a, b| a.key() == b.key() && a.line == b.line && a.migration == b.migration);
+    Ok(assessment)
 }
 
 /// The name under which packs say how bad a finding is.

@@ -77,6 +77,13 @@ impl Repo {
         std::fs::write(&file, wanted).map_err(|e| StoreError::Write { path: file, reason: e.to_string() })
     }
 
+    /// A repository that somebody else keeps, to read from: a work tree or a git directory.
+    pub fn at(path: &Path) -> Result<Self, StoreError> {
+        let call = Git::at(path).call(["rev-parse", "--path-format=absolute", "--git-common-dir"]);
+        let path = PathBuf::from(call.line()?);
+        Ok(Self { git: Git::bare(&path), path, drivers: None })
+    }
+
     /// The same, with drivers for merges.
     pub fn with_drivers(mut self, drivers: Drivers) -> Self {
         self.drivers = Some(Arc::new(drivers));

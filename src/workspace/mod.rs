@@ -4,6 +4,7 @@
 mod config;
 mod guard;
 mod lockfile;
+mod reader;
 mod rules;
 mod template;
 
@@ -11,10 +12,11 @@ use std::path::{Path, PathBuf};
 
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
-    Required, nearest,
+    Required, RiskRules,
 };
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
+pub use reader::nearest;
 pub use template::{add_project, carry_toml};
 
 /// The configuration's file name.

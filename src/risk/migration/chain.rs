@@ -85,11 +85,13 @@ pub fn run(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<
             let gone = &old[id];
             // A renamed one of the same content runs again, and is told as new.
             let finding = Finding::new("db.migration_removed", Severity::Stop, &rule.id, &gone.path).gone();
-            out.push(
-                finding
-                    .about(id.as_str())
-                    .saying("a database that ran it cannot be read by the new code's tool"),
-            );
+            let lasting = match gone.migration.phase() {
+                Phase::Contract => "; it was a contract: what it took away does not come back",
+                Phase::Data => "; it rewrote rows: they stay as they are",
+                _ => "",
+            };
+            let text = format!("the new code's tool does not know it, and databases have run it{lasting}");
+            out.push(finding.about(id.as_str()).saying(text));
         }
     }
     heads(rule, &old, &new, out);

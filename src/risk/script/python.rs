@@ -227,7 +227,7 @@ impl<'m> Run<'m> {
                 let mut returned = None;
                 for child in children(node) {
                     let value = match child.kind() {
-                        kind if kind.ends_with("_clause") || kind == "block" => self.statement(child, env),
+                        kind if is_statement(kind) => self.statement(child, env),
                         _ => {
                             self.eval(child, env);
                             None
@@ -595,6 +595,11 @@ impl<'m> Run<'m> {
     }
 }
 
+/// Is a node of this kind a statement, or holds statements?
+fn is_statement(kind: &str) -> bool {
+    kind == "block" || ["_clause", "_statement", "_definition"].iter().any(|end| kind.ends_with(end))
+}
+
 fn children<'m>(node: Node<'m>) -> Vec<Node<'m>> {
     let mut cursor = node.walk();
     node.named_children(&mut cursor).filter(|c| c.kind() != "comment").collect()
@@ -790,7 +795,8 @@ def upgrade():
     with op.batch_alter_table('u') as batch:
         batch.drop_column(f'{NAMES[0]}_id')
     if context.is_offline():
-        op.drop_table('offline')
+        for name in ['offline']:
+            op.drop_table(name)
 
 def downgrade():
     op.create_table('never')
@@ -806,7 +812,7 @@ def downgrade():
                 "op.batch_alter_table(u) 13",
                 "\u{2026}.drop_column(a_id) 14",
                 "context.is_offline() 15",
-                "op.drop_table(offline) 16",
+                "op.drop_table(offline) 17",
             ]
         );
     }

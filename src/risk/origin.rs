@@ -1,0 +1,146 @@
+//! Who brought a finding: the upstream commit, or the patch of the queue.
+//!
+//! Of the commits between two builds, those that touch a finding's file are tried, the newest first: the one whose own
+//! move, from its parent to itself, shows the finding, brought it. A finding that no commit of the new build shows may
+//! come from a patch that the old build had and the new one has not.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use bstr::{BString, ByteSlice};
+use gix_hash::ObjectId;
+
+use super::pack::Rules;
+use super::{Assessment, Finding, Origin, Severity, assess};
+use crate::store::{Odb, Repo, StoreError};
+use crate::trunk::delta;
+
+/// Commits that are looked into for one finding.
+const TRIED: usize = 40;
+
+/// A commit that touches files of findings.
+struct Candidate {
+    id: ObjectId,
+    before: ObjectId,
+    after: ObjectId,
+    paths: BTreeSet<String>,
+}
+
+/// Names the origins of findings of the move from the commit `old` to the commit `new`. `patch_of` names the patch
+/// that a stack's commit is. A migration of the queue's own is always a stop: upstream may number its next one alike.
+pub fn attribute(
+    repo: &Repo,
+    odb: &Odb,
+    rules: &Rules,
+    [old, new]: [&ObjectId; 2],
+    findings: &mut [Finding],
+    patch_of: &dyn Fn(&ObjectId) -> Option<String>,
+) -> Result<(), StoreError> {
+    let wanted = |findings: &[Finding]| -> BTreeSet<BString> {
+        let open = findings.iter().filter(|f| f.origin.is_none());
+        open.flat_map(|f| [Some(f.path.as_str()), f.old.as_deref().filter(|_| f.kind == "file.moved")])
+            .flatten()
+            .map(BString::from)
+            .collect()
+    };
+    // Forward through what came, then backward through what went.
+    for (from, to, dropped) in [(old, new, false), (new, old, true)] {
+        let paths = wanted(findings);
+        if paths.is_empty() {
+            break;
+        }
+        let candidates = candidates(repo, odb, from, to, &paths)?;
+        let mut known: HashMap<ObjectId, Assessment> = HashMap::new();
+        for finding in findings.iter_mut().filter(|f| f.origin.is_none()) {
+            let touching = candidates.iter().rev().filter(|c| c.paths.contains(&finding.path));
+            for candidate in touching.take(TRIED) {
+                let own = match known.entry(candidate.id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let (before, after) = match dropped {
+                            false => (candidate.before, candidate.after),
+                            true => (candidate.after, candidate.before),
+                        };
+                        new.insert(assess(odb, before, after, rules)?)
+                    }
+                };
+                let shows =
+                    |f: &Finding| f.kind == finding.kind && f.path == finding.path && f.name == finding.name;
+                if own.findings.iter().any(shows) {
+                    finding.origin = Some(origin(odb, &candidate.id, patch_of(&candidate.id), dropped)?);
+                    break;
+                }
+            }
+        }
+    }
+    for finding in findings {
+        let of_queue = finding.origin.as_ref().is_some_and(|o| o.patch.is_some() && !o.dropped);
+        if of_queue && finding.kind.starts_with("db.migration") {
+            finding.severity = Severity::Stop;
+        }
+    }
+    Ok(())
+}
+
+/// What the messages of the commits say that `new` has and `old` has not.
+pub fn messages(
+    repo: &Repo,
+    odb: &Odb,
+    rules: &Rules,
+    [old, new]: [&ObjectId; 2],
+    patch_of: &dyn Fn(&ObjectId) -> Option<String>,
+) -> Result<Vec<Finding>, StoreError> {
+    let mut out = Vec::new();
+    if rules.commits.is_empty() || old == new {
+        return Ok(out);
+    }
+    for ranged in repo.range(Some(old), new)? {
+        let commit = odb.commit(&ranged.id)?;
+        let message = commit.message.to_str_lossy();
+        for rule in &rules.commits {
+            let Some(found) = rule.regex.0.find(&message) else { continue };
+            let line = message[found.start()..].lines().next().unwrap_or_default();
+            let severity = rules.severity_of(&rule.kind, rule.severity);
+            let mut finding = Finding::new(&rule.kind, severity, &rule.id, "");
+            finding.name = ranged.id.to_hex_with_len(12).to_string();
+            finding.text = Some(line.to_owned());
+            finding.origin = Some(origin(odb, &ranged.id, patch_of(&ranged.id), false)?);
+            out.push(finding);
+        }
+    }
+    out.retain(|f| f.severity > Severity::Off);
+    Ok(out)
+}
+
+/// The commits of `to` that `from` has not and that touch one of the paths, parents first. A merge brings nothing of
+/// its own here.
+fn candidates(
+    repo: &Repo,
+    odb: &Odb,
+    from: &ObjectId,
+    to: &ObjectId,
+    paths: &BTreeSet<BString>,
+) -> Result<Vec<Candidate>, StoreError> {
+    let mut out = Vec::new();
+    for ranged in repo.range(Some(from), to)? {
+        let [parent] = ranged.parents[..] else { continue };
+        let (before, after) = (odb.commit(&parent)?.tree, odb.commit(&ranged.id)?.tree);
+        let touched = delta::touched(odb, &before, &after, paths)?;
+        if !touched.is_empty() {
+            let paths = touched.iter().map(|p| p.to_string()).collect();
+            out.push(Candidate { id: ranged.id, before, after, paths });
+        }
+    }
+    Ok(out)
+}
+
+fn origin(odb: &Odb, id: &ObjectId, patch: Option<String>, dropped: bool) -> Result<Origin, StoreError> {
+    let commit = odb.commit(id)?;
+    Ok(Origin {
+        commit: id.to_string(),
+        subject: commit.subject(),
+        author: [commit.author.name.to_string(), commit.author.email.to_string()],
+        patch,
+        dropped,
+    })
+}
