@@ -153,6 +153,7 @@ impl Push {
 /// Finishes or sets aside the run that was cut off, if there is one. Says what it did.
 pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
     let project = &site.project.name;
+    sweep(&site.folder);
     let (now, before) = (place(&site.folder, project), aside(&site.folder, project));
     for path in [&now, &before] {
         let text = match std::fs::read(path) {
@@ -216,7 +217,7 @@ impl WorkspaceMove {
             let index_path = format!("{}{file}", site.prefix);
             match blob {
                 Some(id) => {
-                    write_file(&path, &blobs.next().unwrap_or_default())?;
+                    write_file(&site.folder, &path, &blobs.next().unwrap_or_default())?;
                     info.extend_from_slice(format!("100644 {id}\t{index_path}\0").as_bytes());
                 }
                 None => {
@@ -257,8 +258,20 @@ fn wait_for_index(site: &Site<'_>) -> Result<(), NightError> {
     std::fs::remove_file(&lock).map_err(|source| NightError::Io { path: lock.clone(), source })
 }
 
+/// How a file is called while it is written, in the tool's folder: a run that is killed leaves nothing in the workspace.
+const HALF: &str = ".carry-";
+
+/// Takes away the files that a killed run did not finish.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(HALF) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a file whole or not at all, and only if its bytes differ.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), NightError> {
+fn write_file(half: &Path, path: &Path, bytes: &[u8]) -> Result<(), NightError> {
     let io = |source| NightError::Io { path: path.to_owned(), source };
     if std::fs::read(path).is_ok_and(|now| now == bytes) {
         return Ok(());
@@ -271,8 +284,14 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), NightError> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o644));
     }
-    let mut file = builder.prefix(".carry-").tempfile_in(folder).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
+    // A linked work tree may lie on another disk than its git directory: then only its own folder will do.
+    for place in [half, folder] {
+        let mut file = builder.prefix(HALF).tempfile_in(place).map_err(io)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
+        match file.persist(path) {
+            Err(e) if e.error.kind() == std::io::ErrorKind::CrossesDevices && place == half => {}
+            done => return done.map(drop).map_err(|e| io(e.error)),
+        }
+    }
     Ok(())
 }
