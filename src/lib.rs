@@ -4,6 +4,7 @@
 //! [`store`], never up.
 
 pub mod build;
+pub mod check;
 pub mod cli;
 pub mod culprit;
 pub mod forecast;

@@ -27,6 +27,9 @@ pub struct Manifest {
     pub deploy: DeployRecord,
     /// Every patch of the queue, in its order.
     pub patches: Vec<PatchRecord>,
+    /// The checks that were run on the build.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub checks: Vec<CheckRecord>,
     /// Whether the build may go out.
     pub verdict: VerdictRecord,
     /// What the move from the build before this one asks; none for a first build.
@@ -153,6 +156,47 @@ pub struct ConflictRecord {
     pub from: Option<String>,
     /// What kind of conflict it is.
     pub kind: crate::replay::ConflictKind,
+}
+
+/// What a check said of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckRecord {
+    /// Its name.
+    pub name: String,
+    /// The command: a program and its arguments.
+    pub run: Vec<String>,
+    /// On what it runs: `build`, or `each-patch`.
+    pub on: String,
+    /// Is the build worth nothing if it fails?
+    pub required: bool,
+    /// How it ended.
+    pub ended: crate::check::Ended,
+    /// Its exit code.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<i32>,
+    /// How long it took when it was run on this tree, in milliseconds.
+    pub milliseconds: u64,
+    /// What to say of it, if it did not pass.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub said: String,
+    /// The file with its output, on the machine that ran it; none if it passed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output: Option<String>,
+    /// What it fails with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub broken_by: Option<BrokenBy>,
+}
+
+/// The commit at which a check began to fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BrokenBy {
+    /// The patch, if it is one; else it is upstream's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patch: Option<String>,
+    /// The commit.
+    pub commit: String,
+    /// The first line of its message.
+    pub subject: String,
 }
 
 /// Whether a build may go out.

@@ -1,5 +1,6 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
+mod check;
 mod demo;
 mod edit;
 mod error;
@@ -59,6 +60,7 @@ enum Command {
     Rebase(rebase::Args),
     Nightly(nightly::Args),
     Manifest(manifest::Args),
+    Check(check::Args),
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
@@ -105,6 +107,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rebase(args) => rebase::run(&ui, &from, args),
         Command::Nightly(args) => nightly::run(&ui, &from, args),
         Command::Manifest(args) => manifest::run(&ui, &from, args),
+        Command::Check(args) => check::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),

@@ -26,6 +26,9 @@ pub struct Args {
     /// Write the build's manifest to this file as well.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// How many checks may run at once; without it, one for each core.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    jobs: usize,
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
@@ -42,6 +45,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         offline: args.offline,
         accept_rewritten_trunk: args.accept_rewritten_trunk,
         replace_deploy: args.replace_deploy,
+        jobs: args.jobs,
         ..Options::default()
     };
     let mut worst = 0;

@@ -20,10 +20,19 @@ pub struct Args {
     /// The project, where the workspace holds many.
     #[arg(long)]
     project: Option<String>,
+    /// How many checks may run at once; without it, one for each core.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    jobs: usize,
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
-    let options = Options { offline: true, onto: args.onto, dry_run: args.dry_run, ..Options::default() };
+    let options = Options {
+        offline: true,
+        onto: args.onto,
+        dry_run: args.dry_run,
+        jobs: args.jobs,
+        ..Options::default()
+    };
     let (workspace, _guard) = if args.dry_run {
         (Workspace::find(from).map_err(NightError::from)?, None)
     } else {

@@ -62,6 +62,9 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
             short(&m.deploy.tree)
         ));
         ui.line(&format!("      {place}"));
+        if !m.checks.is_empty() {
+            super::check::show(ui, &m.checks);
+        }
         if let Some(risk) = &m.risk {
             let restarts = match (risk.assessment.restarts.mapped, &risk.assessment.restarts.services[..]) {
                 (false, _) => String::new(),

@@ -109,7 +109,7 @@ pub fn outcome_style(outcome: Outcome) -> Style {
         Outcome::Refreshed => AnsiColor::Cyan,
         Outcome::Resolved => AnsiColor::Blue,
         Outcome::Landed | Outcome::Evolved => AnsiColor::Magenta,
-        Outcome::Conflict => AnsiColor::Red,
+        Outcome::Conflict | Outcome::Broken => AnsiColor::Red,
         Outcome::Blocked => AnsiColor::Yellow,
         Outcome::Held => AnsiColor::BrightBlack,
     };

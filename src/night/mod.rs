@@ -2,7 +2,9 @@
 //! Never: the terminal; a change of anything but through one transaction.
 
 pub mod absorb;
+mod broken;
 mod causes;
+mod check;
 mod depend;
 mod draft;
 pub mod edit;
@@ -24,6 +26,7 @@ mod writeback;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
+pub use check::prove_build;
 pub use depend::{closure_files, look_ahead, queue_graph};
 pub use draft::{Draft, fault};
 pub use error::NightError;
@@ -36,6 +39,7 @@ pub use site::{Site, resolve_address};
 pub use take_in::{TakeError, Taken, TakenFrom, take_in};
 pub use writeback::FileChange;
 
+use broken::{broken_at, plan_without, still_broken};
 use settle::Answers;
 
 use crate::build::manifest::Manifest;
@@ -70,6 +74,8 @@ pub struct Options {
     pub replace_deploy: Option<String>,
     /// A change of the queue that goes with the run.
     pub draft: Option<Draft>,
+    /// How many checks may run at once; 0 is one for each core.
+    pub jobs: usize,
 }
 
 /// How the trunk moved.
@@ -134,7 +140,8 @@ impl Night {
         if self.done == Done::Refused {
             return 4;
         }
-        let wants_person = |p: &PatchReport| p.outcome.is_root() || p.outcome == Outcome::Blocked;
+        let wants_person =
+            |p: &PatchReport| p.outcome.is_root() || matches!(p.outcome, Outcome::Blocked | Outcome::Broken);
         if self.patches.iter().any(wants_person) { 3 } else { 0 }
     }
 }
@@ -176,7 +183,9 @@ pub fn run(
         Some(draft) => (draft.queue.clone(), answers(&site, Some(draft), events)),
         None => (site.queue()?, answers(&site, None, events)),
     };
-    let plan = |tip: &ObjectId| outcome::plan(&site, lock, tip, &queue, &answers);
+    let mut broken = still_broken(lock, &queue);
+    let plan =
+        |tip: &ObjectId| plan_without(&site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken));
     let mut planned = plan(&tip)?;
     let furthest = match planned.furthest.take() {
         Some(bound) => Some(furthest(&site, &plan, bound, planned.commits)?),
@@ -217,7 +226,24 @@ pub fn run(
 
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
-    let mut built = writeback::build(&site, lock, &tip, &night.trunk, planned, pushed)?;
+    broken = broken_at(lock, &tip, &broken);
+    let (stacked, checks) = loop {
+        let stacked = writeback::stacked(&site, lock, &tip, &planned)?;
+        let subject =
+            check::Subject { tip, from: planned.base, stack: &stacked.patches, commit: stacked.commit };
+        let proved = check::prove(&site, &planned.odb, &subject, options.jobs, events)?;
+        // A patch that a check fails with is left out, if it may be, and what needs it with it.
+        let may_go = |name: &str| planned.patches.iter().any(|p| p.report.name == name && !p.report.required);
+        match proved.broken {
+            Some((name, why)) if may_go(&name) && !broken.contains_key(&name) => {
+                events.step(&format!("leaving {name} out: {why}"));
+                broken.insert(name, why);
+                planned = plan_without(&site, lock, &tip, &queue, &answers, &broken)?;
+            }
+            _ => break (stacked, proved.records),
+        }
+    };
+    let mut built = writeback::build(&site, lock, &tip, &night.trunk, planned, (stacked, checks), pushed)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }

@@ -78,7 +78,12 @@ pub fn recorded_manifest(site: &Site<'_>, lock: &ProjectLock) -> Result<Option<M
     let Some(commit) = lock.deploy.as_ref().and_then(|d| ObjectId::from_hex(d.as_bytes()).ok()) else {
         return Ok(None);
     };
-    let Some(blob) = site.store.reference(&manifest_ref(&site.project.name, &build_id(&commit)))? else {
+    manifest_of(site, &commit)
+}
+
+/// The manifest of a build, if the store has it.
+pub fn manifest_of(site: &Site<'_>, commit: &ObjectId) -> Result<Option<Manifest>, NightError> {
+    let Some(blob) = site.store.reference(&manifest_ref(&site.project.name, &build_id(commit)))? else {
         return Ok(None);
     };
     let text = site.store.odb()?.blob(&blob)?;

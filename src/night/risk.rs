@@ -6,14 +6,12 @@ use std::path::PathBuf;
 use bstr::BStr;
 use gix_hash::ObjectId;
 
-use super::publish::manifest_ref;
-use super::writeback::build_id;
+use super::publish::manifest_of;
 use super::{NightError, Site};
-use crate::build::manifest::Manifest;
 use crate::risk::pack::{PackError, Rules, detected};
 use crate::risk::{Transition, assess, origin, plan};
 use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb, Repo, StoreError};
+use crate::store::{Odb, Repo, StoreError};
 use crate::workspace::RiskRules;
 
 /// Rules that cannot be used.
@@ -71,9 +69,7 @@ pub fn assess_move(
 
 /// The patches of a build, by their commits; none if its manifest is not here.
 pub fn patches_of(site: &Site<'_>, commit: &ObjectId) -> Result<BTreeMap<ObjectId, String>, NightError> {
-    let name = manifest_ref(&site.project.name, &build_id(commit));
-    let Some(blob) = site.store.reference(&name)? else { return Ok(BTreeMap::new()) };
-    let Ok(manifest) = Manifest::parse(&site.store.odb()?.blob(&blob)?) else { return Ok(BTreeMap::new()) };
+    let Some(manifest) = manifest_of(site, commit)? else { return Ok(BTreeMap::new()) };
     let of = |p: crate::build::manifest::PatchRecord| {
         Some((ObjectId::from_hex(p.commit?.as_bytes()).ok()?, p.name))
     };

@@ -451,6 +451,7 @@ pub fn resolvable(ground: &Ground) -> Result<(), TaskError> {
             ),
         ),
         Outcome::Landed => ("has landed".into(), "the next night takes it out of the queue".into()),
+        Outcome::Broken => ("breaks a check".into(), format!("git carry edit {patch}")),
         Outcome::Held => ("is held".into(), format!("git carry unhold {patch}")),
         Outcome::Clean | Outcome::Refreshed | Outcome::Resolved => {
             ("has no conflict".into(), format!("to change it all the same: git carry edit {patch}"))

@@ -9,8 +9,11 @@ use gix_hash::ObjectId;
 use super::outcome::{PatchReport, Planned, PlannedPatch};
 use super::publish::{deploy_ref, manifest_ref};
 use super::{NightError, Site, TrunkMove};
-use crate::build::manifest::{self, Base, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord};
+use crate::build::manifest::{
+    self, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord,
+};
 use crate::build::{Layer, stack};
+use crate::check::Ended;
 use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
 use crate::replay::loss::Loss;
 use crate::store::git::Git;
@@ -54,35 +57,56 @@ struct Left {
     patch_id: Option<ObjectId>,
 }
 
-/// Builds the stack, and works out the files, the lock and the manifest. New objects are written as one pack that
-/// nothing refers to.
-pub fn build(
+/// The commits of a build.
+pub struct Stacked {
+    /// The patches that are in it, from the bottom: each one's name and its commit.
+    pub patches: Vec<(String, ObjectId)>,
+    /// The build's commit.
+    pub commit: ObjectId,
+}
+
+/// Makes the build's commits. New objects are written as one pack that nothing refers to.
+pub fn stacked(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
     tip: &ObjectId,
-    trunk: &TrunkMove,
-    planned: Planned,
-    pushed: bool,
-) -> Result<Built, NightError> {
+    planned: &Planned,
+) -> Result<Stacked, NightError> {
     let project = site.project;
-    let Planned { odb, queue, base, patches, tree, .. } = planned;
+    let Planned { odb, queue, patches, .. } = planned;
     let applied: Vec<(&PlannedPatch, &Patch)> =
         patches.iter().zip(&queue.patches).filter(|(p, _)| p.applied.is_some()).collect();
     let layers: Vec<Layer<'_>> = applied
         .iter()
         .filter_map(|(p, patch)| Some(Layer { header: &patch.header, tree: p.applied?.1 }))
         .collect();
-    let previous = lock.and_then(|l| l.deploy.clone());
     let join = match project.deploy.history {
         History::Rewrite => None,
-        History::FastForward => previous.as_ref().and_then(|id| ObjectId::from_hex(id.as_bytes()).ok()),
+        History::FastForward => lock.and_then(|l| ObjectId::from_hex(l.deploy.as_ref()?.as_bytes()).ok()),
     };
     let identity = &site.workspace.config.identity;
-    let (bottom, ids) = stack(&odb, identity, &project.name, tip, join.as_ref(), &layers)?;
+    let (bottom, ids) = stack(odb, identity, &project.name, tip, join.as_ref(), &layers)?;
     let commit = *ids.last().unwrap_or(&bottom);
     odb.flush()?;
-    let mut commits: BTreeMap<String, ObjectId> =
-        applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect();
+    Ok(Stacked { patches: applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect(), commit })
+}
+
+/// Works out the files, the lock and the manifest of a build whose commits are made, and what was said of it.
+pub fn build(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    tip: &ObjectId,
+    trunk: &TrunkMove,
+    planned: Planned,
+    (stacked, checks): (Stacked, Vec<CheckRecord>),
+    pushed: bool,
+) -> Result<Built, NightError> {
+    let project = site.project;
+    let identity = &site.workspace.config.identity;
+    let Planned { odb, queue, base, patches, tree, .. } = planned;
+    let previous = lock.and_then(|l| l.deploy.clone());
+    let Stacked { patches: commits, commit } = stacked;
+    let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
 
     let mut left = leave(site, &odb, patches, &queue.patches)?;
     let series = {
@@ -131,7 +155,8 @@ pub fn build(
             committer: [identity.name.clone(), identity.email.clone()],
             previous: previous.clone(),
         },
-        verdict: verdict(&left),
+        verdict: verdict(&left, &checks),
+        checks,
         risk,
         patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
     };
@@ -298,7 +323,7 @@ fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String
     }
 }
 
-fn verdict(left: &[Left]) -> VerdictRecord {
+fn verdict(left: &[Left], checks: &[CheckRecord]) -> VerdictRecord {
     let mut reasons = Vec::new();
     let mut publishable = true;
     for l in left {
@@ -306,6 +331,7 @@ fn verdict(left: &[Left]) -> VerdictRecord {
         let what = match report.outcome {
             Outcome::Conflict | Outcome::Evolved => "conflicts".to_owned(),
             Outcome::Blocked => format!("needs {}, which is left out", report.needs.join(", ")),
+            Outcome::Broken => report.note.clone().unwrap_or_else(|| "breaks a check".into()),
             _ => continue,
         };
         if report.required {
@@ -314,6 +340,18 @@ fn verdict(left: &[Left]) -> VerdictRecord {
         } else {
             reasons.push(format!("patch '{}' {what}", report.name));
         }
+    }
+    for check in checks.iter().filter(|c| c.ended != Ended::Passed) {
+        let who = match &check.broken_by {
+            Some(BrokenBy { patch: Some(patch), .. }) => format!(", since patch '{patch}'"),
+            Some(by) => {
+                format!(", since upstream's {} {}", by.commit.get(..12).unwrap_or_default(), by.subject)
+            }
+            None => String::new(),
+        };
+        publishable &= !check.required;
+        let kind = if check.required { "required check" } else { "check" };
+        reasons.push(format!("{kind} '{}' fails{who}: {}", check.name, check.said));
     }
     VerdictRecord { publishable, reasons }
 }

@@ -60,6 +60,13 @@ impl WorkTree {
         Self { path: path.to_owned(), git: Git::at(path) }
     }
 
+    /// Checks another commit out, and takes away all that was left there.
+    pub fn move_to(&self, commit: &ObjectId) -> Result<(), StoreError> {
+        self.call(&["checkout", "--quiet", "--force", "--detach"]).arg(commit.to_string()).output()?;
+        self.call(&["clean", "--quiet", "-ffdx"]).output()?;
+        Ok(())
+    }
+
     /// Takes it away, with all that is in it.
     pub fn remove(&self, repo: &Repo) -> Result<(), StoreError> {
         let answer =

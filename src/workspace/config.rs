@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::checks::{self, Check};
 use super::reader::{Reader, Table, kind};
 use super::rules;
 
@@ -50,6 +51,8 @@ pub struct Project {
     pub forecast: Vec<String>,
     /// By which rules a move from build to build is looked at.
     pub risk: RiskRules,
+    /// Commands that prove a build.
+    pub checks: Vec<Check>,
 }
 
 /// By which rules a move from build to build is looked at.
@@ -219,8 +222,18 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 9] =
-    ["upstream", "branch", "reference", "patches", "deploy", "policy", "regenerate", "forecast", "risk"];
+const PROJECT: [&str; 10] = [
+    "upstream",
+    "branch",
+    "reference",
+    "patches",
+    "deploy",
+    "policy",
+    "regenerate",
+    "forecast",
+    "risk",
+    "check",
+];
 
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
     let place = format!("project.{name}");
@@ -265,6 +278,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
             r.fault(at, what, Some("for instance: forecast = [\"next\", \"refs/pull/*/head\"]".into()));
         }
     }
+    let checks = checks::read(r, &place, table);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
         r.keys(table, &format!("{place}.risk"), &["packs", "rules"]);
@@ -282,6 +296,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         regenerate,
         forecast,
         risk,
+        checks,
     })
 }
 

@@ -23,6 +23,8 @@ pub enum Outcome {
     Conflict,
     /// It needs a patch that is not in the stack.
     Blocked,
+    /// A required check fails with it, and passes without it.
+    Broken,
     /// The queue says to leave it out.
     Held,
 }
@@ -38,13 +40,14 @@ impl Outcome {
             Self::Evolved => "evolved",
             Self::Conflict => "conflict",
             Self::Blocked => "blocked",
+            Self::Broken => "broken",
             Self::Held => "held",
         }
     }
 
     /// Is the patch left out of the stack, and its change missing from the build?
     pub fn left_out(self) -> bool {
-        matches!(self, Self::Conflict | Self::Evolved | Self::Blocked | Self::Held)
+        matches!(self, Self::Conflict | Self::Evolved | Self::Blocked | Self::Broken | Self::Held)
     }
 
     /// Does it conflict with trunk itself, so that a person has to mend it?
@@ -53,7 +56,7 @@ impl Outcome {
     }
 
     /// All of them, the best first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Clean,
         Self::Refreshed,
         Self::Resolved,
@@ -61,6 +64,7 @@ impl Outcome {
         Self::Evolved,
         Self::Conflict,
         Self::Blocked,
+        Self::Broken,
         Self::Held,
     ];
 }
