@@ -45,7 +45,20 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # in a work tree of its own. For instance:\n\
         # [[project.{name}.regenerate]]\n\
         # paths = [\"po/*.pot\"]\n\
-        # run = [\"make\", \"pot\"]\n",
+        # run = [\"make\", \"pot\"]\n\n\
+        # Commands that prove a build before it goes out, each in a work tree of its own; a patch that breaks one is left\n\
+        # out. on: build or each-patch; env: what is passed on besides PATH. For instance:\n\
+        # [[project.{name}.check]]\n\
+        # name = \"unit\"\n\
+        # run = [\"make\", \"test\"]\n\
+        # on = \"build\"\n\
+        # timeout = \"1h\"\n\
+        # required = true\n\
+        # env = [\"HOME\"]\n\n\
+        # By which rules a move from build to build is looked at; without packs, those that the files ask for.\n\
+        # [project.{name}.risk]\n\
+        # packs = [\"openstack\"]\n\
+        # rules = [\"risk.toml\"]\n",
         quote(upstream),
         quote(branch),
     )
