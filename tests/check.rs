@@ -51,6 +51,11 @@ fn a_patch_that_breaks_a_check_is_left_out_with_what_needs_it() {
     assert_eq!((check["name"].as_str(), check["ended"].as_str()), (Some("unit"), Some("passed")));
     assert!(lab.carry_code(0, &["manifest", "verify"]).contains("is what its manifest says"));
 
+    // People are told where its output is, and what to do.
+    let text = lab.carry_code(3, &["nightly"]);
+    assert!(text.contains("1 patch breaks a check") || text.contains("one patch breaks a check"), "{text}");
+    assert!(text.contains("git carry edit two"), "{text}");
+
     // Nothing new: nothing is run, and nothing is published.
     let (before, deployed) = (runs(&lab), lab.deployed());
     assert_eq!(lab.json(3, &["nightly"])[0]["done"], "quiet");

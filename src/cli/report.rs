@@ -212,6 +212,14 @@ fn problems(ui: &Ui, night: &Night) {
         }
     }
     coming(ui, night);
+    let broken: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome == Outcome::Broken).collect();
+    if !broken.is_empty() {
+        ui.line(&format!("\n{}:", count(broken.len(), "patch breaks a check", "patches break checks")));
+    }
+    for p in broken {
+        ui.line(&format!("  {}  {}", clean(&p.name), clean(p.note.as_deref().unwrap_or_default())));
+        ui.line(&format!("    git carry edit {}", clean(&p.name)));
+    }
     if roots.is_empty() {
         return;
     }

@@ -92,8 +92,9 @@ pub fn prove(
             && proved.broken.is_none()
             && let Some(patch) = broken_by.as_ref().and_then(|by| by.patch.clone())
         {
-            proved.broken =
-                Some((patch, format!("the check '{}' fails with it: {}", check.name, said(&result))));
+            let (name, output) = (&check.name, result.output.display());
+            let why = format!("the check '{name}' fails with it: {} (its output: {output})", said(&result));
+            proved.broken = Some((patch, why));
         }
         proved.records.push(record(check, &result, broken_by));
     }
@@ -122,12 +123,13 @@ pub fn prove_build(
 
 /// How a run ended, in words.
 fn said(ran: &Ran) -> String {
+    let last = if ran.last_line.is_empty() { String::new() } else { format!(": {}", ran.last_line) };
     match (ran.ended, ran.code) {
         (Ended::Passed, _) => "passed".to_owned(),
         (Ended::TimedOut, _) => "it took too long".to_owned(),
-        (Ended::NotStarted, _) => format!("it could not be started: {}", ran.last_line),
-        (Ended::Failed, Some(code)) => format!("exit code {code}: {}", ran.last_line),
-        (Ended::Failed, None) => format!("ended by a signal: {}", ran.last_line),
+        (Ended::NotStarted, _) => format!("it could not be started{last}"),
+        (Ended::Failed, Some(code)) => format!("exit code {code}{last}"),
+        (Ended::Failed, None) => format!("ended by a signal{last}"),
     }
 }
 
