@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::reader::{Reader, Table};
 
 /// A command that proves a build.
@@ -47,40 +45,15 @@ const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Reads a project's checks.
 pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Vec<Check> {
-    let Some(value) = table.get("check") else { return Vec::new() };
     let place = format!("{place}.check");
-    let DeValue::Array(items) = value.get_ref() else {
-        let hint = Some(format!("write: [[{place}]]"));
-        r.fault(value.span().start, "'check' must be a list of tables".into(), hint);
-        return Vec::new();
-    };
     let mut all: Vec<Check> = Vec::new();
-    for item in items.iter() {
-        let at = item.span().start;
-        let DeValue::Table(table) = item.get_ref() else {
-            r.fault(at, "'check' must be a list of tables".into(), None);
-            continue;
-        };
+    for (table, at) in r.tables(table, "check", &place) {
         r.keys(table, &place, &["name", "run", "on", "timeout", "required", "env"]);
         let name = r.checked(table, "name", super::rules::project).map(toml::Spanned::into_inner);
         let run = r.list(table, "run");
         let on = r.choice(table, "on", &[("build", CheckOn::Build), ("each-patch", CheckOn::EachPatch)]);
-        let timeout = match r.text(table, "timeout") {
-            None => TIMEOUT,
-            Some(text) => duration(text.get_ref()).unwrap_or_else(|| {
-                let what = format!("'timeout' cannot be '{}'", text.get_ref());
-                r.fault(text.span().start, what, Some("write: timeout = \"30m\"".into()));
-                TIMEOUT
-            }),
-        };
-        let required = match table.get("required").map(|v| (v.get_ref(), v.span().start)) {
-            None => true,
-            Some((DeValue::Boolean(required), _)) => *required,
-            Some((_, at)) => {
-                r.fault(at, "'required' must be true or false".into(), None);
-                true
-            }
-        };
+        let timeout = r.duration(table, "timeout", TIMEOUT);
+        let required = r.truth(table, "required", true);
         let env = r.list(table, "env");
         let Some(name) = name.filter(|_| !run.is_empty()) else {
             let hint = Some("write: name = \"unit\" and run = [\"make\", \"test\"]".into());
@@ -93,9 +66,4 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Vec<Ch
         all.push(Check { name, run, on, timeout, required, env });
     }
     all
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let parsed: jiff::SignedDuration = text.parse().ok()?;
-    Duration::try_from(parsed).ok().filter(|d| !d.is_zero())
 }

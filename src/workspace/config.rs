@@ -15,8 +15,21 @@ use super::rules;
 pub struct Config {
     /// Who makes the stack's commits.
     pub identity: Identity,
+    /// By which key what goes out is signed.
+    pub signing: Signing,
     /// The projects, by name.
     pub projects: BTreeMap<String, Project>,
+}
+
+/// By which key what goes out is signed, as git itself signs with SSH keys (`gpg.format = ssh`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signing {
+    /// The key's file, private or public (then an agent has the other half); a relative path starts at the workspace.
+    /// [`SIGNING_KEY`](super::SIGNING_KEY) in the environment comes first. None: nothing is signed.
+    pub key: Option<String>,
+    /// Who may sign: a file as `ssh-keygen -Y verify` reads it ("ALLOWED SIGNERS"); a relative path starts at the
+    /// workspace.
+    pub allowed_signers: Option<String>,
 }
 
 /// The committer of the stack's commits; the author is the patch's.
@@ -165,7 +178,7 @@ impl Config {
             }
         };
         let root = root.get_ref();
-        r.keys(root, "", &["version", "identity", "project"]);
+        r.keys(root, "", &["version", "identity", "signing", "project"]);
         match root.get("version").map(|v| (v.get_ref(), v.span().start)) {
             None => {
                 r.fault(0, "'version' is missing".into(), Some("the first line is: version = 1".into()));
@@ -181,6 +194,12 @@ impl Config {
                     *slot = value.into_inner();
                 }
             }
+        }
+        let mut signing = Signing::default();
+        if let Some((table, _)) = r.table(root, "signing") {
+            r.keys(table, "signing", &["key", "allowed_signers"]);
+            signing.key = r.text(table, "key").map(Spanned::into_inner);
+            signing.allowed_signers = r.text(table, "allowed_signers").map(Spanned::into_inner);
         }
         let mut projects = BTreeMap::new();
         let mut places = Vec::new();
@@ -214,7 +233,7 @@ impl Config {
         }
         combinations(&mut r, &projects, &places);
         if r.faults.is_empty() {
-            return Ok(Self { identity, projects });
+            return Ok(Self { identity, signing, projects });
         }
         r.faults.sort_by_key(|f| f.line);
         Err(error(r.faults))
@@ -301,19 +320,8 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
 }
 
 fn read_regenerate(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Vec<Regenerate> {
-    let Some(value) = table.get("regenerate") else { return Vec::new() };
-    let DeValue::Array(items) = value.get_ref() else {
-        let hint = Some(format!("write: [[{place}.regenerate]]"));
-        r.fault(value.span().start, "'regenerate' must be a list of tables".into(), hint);
-        return Vec::new();
-    };
     let mut all = Vec::new();
-    for item in items.iter() {
-        let at = item.span().start;
-        let DeValue::Table(table) = item.get_ref() else {
-            r.fault(at, "'regenerate' must be a list of tables".into(), None);
-            continue;
-        };
+    for (table, at) in r.tables(table, "regenerate", &format!("{place}.regenerate")) {
         r.keys(table, &format!("{place}.regenerate"), &["paths", "run"]);
         let (paths, run) = (r.list(table, "paths"), r.list(table, "run"));
         for path in &paths {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
-    Required, RiskRules,
+    Required, RiskRules, Signing,
 };
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
@@ -23,6 +23,8 @@ pub use template::{add_project, carry_toml};
 
 /// The configuration's file name.
 pub const CONFIG: &str = "carry.toml";
+/// The environment variable that names the key by which what goes out is signed, before the configuration.
+pub const SIGNING_KEY: &str = "GIT_CARRY_SIGNING_KEY";
 /// The lock's file name.
 pub const LOCK: &str = "carry.lock";
 

@@ -1,5 +1,7 @@
 //! Reads tables of a TOML file key by key, and gathers every fault with its line.
 
+use std::time::Duration;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -56,6 +58,54 @@ impl Reader<'_> {
         }
     }
 
+    /// The tables of a list of tables, each with its place in the text. `place` is how one is written: `project.X.check`.
+    pub fn tables<'t, 'i>(
+        &mut self,
+        table: &'t Table<'i>,
+        key: &str,
+        place: &str,
+    ) -> Vec<(&'t Table<'i>, usize)> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        let mut tables = Vec::new();
+        let mut wrong = Some(value.span().start);
+        if let DeValue::Array(items) = value.get_ref() {
+            wrong = None;
+            for item in items.iter() {
+                match item.get_ref() {
+                    DeValue::Table(table) => tables.push((table, item.span().start)),
+                    _ => wrong = Some(item.span().start),
+                }
+            }
+        }
+        if let Some(at) = wrong {
+            let hint = Some(format!("write: [[{place}]]"));
+            self.fault(at, format!("'{key}' must be a list of tables"), hint);
+        }
+        tables
+    }
+
+    /// True or false; `default` where nothing is said.
+    pub fn truth(&mut self, table: &Table<'_>, key: &str, default: bool) -> bool {
+        match table.get(key).map(|v| (v.get_ref(), v.span().start)) {
+            None => default,
+            Some((DeValue::Boolean(truth), _)) => *truth,
+            Some((_, at)) => {
+                self.fault(at, format!("'{key}' must be true or false"), None);
+                default
+            }
+        }
+    }
+
+    /// A length of time, longer than none: `30m`, `1h 30m`, `2d` is 48 hours.
+    pub fn duration(&mut self, table: &Table<'_>, key: &str, default: Duration) -> Duration {
+        let Some(text) = self.text(table, key) else { return default };
+        length(text.get_ref()).unwrap_or_else(|| {
+            let what = format!("'{key}' cannot be '{}'", text.get_ref());
+            self.fault(text.span().start, what, Some(format!("write: {key} = \"30m\"")));
+            default
+        })
+    }
+
     /// A list of texts.
     pub fn list(&mut self, table: &Table<'_>, key: &str) -> Vec<String> {
         let Some(value) = table.get(key) else { return Vec::new() };
@@ -110,6 +160,13 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// A day counts as 24 hours, so that a length does not depend on the calendar.
+fn length(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(length).ok().filter(|d| !d.is_zero())
 }
 
 /// The nearest of `known` to a mistyped name.

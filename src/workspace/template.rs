@@ -14,6 +14,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         version = 1\n\n\
         # Who commits the stack; the author of each commit is the patch's.\n\
         #[identity]\n#name = \"git-carry\"\n#email = \"git-carry@localhost\"\n\n\
+        # By which SSH key builds and promotions are signed, and who may sign. GIT_CARRY_SIGNING_KEY comes before key.\n\
+        # [signing]\n\
+        # key = \"~/.ssh/carry_ed25519\"\n\
+        # allowed_signers = \"allowed_signers\"\n\n\
         [project.{name}]\n\
         # Where the trunk comes from: https, ssh, a local path, file:// or a bundle. A relative path starts here.\n\
         upstream = {}\n\
