@@ -35,6 +35,12 @@ pub struct Manifest {
     /// What the move from the build before this one asks; none for a first build.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub risk: Option<crate::risk::Transition>,
+    /// What upstream did since the base before; none where trunk did not move.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream: Option<super::UpstreamRange>,
+    /// Which patch of the build needs which, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub edges: Vec<crate::graph::Edge>,
 }
 
 /// The tool that made a build.

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::report::trimmed;
 use super::ui::{BOLD, Ui, clean, cut, outcome, painted, short, table};
 use crate::build::manifest::Manifest;
-use crate::build::verify;
+use crate::build::{ManifestDiff, verify};
 use crate::night::{NightError, Site, manifest_ref, recorded_manifest};
 use crate::queue::Patch;
 use crate::store::Objects;
@@ -35,6 +35,8 @@ enum Action {
         /// A manifest's file, or a build; without it, the last build.
         manifest: Option<String>,
     },
+    /// Compare two builds: upstream's commits, patches, and what the move asks; either may be the older one.
+    Diff(super::compare::Args),
     /// Write a build's manifest to a file.
     Export {
         /// The file; `-` is standard output.
@@ -45,20 +47,26 @@ enum Action {
         build: Option<String>,
     },
     /// Print the JSON Schema of manifests.
-    Schema,
+    Schema {
+        /// That of comparisons (`manifest diff --json`) instead.
+        #[arg(long)]
+        diff: bool,
+    },
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
-    if let Action::Schema = args.action {
+    if let Action::Schema { diff } = args.action {
+        let schema = if diff { ManifestDiff::schema()? } else { Manifest::schema()? };
         // A closed pipe is nobody's mistake.
-        let _ = std::io::stdout().write_all(Manifest::schema()?.as_bytes());
+        let _ = std::io::stdout().write_all(schema.as_bytes());
         return Ok(0);
     }
     let workspace = Workspace::find(from).map_err(NightError::from)?;
     let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
     match args.action {
-        Action::Schema => Ok(0),
+        Action::Schema { .. } => Ok(0),
+        Action::Diff(args) => super::compare::run(ui, &site, &args),
         Action::Show { build } => {
             let manifest = find(&site, build.as_deref())?;
             if ui.json {
@@ -79,20 +87,20 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
             Ok(0)
         }
         Action::Verify { manifest } => {
-            let manifest = match manifest.as_deref() {
-                Some(name) if Path::new(name).is_file() => {
-                    let path = Path::new(name);
-                    let text = std::fs::read(path).map_err(CliError::io(path))?;
-                    Manifest::parse(&text).map_err(|e| CliError::Usage {
-                        what: format!("'{}' is no manifest: {e}", path.display()),
-                        hint: Some("git carry manifest export writes one".into()),
-                    })?
-                }
-                build => find(&site, build)?,
-            };
+            let manifest = named(&site, manifest.as_deref())?;
             check(ui, &site, &manifest)
         }
     }
+}
+
+/// The manifest in a file, or of a build of this project; without a name, of the last one.
+pub fn named(site: &Site<'_>, name: Option<&str>) -> Result<Manifest, CliError> {
+    let Some(path) = name.map(Path::new).filter(|path| path.is_file()) else { return find(site, name) };
+    let text = std::fs::read(path).map_err(CliError::io(path))?;
+    Manifest::parse(&text).map_err(|e| CliError::Usage {
+        what: format!("'{}' is no manifest: {e}", path.display()),
+        hint: Some("git carry manifest export writes one".into()),
+    })
 }
 
 /// The manifest of a build of this project, by its id or the first digits of it.

@@ -1,6 +1,7 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
 mod check;
+mod compare;
 mod demo;
 mod edit;
 mod error;

@@ -6,6 +6,7 @@ use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
 use crate::build::manifest::PatchRecord;
 use crate::forecast::Effect;
+use crate::landed::Evidence;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
 use crate::risk::Severity;
@@ -115,16 +116,7 @@ pub fn totals(patches: &[PatchReport]) -> String {
 pub fn what(p: &PatchReport) -> String {
     match p.outcome {
         Outcome::Landed => match &p.evidence {
-            Some(e) => {
-                let how = serde_json::to_value(e.rung).ok().and_then(|v| v.as_str().map(str::to_owned));
-                format!(
-                    "upstream has it: {} {} ({}, {})",
-                    short(&e.commit),
-                    cut(&e.subject, 50),
-                    e.author,
-                    how.unwrap_or_default()
-                )
-            }
+            Some(e) => evidence_in_words(e),
             None => p.note.clone().unwrap_or_default(),
         },
         Outcome::Resolved => match &p.resolution {
@@ -164,6 +156,13 @@ pub fn what(p: &PatchReport) -> String {
         }
         _ => p.note.clone().unwrap_or_else(|| cut(&p.subject, 60)),
     }
+}
+
+/// How it is known that upstream has a patch, in one line.
+pub fn evidence_in_words(e: &Evidence) -> String {
+    let how = serde_json::to_value(e.rung).ok().and_then(|v| v.as_str().map(str::to_owned));
+    let (subject, how) = (cut(&e.subject, 50), how.unwrap_or_default());
+    format!("upstream has it: {} {subject} ({}, {how})", short(&e.commit), e.author)
 }
 
 /// What a build's manifest says of a patch, as a report.

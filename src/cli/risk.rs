@@ -177,7 +177,8 @@ pub fn words(finding: &Finding) -> String {
     clean(text.trim_start_matches(": "))
 }
 
-fn show(ui: &Ui, transition: &Transition, all: bool) {
+/// Prints a move.
+pub fn show(ui: &Ui, transition: &Transition, all: bool) {
     let assessment = &transition.assessment;
     ui.line(&format!(
         "{} {} \u{2192} {}   {}",

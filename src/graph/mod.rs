@@ -9,13 +9,15 @@ mod picture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bstr::BString;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::queue::{FileChange, Metadata};
-use crate::replay::origins::{needs, shared_paths};
+use crate::replay::origins::{Known, needs};
 use crate::replay::sequence::Step;
 use crate::store::{ObjectError, Objects};
 
@@ -24,7 +26,7 @@ pub use hints::Hint;
 pub use picture::svg;
 
 /// Why a patch needs another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Reason {
     /// It does not apply without it; these are the files that both touch.
@@ -42,7 +44,7 @@ pub enum Reason {
 }
 
 /// One edge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Edge {
     /// The patch that needs another.
     pub patch: String,
@@ -63,6 +65,15 @@ pub struct Node<'a> {
     pub changes: &'a [FileChange],
 }
 
+impl Node<'_> {
+    /// The paths that it touches, sorted, the old ones of moved files too.
+    fn paths(&self) -> Vec<BString> {
+        let paths = self.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten();
+        let paths: BTreeSet<BString> = paths.cloned().collect();
+        paths.into_iter().collect()
+    }
+}
+
 /// The patches of a queue, and which needs which. Edges that follow from others are left out, but for declared ones.
 #[derive(Debug, Clone)]
 pub struct Graph {
@@ -72,15 +83,28 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Finds all edges. `nodes` are in the queue's order, each on the stack of those before it.
-    pub fn of(objects: &dyn Objects, nodes: &[Node<'_>]) -> Result<Self, ObjectError> {
+    /// Finds all edges. `nodes` are in the queue's order, each on the stack of those before it. `known` has the proved
+    /// edges of patches of which nothing has to be proved again.
+    pub fn of(
+        objects: &dyn Objects,
+        nodes: &[Node<'_>],
+        known: &BTreeMap<&str, Vec<&Edge>>,
+    ) -> Result<Self, ObjectError> {
         let mut graph = DiGraph::new();
         let indices: Vec<NodeIndex> = nodes.iter().map(|n| graph.add_node(n.step.name.clone())).collect();
         let steps: Vec<Step> = nodes.iter().map(|n| n.step.clone()).collect();
-        for (at, needed) in needs(objects, &steps)?.into_iter().enumerate() {
+        let places: BTreeMap<&str, usize> =
+            nodes.iter().enumerate().map(|(at, n)| (n.step.name.as_str(), at)).collect();
+        let proved = |node: &Node<'_>| -> Option<Vec<usize>> {
+            let edges = known.get(node.step.name.as_str())?;
+            edges.iter().map(|e| places.get(e.needs.as_str()).copied()).collect()
+        };
+        let paths: Vec<Vec<BString>> = nodes.iter().map(Node::paths).collect();
+        let known = Known { paths, needs: nodes.iter().map(proved).collect() };
+        for (at, needed) in needs(objects, &steps, &known)?.into_iter().enumerate() {
             for need in needed {
-                let files = shared_paths(objects, &steps[need], &steps[at])?;
-                let files = files.iter().map(ToString::to_string).collect();
+                let files = known.paths[at].iter().filter(|path| known.paths[need].contains(path));
+                let files = files.map(ToString::to_string).collect();
                 graph.add_edge(indices[at], indices[need], Reason::Textual { files });
             }
         }
@@ -99,15 +123,18 @@ impl Graph {
                 graph.add_edge(indices[at], indices[before], Reason::Group { name: group.to_owned() });
             }
         }
+        let nodes = indices.iter().map(|i| (graph[*i].clone(), *i)).collect();
+        Ok(Self { graph, nodes, hints: Vec::new() })
+    }
+
+    /// The graph with hints: names that one patch brings in and another uses. What is proved or declared needs none.
+    pub fn with_hints(mut self, nodes: &[Node<'_>]) -> Self {
         let named: Vec<(&str, &[FileChange])> =
             nodes.iter().map(|n| (n.step.name.as_str(), n.changes)).collect();
-        let hints = hints::hints(&named);
-        let nodes = indices.iter().map(|i| (graph[*i].clone(), *i)).collect();
-        let mut found = Self { graph, nodes, hints: Vec::new() };
-        // What is proved or declared needs no hint.
-        found.hints =
-            hints.into_iter().filter(|h| !found.closure(&h.patch).contains(&h.needs.as_str())).collect();
-        Ok(found)
+        let mut hints = hints::hints(&named);
+        hints.retain(|h| !self.closure(&h.patch).contains(&h.needs.as_str()));
+        self.hints = hints;
+        self
     }
 
     /// All patches, in the queue's order.

@@ -7,7 +7,7 @@ use bstr::BString;
 use super::NightError;
 use crate::culprit::Search;
 use crate::replay::ConflictKind;
-use crate::replay::origins::needs;
+use crate::replay::origins::{Known, needs};
 use crate::replay::sequence::{Placed, Step};
 use crate::store::{Odb, Repo};
 use crate::trunk::{Range, delta};
@@ -33,7 +33,7 @@ pub fn causes(
 ) -> Result<Causes, NightError> {
     let mut found = Causes::default();
     let Some(last) = roots.iter().max() else { return Ok(found) };
-    let needs = needs(odb, &steps[..=*last])?;
+    let needs = needs(odb, &steps[..=*last], &Known::default())?;
     let mut search = Search::new(repo, odb, range);
     for root in roots {
         let closure: Vec<&Step> = closure(&needs, *root).into_iter().map(|i| &steps[i]).collect();

@@ -1,5 +1,7 @@
 //! What is asked of a project's queue as it stands: its dependency graph, and what upstream work will do to it.
 
+use std::collections::BTreeMap;
+
 use gix_hash::ObjectId;
 
 use super::{Events, NightError, Site};
@@ -25,7 +27,8 @@ struct Stack<'a> {
 /// The graph of the patches in the stack on the recorded base, and the names of those that are not in it.
 pub fn queue_graph(site: &Site<'_>, queue: &Queue) -> Result<(Graph, Vec<String>), NightError> {
     let stack = stack(site, queue)?;
-    Ok((Graph::of(&stack.odb, &stack.nodes)?, stack.absent))
+    let graph = Graph::of(&stack.odb, &stack.nodes, &BTreeMap::new())?;
+    Ok((graph.with_hints(&stack.nodes), stack.absent))
 }
 
 /// Names of patch files, and their bytes.
@@ -35,7 +38,7 @@ pub type PatchFiles = Vec<(String, Vec<u8>)>;
 /// files, and their bytes. None if the patch is not in the stack.
 pub fn closure_files(site: &Site<'_>, queue: &Queue, patch: &str) -> Result<Option<PatchFiles>, NightError> {
     let stack = stack(site, queue)?;
-    let graph = Graph::of(&stack.odb, &stack.nodes)?;
+    let graph = Graph::of(&stack.odb, &stack.nodes, &BTreeMap::new())?;
     let closure = graph.closure(patch);
     let mut tree = stack.odb.commit(&stack.base)?.tree;
     let mut pairs = Vec::with_capacity(closure.len());
@@ -77,7 +80,7 @@ pub fn look_ahead(
         .collect();
     let queue = site.queue()?;
     let stack = stack(site, &queue)?;
-    let graph = Graph::of(&stack.odb, &stack.nodes)?;
+    let graph = Graph::of(&stack.odb, &stack.nodes, &BTreeMap::new())?;
     let steps: Vec<Step> = stack.nodes.iter().map(|n| n.step.clone()).collect();
     Ok(forecast(&site.store, &stack.odb, &stack.base, &steps, &graph, &work)?)
 }

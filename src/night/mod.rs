@@ -5,8 +5,10 @@ pub mod absorb;
 mod broken;
 mod causes;
 mod check;
+mod compare;
 mod depend;
 mod draft;
+mod edges;
 pub mod edit;
 mod error;
 mod explain;
@@ -27,6 +29,7 @@ use gix_hash::ObjectId;
 use serde::Serialize;
 
 pub use check::prove_build;
+pub use compare::compare_builds;
 pub use depend::{closure_files, look_ahead, queue_graph};
 pub use draft::{Draft, fault};
 pub use error::NightError;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::causes::causes;
 use super::settle::Answers;
 use super::{NightError, Site};
+use crate::build::UpstreamRange;
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
 use crate::queue::{Patch, Queue, apply_to_tree};
@@ -89,6 +90,8 @@ pub struct Planned {
     pub base: Option<ObjectId>,
     /// How many commits the trunk moved.
     pub commits: usize,
+    /// What upstream did in them; none where trunk did not move.
+    pub upstream: Option<UpstreamRange>,
     /// If a patch of the stack fell out: how far trunk could move with the whole stack.
     pub furthest: Option<Furthest>,
     /// How git describes the commit replayed onto.
@@ -204,7 +207,8 @@ pub fn plan(
             Some(Furthest { commit: commit.to_string(), commits: safe, of: commits })
         }
     };
-    Ok(Planned { odb, queue, base, commits, furthest, describe, patches, tree: replayed.tree })
+    let upstream = (commits > 0).then(|| UpstreamRange::of(&from, tip, &range.commits));
+    Ok(Planned { odb, queue, base, commits, upstream, furthest, describe, patches, tree: replayed.tree })
 }
 
 /// Tells of the root conflicts that are with a revised version of the patch itself.

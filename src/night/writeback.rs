@@ -7,8 +7,8 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::outcome::{PatchReport, Planned, PlannedPatch};
-use super::publish::{deploy_ref, manifest_ref};
-use super::{NightError, Site, TrunkMove};
+use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
+use super::{NightError, Site, TrunkMove, edges};
 use crate::build::manifest::{
     self, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord,
 };
@@ -47,11 +47,11 @@ pub struct Built {
 }
 
 /// One patch with what the run leaves of it.
-struct Left {
-    planned: PlannedPatch,
-    patch: Patch,
+pub(super) struct Left {
+    pub planned: PlannedPatch,
+    pub patch: Patch,
     /// Its file's new bytes, if it is written anew; and whether only line numbers and context changed.
-    rewritten: Option<(Patch, bool)>,
+    pub rewritten: Option<(Patch, bool)>,
     /// Does it leave the queue?
     dropped: bool,
     patch_id: Option<ObjectId>,
@@ -103,7 +103,7 @@ pub fn build(
 ) -> Result<Built, NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
-    let Planned { odb, queue, base, patches, tree, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, upstream, .. } = planned;
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
     let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
@@ -131,6 +131,8 @@ pub fn build(
         None => None,
     };
     let records: Vec<PatchLock> = left.iter().map(|l| record(l, lock, tip, &tip_date)).collect();
+    let before = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
+    let edges = edges::edges(&odb, &left, before.as_ref())?;
     let manifest = Manifest {
         version: manifest::VERSION,
         project: project.name.clone(),
@@ -158,6 +160,8 @@ pub fn build(
         verdict: verdict(&left, &checks),
         checks,
         risk,
+        upstream,
+        edges,
         patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
     };
     let rendered =

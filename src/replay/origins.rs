@@ -24,18 +24,40 @@ pub(super) struct Origins<'a> {
     changes: Vec<Option<Vec<Change>>>,
     /// The steps that touch a path, of those whose changes were read.
     by_path: HashMap<BString, BTreeSet<usize>>,
+    /// Does `by_path` know of all steps before their changes are read?
+    indexed: bool,
     /// The steps that are not in the stack, with all that each of them needs, near and far.
     left_out: BTreeMap<usize, BTreeSet<usize>>,
     /// Merges of contents by their three ids: the same few are asked for again and again. `None` is a conflict.
     merges: HashMap<[ObjectId; 3], Option<ObjectId>>,
 }
 
+/// What is known of the steps before it is asked what they need.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The paths that each step touches, so that only the trees of those that meet are read; empty: none is known.
+    pub paths: Vec<Vec<BString>>,
+    /// What some steps need, near; empty: of none.
+    pub needs: Vec<Option<Vec<usize>>>,
+}
+
 /// What each step needs, in the queue's order: the earlier steps without which it does not apply on its own base; not
 /// those that one of these needs in turn.
-pub fn needs(objects: &dyn Objects, steps: &[Step]) -> Result<Vec<Vec<usize>>, ObjectError> {
+pub fn needs(objects: &dyn Objects, steps: &[Step], known: &Known) -> Result<Vec<Vec<usize>>, ObjectError> {
     let mut origins = Origins::new(objects, steps);
+    for (at, paths) in known.paths.iter().enumerate() {
+        for path in paths {
+            origins.by_path.entry(path.clone()).or_default().insert(at);
+        }
+    }
+    origins.indexed = known.paths.len() == steps.len();
     let mut all = Vec::with_capacity(steps.len());
     for at in 0..steps.len() {
+        if let Some(Some(needs)) = known.needs.get(at) {
+            origins.leave_out(at, needs.clone());
+            all.push(needs.clone());
+            continue;
+        }
         let mut needs = origins.missing(at)?;
         // Halving finds what is needed as long as others are missing; with the rest there one may be dispensable.
         for need in needs.clone() {
@@ -50,13 +72,6 @@ pub fn needs(objects: &dyn Objects, steps: &[Step]) -> Result<Vec<Vec<usize>>, O
     Ok(all)
 }
 
-/// The paths that both of two steps touch.
-pub fn shared_paths(objects: &dyn Objects, a: &Step, b: &Step) -> Result<Vec<BString>, ObjectError> {
-    let of = |step: &Step| delta::changes(objects, &step.before, &step.after);
-    let theirs: BTreeSet<BString> = of(a)?.into_iter().map(|c| c.path).collect();
-    Ok(of(b)?.into_iter().map(|c| c.path).filter(|path| theirs.contains(path)).collect())
-}
-
 impl<'a> Origins<'a> {
     pub(super) fn new(objects: &'a dyn Objects, steps: &'a [Step]) -> Self {
         let changes = steps.iter().map(|_| None).collect();
@@ -65,6 +80,7 @@ impl<'a> Origins<'a> {
             steps,
             changes,
             by_path: HashMap::new(),
+            indexed: false,
             left_out: BTreeMap::new(),
             merges: HashMap::new(),
         }
@@ -82,10 +98,13 @@ impl<'a> Origins<'a> {
     /// The left-out steps that the step `at` needs; not those that one of these needs in turn. Empty if it applies
     /// on its own base without any of them, so that trunk is what it conflicts with.
     pub(super) fn missing(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
-        for i in 0..=at {
+        for i in if self.indexed { at..=at } else { 0..=at } {
             self.read(i)?;
         }
         let sharers = self.sharers(at);
+        for i in &sharers {
+            self.read(*i)?;
+        }
         let mut open: Vec<usize> =
             sharers.iter().copied().filter(|i| self.left_out.contains_key(i)).collect();
         let mut needs: Vec<usize> = Vec::new();

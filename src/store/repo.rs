@@ -245,6 +245,20 @@ impl Repo {
         Ok(diffs)
     }
 
+    /// `git range-diff` of two commits, each against its first parent, without its heading; none where git sees no
+    /// difference.
+    pub fn range_diff(&self, old: &ObjectId, new: &ObjectId) -> Result<Option<String>, StoreError> {
+        let range = |id: &ObjectId| format!("{id}^1..{id}");
+        // Whatever differs, these two are the same patch: no other pair is to be found.
+        // The log that it calls takes no empty name for "no order" (our own setting), as diff does.
+        let call = self.git.call(["-c", "diff.orderFile=/dev/null", "range-diff"]);
+        let call = call.args(["--no-color", "--no-notes", "--creation-factor=999"]);
+        let out = call.args([range(old), range(new)]).arg("--").output()?;
+        let text = out.lines().skip(1).map(|l| l.strip_prefix(b"    ").unwrap_or(l).to_str_lossy());
+        let text: Vec<_> = text.collect();
+        Ok((!text.is_empty()).then(|| text.join("\n") + "\n"))
+    }
+
     /// The commits of `base..commit` that the lines `first` to `last` (from 1) of a file come from; others are left out.
     pub fn blame(
         &self,

@@ -1,0 +1,73 @@
+//! Which patch of a build needs which: proved anew where something changed, and taken over from the build before
+//! where nothing did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bstr::BString;
+
+use super::NightError;
+use super::writeback::Left;
+use crate::build::manifest::{Manifest, PatchRecord};
+use crate::graph::{Edge, Graph, Node, Reason};
+use crate::replay::sequence::{Role, Step};
+use crate::store::Odb;
+
+/// The edges of a build, and of `before`, the build that was made last.
+pub(super) fn edges(odb: &Odb, left: &[Left], before: Option<&Manifest>) -> Result<Vec<Edge>, NightError> {
+    let mut nodes = Vec::with_capacity(left.len());
+    for l in left {
+        let Some((before, after)) = l.planned.applied else { continue };
+        let patch = l.rewritten.as_ref().map_or(&l.patch, |(anew, _)| anew);
+        let step = Step { name: l.planned.report.name.clone(), before, after, role: Role::Carry };
+        nodes.push(Node { step, metadata: &patch.metadata, changes: &patch.changes });
+    }
+    let known = before.map(|manifest| known(left, manifest)).unwrap_or_default();
+    Ok(Graph::of(odb, &nodes, &known)?.edges())
+}
+
+/// The proved edges that still hold. A proof looks at the files that a patch touches, and at the patches before it that
+/// touch them too: it holds as long as all these are what they were.
+fn known<'m>(left: &[Left], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&'m Edge>> {
+    let was: BTreeMap<&str, &PatchRecord> = before.patches.iter().map(|p| (p.name.as_str(), p)).collect();
+    let name = |l: &'_ Left| l.planned.report.name.clone();
+    let is_built = |l: &&Left| l.planned.applied.is_some();
+    let was_built = |n: &str| was.get(n).is_some_and(|p| p.commit.is_some());
+    let order: Vec<String> = left.iter().filter(is_built).map(name).filter(|n| was_built(n)).collect();
+    let here: BTreeSet<String> = left.iter().map(name).collect();
+    let old_order: Vec<&str> =
+        before.patches.iter().filter(|p| p.commit.is_some()).map(|p| p.name.as_str()).collect();
+    let gone = old_order.iter().any(|n| !here.contains(*n));
+    let still: BTreeSet<&str> = order.iter().map(String::as_str).collect();
+    let common = old_order.iter().filter(|n| still.contains(*n));
+    if before.tool.version != env!("CARGO_PKG_VERSION") || gone || !common.eq(order.iter()) {
+        return BTreeMap::new();
+    }
+    let same = |l: &&Left| {
+        let record = was.get(l.planned.report.name.as_str()).filter(|p| p.commit.is_some());
+        match (l.planned.applied, record) {
+            (Some(_), Some(p)) => l.planned.as_it_is && p.digest == l.planned.digest,
+            (None, None) => true,
+            _ => false,
+        }
+    };
+    let paths = |l: &'_ Left| -> Vec<BString> {
+        let rewritten = l.rewritten.iter().flat_map(|(anew, _)| &anew.changes);
+        let changes = l.patch.changes.iter().chain(rewritten);
+        changes.flat_map(|c| [&c.old_path, &c.new_path]).flatten().cloned().collect()
+    };
+    let changed: BTreeSet<BString> = left.iter().filter(|l| !same(l)).flat_map(paths).collect();
+    let mut known: BTreeMap<&str, Vec<&Edge>> = BTreeMap::new();
+    for l in left.iter().filter(is_built).filter(same) {
+        if let Some(record) = was.get(l.planned.report.name.as_str())
+            && !paths(l).iter().any(|path| changed.contains(path))
+        {
+            known.insert(&record.name, Vec::new());
+        }
+    }
+    for edge in before.edges.iter().filter(|e| matches!(e.reason, Reason::Textual { .. })) {
+        if let Some(edges) = known.get_mut(edge.patch.as_str()) {
+            edges.push(edge);
+        }
+    }
+    known
+}
