@@ -16,6 +16,7 @@ pub mod queue;
 pub mod replay;
 pub mod resolution;
 pub mod risk;
+pub mod stage;
 pub mod store;
 pub mod trunk;
 pub mod workspace;

@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::ui::{Ui, clean};
 use crate::build::VerifyError;
 use crate::fork::ForkError;
+use crate::night::stage::StageError;
 use crate::night::task::TaskError;
 use crate::night::{NightError, TakeError};
 use crate::trunk::FetchError;
@@ -19,6 +20,8 @@ pub enum CliError {
     Take(#[from] TakeError),
     #[error(transparent)]
     Task(#[from] TaskError),
+    #[error(transparent)]
+    Stage(#[from] StageError),
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error(transparent)]
@@ -65,6 +68,8 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
+            Self::Stage(StageError::Night(e)) => night_code(e),
+            Self::Stage(e) => super::stage::code(e).unwrap_or(1),
             Self::Night(e) | Self::Task(TaskError::Night(e)) => night_code(e),
             Self::Task(TaskError::NoPatch { .. } | TaskError::Which { .. }) => 2,
             Self::Take(TakeError::Night(e)) => night_code(e),
@@ -79,6 +84,8 @@ impl CliError {
     fn told(&self) -> (Vec<String>, Option<String>) {
         match self {
             Self::Night(e) | Self::Take(TakeError::Night(e)) => night(e),
+            Self::Stage(StageError::Night(e)) => night(e),
+            Self::Stage(e) => super::stage::told(e),
             Self::Task(e) => task(e),
             Self::Take(TakeError::NotEmpty { .. }) => {
                 (Vec::new(), Some("take it in as another project: git carry init --project NAME …".into()))

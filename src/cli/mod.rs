@@ -19,6 +19,8 @@ mod resolutions;
 mod resolve;
 mod risk;
 mod show;
+mod stage;
+mod stages_shown;
 mod status;
 mod ui;
 mod why;
@@ -65,6 +67,7 @@ enum Command {
     Why(why::Args),
     Forecast(forecast::Args),
     Risk(risk::Args),
+    Stage(stage::Args),
     Resolve(resolve::Args),
     Resolutions(resolutions::Args),
     Edit(edit::EditArgs),
@@ -112,6 +115,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
         Command::Risk(args) => risk::run(&ui, &from, args),
+        Command::Stage(args) => stage::run(&ui, &from, args),
         Command::Resolve(args) => resolve::run(&ui, &from, args),
         Command::Resolutions(args) => resolutions::run(&ui, &from, args),
         Command::Edit(args) => edit::edit(&ui, &from, args),

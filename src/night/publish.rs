@@ -36,7 +36,7 @@ pub fn base_ref(project: &str) -> String {
 }
 
 /// What the remote has of the refs asked for.
-fn remote_refs(
+pub(super) fn remote_refs(
     site: &Site<'_>,
     address: &str,
     names: &[String],

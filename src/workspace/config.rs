@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::checks::{self, Check};
 use super::reader::{Reader, Table, kind};
 use super::rules;
+use super::stages::{self, Stage};
 
 /// A workspace's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Project {
     pub risk: RiskRules,
     /// Commands that prove a build.
     pub checks: Vec<Check>,
+    /// Where builds go.
+    pub stages: Vec<Stage>,
 }
 
 /// By which rules a move from build to build is looked at.
@@ -241,7 +244,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 10] = [
+const PROJECT: [&str; 11] = [
     "upstream",
     "branch",
     "reference",
@@ -252,6 +255,7 @@ const PROJECT: [&str; 10] = [
     "forecast",
     "risk",
     "check",
+    "stage",
 ];
 
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
@@ -298,6 +302,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         }
     }
     let checks = checks::read(r, &place, table);
+    let stages = stages::read(r, &place, table, &checks);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
         r.keys(table, &format!("{place}.risk"), &["packs", "rules"]);
@@ -316,6 +321,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         forecast,
         risk,
         checks,
+        stages,
     })
 }
 

@@ -7,6 +7,7 @@ mod guard;
 mod lockfile;
 mod reader;
 mod rules;
+mod stages;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use config::{
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use reader::nearest;
+pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};
 
 /// The configuration's file name.

@@ -96,6 +96,18 @@ impl Reader<'_> {
         }
     }
 
+    /// A whole number; `default` where nothing is said.
+    pub fn number(&mut self, table: &Table<'_>, key: &str, default: usize) -> usize {
+        let Some(value) = table.get(key) else { return default };
+        if let DeValue::Integer(n) = value.get_ref()
+            && let Ok(number) = n.as_str().parse()
+        {
+            return number;
+        }
+        self.fault(value.span().start, format!("'{key}' must be a whole number"), None);
+        default
+    }
+
     /// A length of time, longer than none: `30m`, `1h 30m`, `2d` is 48 hours.
     pub fn duration(&mut self, table: &Table<'_>, key: &str, default: Duration) -> Duration {
         let Some(text) = self.text(table, key) else { return default };

@@ -62,7 +62,21 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # By which rules a move from build to build is looked at; without packs, those that the files ask for.\n\
         # [project.{name}.risk]\n\
         # packs = [\"openstack\"]\n\
-        # rules = [\"risk.toml\"]\n",
+        # rules = [\"risk.toml\"]\n\n\
+        # Where builds go, and what one needs for that: it was in the stage before (after) for so long (soak), these checks\n\
+        # have passed and it is signed (requires), the move is no worse than that (hold_on: stop, warn or never), and so\n\
+        # many people have approved. Stages of one group share databases and messages, as the cells of a region do. For\n\
+        # instance:\n\
+        # [[project.{name}.stage]]\n\
+        # name = \"preprod\"\n\n\
+        # [[project.{name}.stage]]\n\
+        # name = \"cell-1\"\n\
+        # after = \"preprod\"\n\
+        # requires = [\"unit\", \"signed\"]\n\
+        # soak = \"2d\"\n\
+        # hold_on = \"stop\"\n\
+        # approvals = 1\n\
+        # group = \"region-1\"\n",
         quote(upstream),
         quote(branch),
     )
