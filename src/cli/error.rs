@@ -114,6 +114,7 @@ fn night_code(e: &NightError) -> u8 {
         | NightError::Queue { .. }
         | NightError::NoCommit { .. }
         | NightError::Risk(_)
+        | NightError::Command { .. }
         | NightError::Workspace(_) => 2,
         NightError::Moved { .. } | NightError::Push { .. } => 4,
         _ => 1,
@@ -181,6 +182,9 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         }
         NightError::Push { .. } => {
             (none(), Some("nothing was published, and the workspace is as it was".into()))
+        }
+        NightError::Command { .. } => {
+            (none(), Some("a program of the tree itself is written with ./ before it".into()))
         }
         NightError::Unfinished { .. } => (none(), Some("run again when the remote answers".into())),
         NightError::RoundTrip { .. } => (none(), Some("please report this, with the patch file".into())),

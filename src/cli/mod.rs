@@ -1,5 +1,6 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
+mod bisect;
 mod check;
 mod demo;
 mod edit;
@@ -68,6 +69,7 @@ enum Command {
     Forecast(forecast::Args),
     Risk(risk::Args),
     Stage(stage::Args),
+    Bisect(bisect::Args),
     Resolve(resolve::Args),
     Resolutions(resolutions::Args),
     Edit(edit::EditArgs),
@@ -115,6 +117,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
         Command::Risk(args) => risk::run(&ui, &from, args),
+        Command::Bisect(args) => bisect::run(&ui, &from, args),
         Command::Stage(args) => stage::run(&ui, &from, args),
         Command::Resolve(args) => resolve::run(&ui, &from, args),
         Command::Resolutions(args) => resolutions::run(&ui, &from, args),

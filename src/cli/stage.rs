@@ -172,7 +172,9 @@ pub fn told(e: &StageError) -> (Vec<String>, Option<String>) {
     let hint = |text: String| (Vec::new(), Some(text));
     match e {
         StageError::Night(_) => (Vec::new(), None),
-        StageError::NoStages { project } => hint(format!("carry.toml: [[project.{project}.stage]] with name")),
+        StageError::NoStages { project } => {
+            hint(format!("carry.toml: [[project.{project}.stage]] with name"))
+        }
         StageError::NoStage { nearest: Some(name), .. } => hint(format!("did you mean '{name}'?")),
         StageError::NoStage { has, .. } => hint(format!("there are: {}", has.join(", "))),
         StageError::NoBuild { .. } => {
@@ -191,9 +193,10 @@ pub fn told(e: &StageError) -> (Vec<String>, Option<String>) {
             hint("carry.toml: [signing] key, or GIT_CARRY_SIGNING_KEY; nothing was changed".into())
         }
         StageError::Offline { .. } => hint("run again without --offline; nothing was changed".into()),
-        StageError::Unreachable { .. } => {
-            hint("try again later; nothing was changed. What was known here: git carry stage list --offline".into())
-        }
+        StageError::Unreachable { .. } => hint(
+            "try again later; nothing was changed. What was known here: git carry stage list --offline"
+                .into(),
+        ),
         StageError::Record { name, .. } => hint(format!("somebody else wrote it; look: git log -p {name}")),
     }
 }

@@ -92,6 +92,14 @@ pub enum NightError {
         /// The patch.
         name: String,
     },
+    /// A command that was asked for cannot be run.
+    #[error("'{command}' cannot be started: {reason}")]
+    Command {
+        /// The command.
+        command: String,
+        /// What the system said.
+        reason: String,
+    },
     /// Something cannot be written as text.
     #[error("{what} cannot be written: {reason}")]
     Format {

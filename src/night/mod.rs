@@ -2,6 +2,7 @@
 //! Never: the terminal; a change of anything but through one transaction.
 
 pub mod absorb;
+pub mod bisect;
 mod broken;
 mod causes;
 mod check;

@@ -174,7 +174,11 @@ pub fn judge_back(stages: &Stages<'_>, stage: &Stage, to: Option<&Target>) -> Re
 }
 
 /// Carries a verdict out, if it allows that, with a person's word. Returns the record's commit; none if nothing was done.
-pub fn carry_out(stages: &Stages<'_>, verdict: &mut Verdict, word: &Word) -> Result<Option<ObjectId>, StageError> {
+pub fn carry_out(
+    stages: &Stages<'_>,
+    verdict: &mut Verdict,
+    word: &Word,
+) -> Result<Option<ObjectId>, StageError> {
     word.apply(verdict);
     if verdict.already() || !verdict.allowed() {
         return Ok(None);
@@ -349,7 +353,11 @@ fn told(transition: &Transition) -> String {
         let about = match &f.migration {
             Some(m) => {
                 let ops = m.ops.iter().find(|op| op.phase == m.phase);
-                format!("{}: {}", m.revision, ops.map(crate::risk::migration::Op::in_words).unwrap_or_default())
+                format!(
+                    "{}: {}",
+                    m.revision,
+                    ops.map(crate::risk::migration::Op::in_words).unwrap_or_default()
+                )
             }
             None => f.name.clone(),
         };

@@ -200,17 +200,28 @@ const APPROVAL: &str = "approval.json";
 
 impl<'a> Stages<'a> {
     /// The stages as the remote has them. `must`: it is an error if the remote cannot be asked; else it is told.
-    pub fn open(site: &'a Site<'a>, offline: bool, must: bool, events: &dyn Events) -> Result<Self, StageError> {
+    pub fn open(
+        site: &'a Site<'a>,
+        offline: bool,
+        must: bool,
+        events: &dyn Events,
+    ) -> Result<Self, StageError> {
         if site.project.stages.is_empty() {
             return Err(StageError::NoStages { project: site.project.name.clone() });
         }
         let offline = site.deploy_address().is_some() && (offline || !fetch(site, must, events)?);
+        Ok(Self { offline, ..Self::here(site)? })
+    }
+
+    /// The stages as they are known here, if there are any: for naming builds by them.
+    pub fn here(site: &'a Site<'a>) -> Result<Self, StageError> {
         let odb = site.store.odb()?;
         let mut past = BTreeMap::new();
         for stage in &site.project.stages {
             past.insert(stage.name.clone(), read_past(site, &odb, &stage.name)?);
         }
-        Ok(Self { site, now: Timestamp::now(), offline, odb, past, moves: RefCell::default() })
+        let moves = RefCell::default();
+        Ok(Self { site, now: Timestamp::now(), offline: true, odb, past, moves })
     }
 
     /// A stage by its name.
@@ -294,8 +305,10 @@ impl<'a> Stages<'a> {
     /// The build of a commit.
     pub fn build(&self, commit: &ObjectId) -> Result<Target, StageError> {
         let build = build_id(commit);
-        let missing = || StageError::NoBuild { build: build.clone(), project: self.site.project.name.clone() };
-        let manifest = manifest_of(self.site, commit)?.filter(|_| self.odb.has(commit)).ok_or_else(missing)?;
+        let missing =
+            || StageError::NoBuild { build: build.clone(), project: self.site.project.name.clone() };
+        let manifest =
+            manifest_of(self.site, commit)?.filter(|_| self.odb.has(commit)).ok_or_else(missing)?;
         Ok(Target { build, commit: *commit, manifest })
     }
 
@@ -367,7 +380,8 @@ impl<'a> Stages<'a> {
             args.extend(["-c".to_owned(), format!("gpg.ssh.allowedSignersFile={}", file.display())]);
         }
         args.extend(["log", "--no-walk=unsorted", "--format=%H%x00%G?%x00%GS"].map(str::to_owned));
-        let out = self.site.store.git().call(args).args(ids.iter().map(ToString::to_string)).arg("--").output()?;
+        let out =
+            self.site.store.git().call(args).args(ids.iter().map(ToString::to_string)).arg("--").output()?;
         let line = |line: &[u8]| {
             let fields: Vec<&[u8]> = line.split_str("\0").collect();
             let [id, standing, signer] = fields[..] else { return None };
@@ -538,7 +552,8 @@ fn fetch(site: &Site<'_>, must: bool, events: &dyn Events) -> Result<bool, Stage
         Ok(_) => Ok(true),
         Err(source) if must => Err(StageError::Unreachable { remote, source }),
         Err(e) => {
-            events.note(&format!("'{remote}' could not be asked, so this is what was known here before: {e}"));
+            events
+                .note(&format!("'{remote}' could not be asked, so this is what was known here before: {e}"));
             Ok(false)
         }
     }

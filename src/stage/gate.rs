@@ -152,7 +152,8 @@ impl Gate {
 /// is signed. `requires` is that of a stage in carry.toml.
 pub fn of_build(requires: &[String], facts: &BuildFacts) -> Vec<Gate> {
     let mut gates = Vec::new();
-    let out: Vec<String> = facts.left_out.iter().map(|(name, outcome)| format!("{name} ({outcome})")).collect();
+    let out: Vec<String> =
+        facts.left_out.iter().map(|(name, outcome)| format!("{name} ({outcome})")).collect();
     gates.push(match out.is_empty() {
         true => Gate::new(GateKind::Required, true, "every required patch is in the build"),
         false => Gate::new(GateKind::Required, false, format!("not in the build: {}", out.join(", "))),
@@ -311,8 +312,10 @@ mod tests {
             signed: Signed::No,
             left_out: vec![("fix".into(), "held".into())],
         };
-        let told: Vec<String> =
-            of_build(&stage().requires, &facts).iter().map(|g| format!("{} {} {}", g.name(), g.met, g.why)).collect();
+        let told: Vec<String> = of_build(&stage().requires, &facts)
+            .iter()
+            .map(|g| format!("{} {} {}", g.name(), g.met, g.why))
+            .collect();
         let expected = [
             "required false not in the build: fix (held)",
             "check unit false exit code 1",
@@ -332,7 +335,8 @@ mod tests {
     #[test]
     fn a_build_that_was_taken_back_does_not_go_further() {
         let now = Timestamp::from_second(100 * 3600).expect("a moment");
-        let mut past = vec![record(Action::Promote, "b", Some("a"), 1), record(Action::Promote, "a", None, 0)];
+        let mut past =
+            vec![record(Action::Promote, "b", Some("a"), 1), record(Action::Promote, "a", None, 0)];
         assert!(of_order(&stage(), &past, "b", now).iter().all(|g| g.met));
         assert!(!of_order(&stage(), &past, "c", now)[0].met);
         past.insert(0, record(Action::Rollback, "a", Some("b"), 50));
@@ -365,7 +369,14 @@ mod tests {
 
     #[test]
     fn lengths_are_told_by_their_two_largest_parts() {
-        let cases = [(0, "0 s"), (59, "59 s"), (60, "1 m"), (3_661, "1 h 1 m"), (86_400, "1 d"), (200_000, "2 d 7 h")];
+        let cases = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 m"),
+            (3_661, "1 h 1 m"),
+            (86_400, "1 d"),
+            (200_000, "2 d 7 h"),
+        ];
         for (seconds, told) in cases {
             assert_eq!(length(Duration::from_secs(seconds)), told);
         }

@@ -84,7 +84,10 @@ pub fn contracts(transition: &Transition) -> Vec<Contract> {
     let steps = transition.plan.steps.iter().filter(|s| s.action == Do::Contract);
     let each = |step: &crate::risk::plan::Step| {
         let db = step.db.clone().unwrap_or_default();
-        step.revisions.iter().map(move |r| Contract { db: db.clone(), revision: r.clone() }).collect::<Vec<_>>()
+        step.revisions
+            .iter()
+            .map(move |r| Contract { db: db.clone(), revision: r.clone() })
+            .collect::<Vec<_>>()
     };
     steps.flat_map(each).collect()
 }
@@ -149,7 +152,11 @@ fn number(text: &str) -> Option<u64> {
 
 /// What the stages of a group mean to each other. `live` are the builds, the oldest first; `between` gives what the move
 /// from one of them to a later one asks, by their places.
-pub fn skew<'t>(group: &str, live: Vec<Live>, between: impl Fn(usize, usize) -> Option<&'t Transition>) -> Skew {
+pub fn skew<'t>(
+    group: &str,
+    live: Vec<Live>,
+    between: impl Fn(usize, usize) -> Option<&'t Transition>,
+) -> Skew {
     let mut out = Skew {
         group: group.to_owned(),
         live,
@@ -166,7 +173,9 @@ pub fn skew<'t>(group: &str, live: Vec<Live>, between: impl Fn(usize, usize) -> 
         for newer in older + 1..=newest {
             let Some(transition) = between(older, newer) else { continue };
             let names = [&out.live[older].build, &out.live[newer].build];
-            out.apart.extend(apart(transition).into_iter().map(|why| format!("{} and {}: {why}", names[0], names[1])));
+            out.apart.extend(
+                apart(transition).into_iter().map(|why| format!("{} and {}: {why}", names[0], names[1])),
+            );
             for f in &transition.assessment.findings {
                 note(f, &mut out.meet, &mut out.pins);
             }
@@ -197,7 +206,8 @@ fn note(f: &Finding, meet: &mut Vec<Meeting>, pins: &mut Vec<Pinned>) {
         pins.push(Pinned { option: pin.option.clone(), value: pin.value.clone(), name: f.name.clone() });
     }
     let (Some(old), Some(new)) = (&f.old, &f.new) else { return };
-    let versions = f.kind.ends_with(".version") || f.kind.ends_with(".min_supported") || f.kind == "api.microversion";
+    let versions =
+        f.kind.ends_with(".version") || f.kind.ends_with(".min_supported") || f.kind == "api.microversion";
     let known = meet.iter_mut().find(|m| m.kind == f.kind && m.name == f.name);
     match known {
         _ if !versions => {}
@@ -218,7 +228,10 @@ fn close(out: &mut Skew, newest: usize, commands: Vec<(String, Vec<String>)>) {
     let mut steps = Vec::new();
     let mut add = |action, what: String, run: Vec<String>| steps.push(Step { action, what, run });
     for pin in &out.pins {
-        let what = format!("{} = {} in all of '{}', while versions of {} meet", pin.option, pin.value, out.group, pin.name);
+        let what = format!(
+            "{} = {} in all of '{}', while versions of {} meet",
+            pin.option, pin.value, out.group, pin.name
+        );
         add("pin", what, Vec::new());
     }
     let target = &out.live[newest].build;
@@ -246,13 +259,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::risk::Assessment;
     use crate::risk::pack::{Pin, Scope};
     use crate::risk::plan::Plan;
     use crate::risk::restart::Restarts;
-    use crate::risk::Assessment;
 
     fn transition(findings: Vec<Finding>, contracts: &[&str]) -> Transition {
-        let restarts = Restarts { services: Vec::new(), untouched: Vec::new(), because: BTreeMap::new(), mapped: true };
+        let restarts =
+            Restarts { services: Vec::new(), untouched: Vec::new(), because: BTreeMap::new(), mapped: true };
         let step = crate::risk::plan::Step {
             id: "s1".into(),
             action: Do::Contract,

@@ -97,8 +97,7 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>, checks: &
 /// Refuses stages that come after one that is not there, and after themselves.
 fn order(r: &mut Reader<'_>, all: &[(Stage, usize)]) {
     let names: Vec<&str> = all.iter().map(|(s, _)| s.name.as_str()).collect();
-    let before =
-        |name: &str| all.iter().find(|(s, _)| s.name == name).and_then(|(s, _)| s.after.as_deref());
+    let before = |name: &str| all.iter().find(|(s, _)| s.name == name).and_then(|(s, _)| s.after.as_deref());
     for (stage, at) in all {
         let Some(after) = stage.after.as_deref() else { continue };
         if !names.contains(&after) {
