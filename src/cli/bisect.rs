@@ -155,10 +155,13 @@ fn show(ui: &Ui, found: &Bisected, [good, bad]: [&Target; 2]) {
     let many = |n: usize| if n == 1 { "" } else { ", one of these (those between cannot be told)" };
     let mut next = Vec::new();
     let fallen = match &found.outcome {
-        Outcome::Trunk { commits, alone, patch: with, fallen } => {
+        Outcome::Trunk { commits, alone, patch: with, mended, fallen } => {
             ui.line(&format!("{}{}", painted("first bad: upstream's commit", red()), many(commits.len())));
             commits.iter().for_each(|c| upstream(ui, c));
             match (alone, with) {
+                _ if *mended => {
+                    ui.line("without patches it is bad before that, too: the queue mended it, and does so no more");
+                }
                 (Some(true), _) => ui.line("it is bad without any patch, too: it is upstream's"),
                 (Some(false), Some(p)) => {
                     ui.line("without patches it is good; it is bad together with");

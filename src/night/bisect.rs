@@ -60,6 +60,8 @@ pub enum Outcome {
         alone: Option<bool>,
         /// The patch with which it is bad, if it is not alone.
         patch: Option<Patch>,
+        /// Is trunk without patches bad before it already, and was it the queue that mended that?
+        mended: bool,
         /// The patches that stop applying with it.
         fallen: Vec<String>,
     },
@@ -304,9 +306,13 @@ impl Bisect<'_> {
             }
         }
         *deciding = Some([before, with]);
-        let (mut alone, mut patch) = (None, None);
+        let (mut alone, mut patch, mut mended) = (None, None, false);
         match self.said(At { most: 0, ..with })? {
-            Said::Bad => alone = Some(true),
+            Said::Bad => match self.said(At { most: 0, ..before })? {
+                Said::Good => alone = Some(true),
+                Said::Bad => (alone, mended) = (Some(false), true),
+                Said::Skip => {}
+            },
             Said::Skip => {}
             Said::Good => {
                 alone = Some(false);
@@ -315,7 +321,7 @@ impl Bisect<'_> {
                 patch = self.queues.patch(changes, found.bad - 1).map(|l| self.patch(&l.name, changes > 0));
             }
         }
-        Ok(Outcome::Trunk { commits, alone, patch, fallen: self.fallen(before, with)? })
+        Ok(Outcome::Trunk { commits, alone, patch, mended, fallen: self.fallen(before, with)? })
     }
 
     /// Halves over the queue's changes, on the trunk commit at this place.
