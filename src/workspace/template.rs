@@ -17,7 +17,8 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # By which SSH key builds and promotions are signed, and who may sign. GIT_CARRY_SIGNING_KEY comes before key.\n\
         # [signing]\n\
         # key = \"~/.ssh/carry_ed25519\"\n\
-        # allowed_signers = \"allowed_signers\"\n\n\
+        # allowed_signers = \"allowed_signers\"\n\
+        # revoked = \"revoked_keys\"\n\n\
         [project.{name}]\n\
         # Where the trunk comes from: https, ssh, a local path, file:// or a bundle. A relative path starts here.\n\
         upstream = {}\n\
@@ -62,7 +63,13 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # By which rules a move from build to build is looked at; without packs, those that the files ask for.\n\
         # [project.{name}.risk]\n\
         # packs = [\"openstack\"]\n\
-        # rules = [\"risk.toml\"]\n",
+        # rules = [\"risk.toml\"]\n\n\
+        # What each night leaves as files for those who deploy without git, of how many builds (without keep: of all), and\n\
+        # where; a build that a stage runs is never taken away. For instance:\n\
+        # [project.{name}.artifacts]\n\
+        # kinds = [\"tarball\", \"bundle\"]\n\
+        # folder = \"../builds\"\n\
+        # keep = 30\n",
         quote(upstream),
         quote(branch),
     )
