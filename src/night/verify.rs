@@ -173,10 +173,10 @@ fn published(
     if *project != site.project.name {
         looks.same("project", None, [&site.project.name, project]);
     }
-    if let Ok(id) = ObjectId::from_hex(manifest.deploy.commit.as_bytes()) {
-        if build_id(&id) != build {
-            looks.same("build", None, [&build_id(&id), build]);
-        }
+    if let Ok(id) = ObjectId::from_hex(manifest.deploy.commit.as_bytes())
+        && build_id(&id) != build
+    {
+        looks.same("build", None, [&build_id(&id), build]);
     }
     let name = manifest_ref(&site.project.name, build);
     let known =
