@@ -176,6 +176,7 @@ fn names_that_are_wrong_are_told_with_what_would_be_right() {
     let (lab, a) = lab(CELLS);
     for (args, told) in [
         (["stage", "promote", "latest", "tset"], "did you mean 'test'?"),
+        (["stage", "promote", "latset", "test"], "did you mean 'latest'?"),
         (["stage", "promote", "ffffff", "test"], "no build 'ffffff' of 'p' is here"),
         (["stage", "promote", "cell-1", "test"], "the stage 'cell-1' runs nothing yet"),
         (["stage", "promote", "", "test"], "no build '' of 'p' is here"),
@@ -376,11 +377,49 @@ fn a_record_is_signed_and_an_approval_that_is_not_does_not_count() {
     let list = lab.carry_code(0, &["stage", "list"]);
     assert!(list.contains("not signed by one who may"), "{list}");
     // A key that is not there is told, and changes nothing.
+    next(&lab, &[("new", "x\n")]);
     let before = refs(&lab);
-    let mut promote = lab.carry_command("ws", &["stage", "rollback", "prod"]);
+    let mut promote = lab.carry_command("ws", &["stage", "promote", "latest", "prod", "--override", "now"]);
     let out = promote.env("GIT_CARRY_SIGNING_KEY", lab.path("no-key")).output().expect("it runs");
-    assert_eq!(out.status.code(), Some(2), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && text.contains("no-key' cannot be read"), "{text}");
     assert_eq!(refs(&lab), before);
+}
+
+#[test]
+fn a_stage_that_asks_for_a_signature_takes_no_build_without_one_by_one_who_may() {
+    let (lab, _) =
+        lab("[[project.p.stage]]\nname = \"prod\"\nrequires = [\"signed\"]\nhold_on = \"never\"\n");
+    let key = lab.path("key");
+    let out = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "night", "-f"])
+        .arg(&key)
+        .output()
+        .expect("ssh-keygen runs");
+    assert!(out.status.success());
+    let public = std::fs::read_to_string(lab.path("key.pub")).expect("a key");
+    configure(&lab, &format!("[signing]\nkey = \"{}\"\nallowed_signers = \"allowed\"\n", key.display()));
+    let signers = |line: &str| lab.commit("ws", "signers", &[("allowed", Some(line))]);
+    signers(&format!("somebody@example.org namespaces=\"git\" {public}"));
+    let told = lab.json(4, &["stage", "check", "latest", "prod"]);
+    assert_eq!(unmet(&told, "signed").as_deref(), Some("the build is not signed"));
+    let build = next(&lab, &[("new", "x\n")]);
+    let told = lab.json(4, &["stage", "check", "latest", "prod"]);
+    assert!(unmet(&told, "signed").expect("not for this").contains("who may not sign this"), "{told}");
+    signers(&format!("night@example.org {public}"));
+    let told = lab.json(0, &["stage", "check", "latest", "prod"]);
+    let gate =
+        told["gates"].as_array().expect("gates").iter().find(|g| g["gate"] == "signed").expect("asked");
+    assert_eq!(gate["why"], "signed by night@example.org");
+
+    // Another manifest under the same name is not what was signed.
+    let name = format!("refs/carry/manifest/p/{build}");
+    let text = lab.git("deploy.git", &["cat-file", "blob", &name]).replacen("\"clean\"", "\"landed\"", 1);
+    let out =
+        support::git_with_input(&lab.path("deploy.git"), &["hash-object", "-w", "--stdin"], text.as_bytes());
+    lab.git("deploy.git", &["update-ref", &name, String::from_utf8_lossy(&out.stdout).trim()]);
+    let told = lab.json(4, &["stage", "check", "latest", "prod"]);
+    assert!(unmet(&told, "signed").expect("altered").starts_with("it is not what SHA256:"), "{told}");
 }
 
 #[test]

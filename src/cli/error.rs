@@ -3,13 +3,14 @@
 use anstyle::{AnsiColor, Style};
 
 use super::ui::{Ui, clean};
-use crate::build::VerifyError;
+use crate::build::ExportError;
+use crate::build::signature::SignatureError;
 use crate::fork::ForkError;
 use crate::night::stage::StageError;
 use crate::night::task::TaskError;
 use crate::night::{NightError, TakeError};
 use crate::trunk::FetchError;
-use crate::workspace::{ConfigError, GuardError, WorkspaceError};
+use crate::workspace::{ConfigError, GuardError, SIGNING_KEY, WorkspaceError};
 
 /// Anything that ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum CliError {
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error(transparent)]
-    Verify(#[from] VerifyError),
+    Export(#[from] ExportError),
     #[error("the result cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("'{}': {source}", .path.display())]
@@ -92,9 +93,10 @@ impl CliError {
             }
             Self::Take(TakeError::Fork(e)) => fork(e),
             Self::Guard(GuardError::Busy { .. }) => (Vec::new(), Some("wait for it, or end it".into())),
-            Self::Verify(VerifyError::Patch { .. }) => {
-                (Vec::new(), Some("check out the workspace's commit of that build, then try again".into()))
-            }
+            Self::Export(ExportError::Patch { .. }) => (
+                Vec::new(),
+                Some("the workspace's history is cut short, perhaps: git fetch --unshallow".into()),
+            ),
             Self::Usage { hint, .. } | Self::Missing { hint, .. } => (Vec::new(), hint.clone()),
             _ => (Vec::new(), None),
         }
@@ -179,6 +181,19 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
                 None => "run again".into(),
             };
             (none(), Some(hint))
+        }
+        NightError::NoBuild { several, .. } => {
+            let hint = if several.is_empty() { "git carry nightly makes builds" } else { "name more digits" };
+            (none(), Some(hint.into()))
+        }
+        NightError::Signature(SignatureError::Key { .. } | SignatureError::Refused { .. }) => (
+            none(),
+            Some(format!(
+                "nothing was published; mend 'key' in [signing] of carry.toml, or {SIGNING_KEY} in the environment"
+            )),
+        ),
+        NightError::Signature(SignatureError::Missing(_)) => {
+            (none(), Some("install OpenSSH's ssh-keygen, 8.9 or newer".into()))
         }
         NightError::Push { .. } => {
             (none(), Some("nothing was published, and the workspace is as it was".into()))

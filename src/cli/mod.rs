@@ -1,11 +1,13 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
 mod bisect;
+mod build;
 mod check;
 mod demo;
 mod edit;
 mod error;
 mod export;
+mod exports;
 mod forecast;
 mod graph;
 mod history;
@@ -24,6 +26,7 @@ mod stage;
 mod stages_shown;
 mod status;
 mod ui;
+mod verify;
 mod why;
 
 use std::ffi::OsString;
@@ -63,6 +66,7 @@ enum Command {
     Rebase(rebase::Args),
     Nightly(nightly::Args),
     Manifest(manifest::Args),
+    Build(build::Args),
     Check(check::Args),
     Graph(graph::Args),
     Why(why::Args),
@@ -112,6 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rebase(args) => rebase::run(&ui, &from, args),
         Command::Nightly(args) => nightly::run(&ui, &from, args),
         Command::Manifest(args) => manifest::run(&ui, &from, args),
+        Command::Build(args) => build::run(&ui, &from, args),
         Command::Check(args) => check::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),

@@ -177,6 +177,7 @@ pub fn told(e: &StageError) -> (Vec<String>, Option<String>) {
         }
         StageError::NoStage { nearest: Some(name), .. } => hint(format!("did you mean '{name}'?")),
         StageError::NoStage { has, .. } => hint(format!("there are: {}", has.join(", "))),
+        StageError::NoBuild { nearest: Some(name), .. } => hint(format!("did you mean '{name}'?")),
         StageError::NoBuild { .. } => {
             hint("git carry stage list shows builds; git carry nightly makes them".into())
         }
@@ -188,9 +189,6 @@ pub fn told(e: &StageError) -> (Vec<String>, Option<String>) {
         }
         StageError::NoIdentity { .. } => {
             hint("git config user.name \"Your Name\"; git config user.email you@example.org".into())
-        }
-        StageError::Key { .. } => {
-            hint("carry.toml: [signing] key, or GIT_CARRY_SIGNING_KEY; nothing was changed".into())
         }
         StageError::Offline { .. } => hint("run again without --offline; nothing was changed".into()),
         StageError::Unreachable { .. } => hint(
@@ -211,8 +209,7 @@ pub fn code(e: &StageError) -> Option<u8> {
         | StageError::Ambiguous { .. }
         | StageError::Nothing { .. }
         | StageError::NoIdentity { .. }
-        | StageError::Offline { .. }
-        | StageError::Key { .. } => Some(2),
+        | StageError::Offline { .. } => Some(2),
         StageError::NotPublished { .. } | StageError::Overtaken { .. } => Some(4),
         StageError::Unreachable { .. } | StageError::Record { .. } => Some(1),
     }

@@ -37,15 +37,37 @@ pub fn overview(ui: &Ui, stages: &Stages<'_>, all: &Overview) -> Result<u8, CliE
         ui.document(&document)?;
         return Ok(0);
     }
-    let mut rows = table(&["stage", "runs", "since", "by", "trunk", "builds", "next"]);
+    let grouped = all.stages.iter().any(|r| r.group.is_some());
+    let mut header = vec!["stage", "group", "runs", "since", "by", "trunk", "builds", "next"];
+    if !grouped {
+        header.remove(1);
+    }
+    let mut rows = table(&header);
     for row in &all.stages {
-        rows.add_row(cells(stages, row));
+        let mut cells = cells(stages, row);
+        if !grouped {
+            cells.remove(1);
+        }
+        rows.add_row(cells);
     }
     ui.line(&rows.trim_fmt());
     ui.line(&painted("trunk, builds: how far behind what is fetched, and behind the last build", DIM));
     for row in &all.stages {
-        if let Some(why) = row.runs.as_ref().and_then(|r| r.overridden.as_ref()) {
-            ui.line(&format!("{} runs it by an override: {}", clean(&row.stage), clean(why)));
+        let Some(runs) = &row.runs else { continue };
+        let name = clean(&row.stage);
+        if let Some(why) = &runs.overridden {
+            ui.line(&format!("{} {name} runs it by an override: {}", painted("!", YELLOW), clean(why)));
+        }
+        if stages.signers_are_known() && !matches!(runs.signed, SignedBy::Allowed(_)) {
+            let told = format!("! the record of {name} is not signed by one who may");
+            ui.line(&painted(&told, style(false)));
+        }
+    }
+    for row in &all.stages {
+        let Some(next) = row.next.as_ref().filter(|n| !n.allowed) else { continue };
+        for gate in &next.waits_for {
+            let told = format!("{} waits with {}: {}: {}", row.stage, next.build, gate.name(), gate.why);
+            ui.line(&clean(&told));
         }
     }
     for row in all.stages.iter().filter(|r| r.next.as_ref().is_some_and(|n| n.allowed)) {
@@ -65,38 +87,27 @@ pub fn overview(ui: &Ui, stages: &Stages<'_>, all: &Overview) -> Result<u8, CliE
     Ok(0)
 }
 
-fn cells(stages: &Stages<'_>, row: &Row) -> [String; 7] {
-    let name = match &row.group {
-        Some(group) => format!("{} {}", clean(&row.stage), painted(&format!("({})", clean(group)), DIM)),
-        None => clean(&row.stage),
-    };
+fn cells(stages: &Stages<'_>, row: &Row) -> Vec<String> {
+    let group = row.group.as_deref().map_or_else(|| painted("-", DIM), clean);
     let next = match &row.next {
         None => painted("-", DIM),
         Some(next) if next.allowed => format!("{} {}", next.build, painted("may come", style(true))),
-        Some(next) => {
-            let names: Vec<String> = next.waits_for.iter().map(|g| clean(&g.name())).collect();
-            format!("{} {}", next.build, painted(&format!("waits for {}", names.join(", ")), YELLOW))
-        }
+        Some(next) => format!("{} {}", next.build, painted("waits", YELLOW)),
     };
     let Some(runs) = &row.runs else {
-        return [name, painted("nothing", DIM), "-".into(), "-".into(), "-".into(), "-".into(), next];
+        let mut cells = vec![clean(&row.stage), group, painted("nothing", DIM)];
+        cells.extend(["-"; 4].map(str::to_owned));
+        cells.push(next);
+        return cells;
     };
     let behind = |n: Option<usize>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let mut marks = String::new();
-    if runs.overridden.is_some() {
-        marks.push_str(&painted(" overridden", YELLOW));
-    }
-    if runs.action == Action::Rollback {
-        marks.push_str(&painted(" rolled back", YELLOW));
-    }
-    if stages.signers_are_known() && !matches!(runs.signed, SignedBy::Allowed(_)) {
-        marks.push_str(&painted(" not signed by one who may", style(false)));
-    }
-    [
-        name,
-        format!("{}{marks}", runs.build),
+    let back = if runs.action == Action::Rollback { painted(" rolled back", YELLOW) } else { String::new() };
+    vec![
+        clean(&row.stage),
+        group,
+        format!("{}{back}", runs.build),
         ago(stages, &runs.since),
-        name_of(&runs.by[0]),
+        cut(&name_of(&runs.by[0]), 14),
         behind(runs.behind_trunk),
         behind(runs.behind_builds),
         next,

@@ -7,8 +7,12 @@ use std::rc::Rc;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
+use super::NightError;
+use super::builds::recorded;
+use super::sign::trust;
 use super::stage::{Kept, SignedBy, StageError, Stages, Target};
 use crate::build::manifest::Manifest;
+use crate::build::signature::{self, Standing};
 use crate::check::{Cache, Ended};
 use crate::risk::{Severity, Transition};
 use crate::stage::gate::{self, Checked, Gate, GateKind, Signed};
@@ -16,7 +20,7 @@ use crate::stage::record::ran_before;
 use crate::stage::skew::{self, Live, Skew};
 use crate::stage::{Action, Approval, BuildFacts, Contract, Promotion, VERSION, Waiting, of_build};
 use crate::trunk;
-use crate::workspace::{Required, Stage};
+use crate::workspace::{Required, SIGNED, Stage};
 
 /// What the gates of a stage say of a build.
 #[derive(Debug, Clone)]
@@ -281,7 +285,10 @@ fn facts(stages: &Stages<'_>, stage: &Stage, target: &Target) -> Result<BuildFac
     }
     Ok(BuildFacts {
         checks,
-        signed: signed(stages, manifest)?,
+        signed: match stage.requires.iter().any(|r| r == SIGNED) {
+            true => signed(stages, target)?,
+            false => Signed::No,
+        },
         left_out: left_out(manifest, site.project.policy.required),
     })
 }
@@ -294,8 +301,25 @@ pub fn left_out(manifest: &Manifest, policy: Required) -> Vec<(String, String)> 
 }
 
 /// What the signature of a build's manifest is worth.
-fn signed(_stages: &Stages<'_>, _manifest: &Manifest) -> Result<Signed, StageError> {
-    Ok(Signed::No)
+fn signed(stages: &Stages<'_>, target: &Target) -> Result<Signed, StageError> {
+    let recorded = recorded(stages.site, Some(&target.build))?;
+    let Some(signature) = recorded.signature else { return Ok(Signed::No) };
+    let why = match signature::check(&signature, signature::MANIFEST, &recorded.bytes, &trust(stages.site))
+        .map_err(NightError::from)?
+    {
+        Standing::Good { .. } if recorded.manifest.deploy.commit != target.commit.to_string() => {
+            "what is signed is the manifest of another commit".to_owned()
+        }
+        Standing::Good { signer, .. } => return Ok(Signed::Good { by: signer }),
+        Standing::Unknown { .. } => "it is signed, and nobody is named who may: allowed_signers".to_owned(),
+        Standing::Damaged => "its signature is damaged".to_owned(),
+        Standing::Namespace { found } => format!("its signature was made for something else: {found}"),
+        Standing::Altered { key } => format!("it is not what {key} signed"),
+        Standing::NotAllowed { key } => format!("it is signed by {key}, who may not"),
+        Standing::NotNow { key } => format!("it is signed by {key}, who may not sign this, or not now"),
+        Standing::Revoked { key } => format!("it is signed by {key}, which is revoked"),
+    };
+    Ok(Signed::Bad { why })
 }
 
 /// The other stages of the group that run something else, with the migrations of the build that they still lack.

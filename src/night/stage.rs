@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use bstr::{BStr, ByteSlice};
@@ -13,6 +12,7 @@ use jiff::Timestamp;
 
 use super::journal::Push;
 use super::publish::{build_ref, manifest_of, manifest_ref, recorded_manifest, remote_refs};
+use super::sign::{signing_key, trust};
 use super::writeback::build_id;
 use super::{Events, NightError, Site, assess_move, patches_of, rules_for};
 use crate::build::manifest::Manifest;
@@ -22,7 +22,7 @@ use crate::stage::{Approval, Promotion};
 use crate::store::git::{GitError, without_secrets};
 use crate::store::tree::entry_at;
 use crate::store::{Objects, Odb, RefUpdate, SILENCE, StoreError};
-use crate::workspace::{LATEST, SIGNING_KEY, Stage, nearest};
+use crate::workspace::{LATEST, Stage, nearest};
 
 /// Why something of a stage could not be told or done; nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ pub enum StageError {
         build: String,
         /// The project.
         project: String,
+        /// The nearest name of a stage, or `latest`.
+        nearest: Option<String>,
     },
     /// Several builds begin alike.
     #[error("'{build}' is the beginning of {} builds", .all.len())]
@@ -88,14 +90,6 @@ pub enum StageError {
     NoIdentity {
         /// What it said.
         said: String,
-    },
-    /// The key to sign with cannot be read.
-    #[error("the key '{}' cannot be read: {source}", .path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
     },
     /// The remote cannot be asked.
     #[error("'{remote}' cannot be asked what stages run: {source}")]
@@ -261,7 +255,11 @@ impl<'a> Stages<'a> {
     /// A build by its id's first digits, `latest`, or the stage that runs it.
     pub fn target(&self, named: &str) -> Result<Target, StageError> {
         let project = &self.site.project.name;
-        let missing = || StageError::NoBuild { build: named.to_owned(), project: project.clone() };
+        let missing = || {
+            let names: Vec<&str> = self.past.keys().map(String::as_str).chain([LATEST]).collect();
+            let nearest = nearest(named, &names).map(str::to_owned);
+            StageError::NoBuild { build: named.to_owned(), project: project.clone(), nearest }
+        };
         if self.past.contains_key(named) {
             let what = format!("the stage '{named}' runs nothing yet");
             return self.build(&self.runs(named).ok_or(StageError::Nothing { what })?);
@@ -305,8 +303,11 @@ impl<'a> Stages<'a> {
     /// The build of a commit.
     pub fn build(&self, commit: &ObjectId) -> Result<Target, StageError> {
         let build = build_id(commit);
-        let missing =
-            || StageError::NoBuild { build: build.clone(), project: self.site.project.name.clone() };
+        let missing = || StageError::NoBuild {
+            build: build.clone(),
+            project: self.site.project.name.clone(),
+            nearest: None,
+        };
         let manifest =
             manifest_of(self.site, commit)?.filter(|_| self.odb.has(commit)).ok_or_else(missing)?;
         Ok(Target { build, commit: *commit, manifest })
@@ -373,11 +374,13 @@ impl<'a> Stages<'a> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let allowed = &self.site.workspace.config.signing.allowed_signers;
+        let trust = trust(self.site);
+        let allowed = &trust.allowed;
         let mut args = vec!["-c".to_owned(), "gpg.format=ssh".to_owned()];
-        if let Some(file) = allowed {
-            let file = place(self.site, file);
-            args.extend(["-c".to_owned(), format!("gpg.ssh.allowedSignersFile={}", file.display())]);
+        for (key, file) in [("allowedSignersFile", allowed), ("revocationFile", &trust.revoked)] {
+            if let Some(file) = file {
+                args.extend(["-c".to_owned(), format!("gpg.ssh.{key}={}", file.display())]);
+            }
         }
         args.extend(["log", "--no-walk=unsorted", "--format=%H%x00%G?%x00%GS"].map(str::to_owned));
         let out =
@@ -589,23 +592,4 @@ fn read<R: serde::de::DeserializeOwned>(
 
 fn id(hex: &str) -> Option<ObjectId> {
     ObjectId::from_hex(hex.as_bytes()).ok()
-}
-
-/// The key by which records are signed, if there is one.
-fn signing_key(site: &Site<'_>) -> Result<Option<PathBuf>, StageError> {
-    let named = std::env::var(SIGNING_KEY).ok().filter(|key| !key.is_empty());
-    let Some(key) = named.or_else(|| site.workspace.config.signing.key.clone()) else { return Ok(None) };
-    let path = place(site, &key);
-    match std::fs::metadata(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(source) => Err(StageError::Key { path, source }),
-    }
-}
-
-/// A file that the configuration names: `~/` is the home folder, a relative path starts at the workspace.
-fn place(site: &Site<'_>, name: &str) -> PathBuf {
-    match (name.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => site.workspace.root.join(name),
-    }
 }

@@ -237,7 +237,10 @@ fn close(out: &mut Skew, newest: usize, commands: Vec<(String, Vec<String>)>) {
     let target = &out.live[newest].build;
     for live in &out.live[..newest] {
         for stage in &live.stages {
-            let run = vec![format!("git carry stage promote {target} {stage}")];
+            let run = vec![
+                format!("git carry risk {} {target}", live.build),
+                format!("git carry stage promote {target} {stage}"),
+            ];
             add("promote", format!("move '{stage}' from {} to {target}", live.build), run);
         }
     }

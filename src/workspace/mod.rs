@@ -1,6 +1,7 @@
 //! In: the workspace's folder. Out: its configuration, its lock, and the right to be the only run in it.
 //! Never: a patch, a repository, the terminal.
 
+mod artifacts;
 mod checks;
 mod config;
 mod guard;
@@ -12,6 +13,7 @@ mod template;
 
 use std::path::{Path, PathBuf};
 
+pub use artifacts::{ArtifactKind, Artifacts};
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,

@@ -96,16 +96,17 @@ impl Reader<'_> {
         }
     }
 
-    /// A whole number; `default` where nothing is said.
-    pub fn number(&mut self, table: &Table<'_>, key: &str, default: usize) -> usize {
-        let Some(value) = table.get(key) else { return default };
-        if let DeValue::Integer(n) = value.get_ref()
-            && let Ok(number) = n.as_str().parse()
-        {
-            return number;
+    /// A whole number from 1.
+    pub fn count(&mut self, table: &Table<'_>, key: &str) -> Option<usize> {
+        let value = table.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(n) => n.as_str().parse().ok().filter(|n| *n > 0),
+            _ => None,
+        };
+        if number.is_none() {
+            self.fault(value.span().start, format!("'{key}' must be a whole number from 1"), None);
         }
-        self.fault(value.span().start, format!("'{key}' must be a whole number"), None);
-        default
+        number
     }
 
     /// A length of time, longer than none: `30m`, `1h 30m`, `2d` is 48 hours.

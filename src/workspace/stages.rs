@@ -80,7 +80,7 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>, checks: &
                 "hold_on",
                 &[("stop", HoldOn::Stop), ("warn", HoldOn::Warn), ("never", HoldOn::Never)],
             ),
-            approvals: r.number(table, "approvals", 0),
+            approvals: r.count(table, "approvals").unwrap_or(0),
             group: r.checked(table, "group", super::rules::project).map(toml::Spanned::into_inner),
         };
         if stage.after.is_none() && !stage.soak.is_zero() {
@@ -166,7 +166,7 @@ mod tests {
         let expected: [(usize, &str, Option<&str>); 4] = [
             (10, "the stage 'preprod' requires 'unti', which is no check", Some("did you mean 'unit'?")),
             (13, "the stage 'cell' comes after 'preprd', which is none", Some("did you mean 'preprod'?")),
-            (14, "'approvals' must be a whole number", None),
+            (14, "'approvals' must be a whole number from 1", None),
             (15, "unknown key 'soaks' in [project.p.stage]", Some("did you mean 'soak'?")),
         ];
         let expected = expected.map(|(l, w, h)| (l, w.to_owned(), h.map(str::to_owned)));
