@@ -124,6 +124,17 @@ fn code(probe: &Probe) -> String {
     }
 }
 
+/// The first few of many names.
+fn some<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let more = names.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", clean(&names[..names.len().min(MOST)].join(", ")))
+}
+
+/// So many names are shown.
+const MOST: usize = 4;
+
 fn red() -> Style {
     Style::new().bold().fg_color(Some(AnsiColor::Red.into()))
 }
@@ -171,7 +182,8 @@ fn show(ui: &Ui, found: &Bisected, [good, bad]: [&Target; 2]) {
                 _ => ui.line("whether it is bad without patches cannot be told"),
             }
             if let Some(before) = commits.first() {
-                next.push(format!("git carry rebase --onto {}^   # trunk without it", short(&before.commit)));
+                let taken = before.merge.as_ref().unwrap_or(&before.commit);
+                next.push(format!("git carry rebase --onto {}^   # trunk without it", short(taken)));
             }
             fallen
         }
@@ -207,7 +219,7 @@ fn show(ui: &Ui, found: &Bisected, [good, bad]: [&Target; 2]) {
     if !fallen.is_empty() {
         ui.line(&format!(
             "with it, patches do not apply any more, which may be all that is wrong: {}",
-            clean(&fallen.join(", "))
+            some(fallen.iter().map(String::as_str))
         ));
     }
     if let Some([before, with]) = &found.deciding {
@@ -223,8 +235,10 @@ fn show(ui: &Ui, found: &Bisected, [good, bad]: [&Target; 2]) {
         Some(false) => ui.line("run again on both, the command said the same"),
         None => {}
     }
-    for (name, times) in left_out(&found.probes) {
-        ui.line(&format!("  {} did not apply at {}", clean(name), count(times, "point", "points")));
+    let out = left_out(&found.probes);
+    if !out.is_empty() {
+        let many = count(out.len(), "patch did not apply everywhere", "patches did not apply everywhere");
+        ui.line(&format!("{many} (--json tells where): {}", some(out.into_keys())));
     }
     let ran = found.probes.iter().filter(|p| !p.remembered).count();
     let known = found.probes.len() - ran;

@@ -1,6 +1,7 @@
 //! What `git carry stage` shows.
 
 use anstyle::{AnsiColor, Style};
+use comfy_table::ColumnConstraint;
 use gix_hash::ObjectId;
 use serde_json::{Value, json};
 
@@ -20,7 +21,9 @@ const YELLOW: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor:
 fn ago(stages: &Stages<'_>, when: &str) -> String {
     let since = when.parse::<jiff::Timestamp>().ok();
     let time = since.and_then(|s| std::time::Duration::try_from(stages.now.duration_since(s)).ok());
-    time.map_or_else(|| "-".to_owned(), length)
+    // The largest part is enough where many are compared.
+    let text = time.map_or_else(|| "-".to_owned(), length);
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 fn revisions(all: &[Contract]) -> String {
@@ -38,7 +41,7 @@ pub fn overview(ui: &Ui, stages: &Stages<'_>, all: &Overview) -> Result<u8, CliE
         return Ok(0);
     }
     let grouped = all.stages.iter().any(|r| r.group.is_some());
-    let mut header = vec!["stage", "group", "runs", "since", "by", "trunk", "builds", "next"];
+    let mut header = vec!["stage", "group", "runs", "since", "by", "behind", "next"];
     if !grouped {
         header.remove(1);
     }
@@ -50,8 +53,14 @@ pub fn overview(ui: &Ui, stages: &Stages<'_>, all: &Overview) -> Result<u8, CliE
         }
         rows.add_row(cells);
     }
+    // Builds are not to be cut in two.
+    for at in [header.len() - 5, header.len() - 1] {
+        if let Some(column) = rows.column_mut(at) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     ui.line(&rows.trim_fmt());
-    ui.line(&painted("trunk, builds: how far behind what is fetched, and behind the last build", DIM));
+    ui.line(&painted("behind: trunk commits that were fetched, and builds up to the last one", DIM));
     for row in &all.stages {
         let Some(runs) = &row.runs else { continue };
         let name = clean(&row.stage);
@@ -91,12 +100,12 @@ fn cells(stages: &Stages<'_>, row: &Row) -> Vec<String> {
     let group = row.group.as_deref().map_or_else(|| painted("-", DIM), clean);
     let next = match &row.next {
         None => painted("-", DIM),
-        Some(next) if next.allowed => format!("{} {}", next.build, painted("may come", style(true))),
+        Some(next) if next.allowed => painted(&next.build, style(true)),
         Some(next) => format!("{} {}", next.build, painted("waits", YELLOW)),
     };
     let Some(runs) = &row.runs else {
         let mut cells = vec![clean(&row.stage), group, painted("nothing", DIM)];
-        cells.extend(["-"; 4].map(str::to_owned));
+        cells.extend(["-"; 3].map(str::to_owned));
         cells.push(next);
         return cells;
     };
@@ -108,8 +117,7 @@ fn cells(stages: &Stages<'_>, row: &Row) -> Vec<String> {
         format!("{}{back}", runs.build),
         ago(stages, &runs.since),
         cut(&name_of(&runs.by[0]), 14),
-        behind(runs.behind_trunk),
-        behind(runs.behind_builds),
+        format!("{}, {}", behind(runs.behind_trunk), behind(runs.behind_builds)),
         next,
     ]
 }

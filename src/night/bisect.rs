@@ -1,6 +1,7 @@
 //! The first patch or upstream commit with which a command fails, between two builds: points between them are made in
 //! memory, and each is tried in a work tree of the store, as checks are.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use gix_hash::ObjectId;
@@ -152,10 +153,11 @@ struct Bisect<'a> {
     ends: [&'a Target; 2],
     probes: Vec<Probe>,
     tried: HashMap<ObjectId, usize>,
+    points: RefCell<HashMap<At, Point>>,
 }
 
 /// A point: a trunk commit by its place or itself, and how many changes of the queue are made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct At {
     trunk: Trunk,
     changes: usize,
@@ -163,7 +165,7 @@ struct At {
     most: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Trunk {
     Place(usize),
     Commit(ObjectId),
@@ -207,6 +209,7 @@ pub fn bisect(
         ends: [old, new],
         probes: Vec::new(),
         tried: HashMap::new(),
+        points: RefCell::default(),
     };
     let found = bisect.run(twice);
     if let Some(work) = bisect.work.take() {
@@ -388,8 +391,17 @@ impl Bisect<'_> {
         Ok(found)
     }
 
-    /// The tree of a point.
+    /// The tree of a point. It is made once.
     fn point(&self, at: At) -> Result<Point, NightError> {
+        if let Some(known) = self.points.borrow().get(&at) {
+            return Ok(known.clone());
+        }
+        let point = self.make(at)?;
+        self.points.borrow_mut().insert(at, point.clone());
+        Ok(point)
+    }
+
+    fn make(&self, at: At) -> Result<Point, NightError> {
         let last = self.line.len() - 1;
         let ends = [(0, 0, self.ends[0]), (last, self.queues.changes(), self.ends[1])];
         for (trunk, changes, target) in ends {

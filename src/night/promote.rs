@@ -144,7 +144,7 @@ pub fn judge_back(stages: &Stages<'_>, stage: &Stage, to: Option<&Target>) -> Re
     let commit = target.commit.to_string();
     let mut gates = Vec::new();
     let been = past.iter().any(|r| r.commit == commit);
-    let why = if been { "it ran there before" } else { "it never ran there: promote it" };
+    let why = if been { "it ran there before" } else { "it never ran there" };
     gates.push(Gate::new(GateKind::Known, been, why));
     // What stands between the two, in the order in which it was taken.
     let forward = stages.between(&target.commit, &runs)?;
