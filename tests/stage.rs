@@ -319,6 +319,20 @@ fn as_many_people_as_the_stage_asks_for_have_to_approve() {
     assert_eq!((&said["already"], &said["counts"]), (&json!(true), &json!(true)));
     assert!(as_person(&lab, "ws", "Bob", &approve).status.success());
     lab.json(0, &["stage", "promote", "latest", "prod"]);
+    // One word under two names is one word.
+    let approvals = lab.git("deploy.git", &["for-each-ref", "--format=%(refname)", "refs/carry/approval"]);
+    let [first, second] = approvals.lines().collect::<Vec<_>>()[..] else { panic!("two: {approvals}") };
+    let folder = first.rsplit_once('/').expect("a path").0;
+    lab.git("deploy.git", &["update-ref", &format!("{folder}/ffffffffffff"), first]);
+    lab.git("deploy.git", &["update-ref", second, first]);
+    lab.git("ws/.git/carry/p.git", &["update-ref", "-d", second]);
+    let told = lab.json(4, &["stage", "check", "latest", "prod"]);
+    assert!(unmet(&told, "approvals").expect("one person").starts_with("1 of 2"), "{told}");
+    lab.git("deploy.git", &["update-ref", "-d", second]);
+    lab.git("ws/.git/carry/p.git", &["update-ref", "-d", second]);
+    for name in ["Ada", "Bob"] {
+        assert!(as_person(&lab, "ws", name, &approve).status.success());
+    }
     // They approved that build, and no other.
     next(&lab, &[("new", "x\n")]);
     assert_eq!(
@@ -629,4 +643,13 @@ fn a_damaged_record_is_told_and_nothing_is_guessed() {
     let text = lab.carry_code(1, &["stage", "list"]);
     assert!(text.contains("cannot be read") && text.contains("refs/carry/stage/p/test"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn a_record_of_another_stage_says_nothing() {
+    let (lab, _) = lab(CELLS);
+    lab.carry_code(0, &["stage", "promote", "latest", "test"]);
+    lab.git("deploy.git", &["update-ref", "refs/carry/stage/p/cell-1", "refs/carry/stage/p/test"]);
+    let text = lab.carry_code(1, &["stage", "list"]);
+    assert!(text.contains("of 'refs/carry/stage/p/cell-1' cannot be read: it is of 'test'"), "{text}");
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::error::CliError;
-use super::guarded;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, painted, short};
 use crate::bisect::Said;
 use crate::night::bisect::{Bisected, Changed, Outcome, Patch, Probe, Upstream, bisect, left_out};
 use crate::night::stage::{Stages, Target};
 use crate::night::{NightError, Site};
-use crate::workspace::{Check, CheckOn};
+use crate::workspace::{Check, CheckOn, Guard, Workspace};
 
 /// Find the first patch or upstream commit with which a command fails, between two builds. Each point between them is tried in a work
 /// tree of its own; what was tried on the same tree is not run again.
@@ -52,7 +51,9 @@ fn length(text: &str) -> Result<Duration, String> {
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
-    let (workspace, _guard) = guarded(ui, from, "bisect")?;
+    // It may take hours, and changes nothing: nights go on beside it, and only another search has to wait.
+    let workspace = Workspace::find(from).map_err(NightError::from)?;
+    let _guard = Guard::acquire(&Site::folder_of(&workspace.root)?.join("bisect"), "bisect")?;
     let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
     let stages = match project.stages.is_empty() {

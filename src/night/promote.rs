@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::NightError;
 use super::builds::recorded;
 use super::sign::trust;
-use super::stage::{Kept, SignedBy, StageError, Stages, Target};
+use super::stage::{Kept, SignedBy, StageError, Stages, Target, id};
 use crate::build::manifest::Manifest;
 use crate::build::signature::{self, Standing};
 use crate::check::{Cache, Ended};
@@ -307,7 +307,7 @@ fn signed(stages: &Stages<'_>, target: &Target) -> Result<Signed, StageError> {
     let why = match signature::check(&signature, signature::MANIFEST, &recorded.bytes, &trust(stages.site))
         .map_err(NightError::from)?
     {
-        Standing::Good { .. } if recorded.manifest.deploy.commit != target.commit.to_string() => {
+        Standing::Good { .. } if id(&recorded.manifest.deploy.commit) != Some(target.commit) => {
             "what is signed is the manifest of another commit".to_owned()
         }
         Standing::Good { signer, .. } => return Ok(Signed::Good { by: signer }),
@@ -350,7 +350,9 @@ fn approvers(
     let all = stages.approvals(target, &stage.name)?;
     let name = |kept: &Kept<Approval>| kept.record.who[0].clone();
     if !stages.signers_are_known() {
-        return Ok((all.iter().map(name).collect(), Vec::new()));
+        let people: BTreeMap<String, String> =
+            all.iter().map(|kept| (kept.record.who[1].to_lowercase(), name(kept))).collect();
+        return Ok((people.into_values().collect(), Vec::new()));
     }
     let ids: Vec<ObjectId> = all.iter().map(|k| k.id).collect();
     let signatures = stages.signatures(&ids)?;

@@ -357,7 +357,7 @@ impl<'a> Stages<'a> {
         for (name, commit) in self.site.store.references(&[&prefix])? {
             let record: Approval = read(&self.odb, &name, &commit, APPROVAL)?;
             // What is kept of another build or stage says nothing here, wherever it was put.
-            if record.commit == build.commit.to_string() && record.stage == stage {
+            if id(&record.commit) == Some(build.commit) && record.stage == stage {
                 all.push(Kept { id: commit, record });
             }
         }
@@ -567,7 +567,13 @@ fn read_past(site: &Site<'_>, odb: &Odb, stage: &str) -> Result<Vec<Kept<Promoti
     let mut past = Vec::new();
     let mut at = site.store.reference(&name)?;
     while let Some(commit) = at {
-        past.push(Kept { id: commit, record: read(odb, &name, &commit, PROMOTION)? });
+        let record: Promotion = read(odb, &name, &commit, PROMOTION)?;
+        // What is kept of another stage says nothing here, by whomever it is signed.
+        if record.stage != stage || record.project != site.project.name {
+            let reason = format!("it is of '{}'", record.stage);
+            return Err(StageError::Record { name, commit: commit.to_hex_with_len(12).to_string(), reason });
+        }
+        past.push(Kept { id: commit, record });
         at = odb.commit(&commit)?.parents.first().copied();
     }
     Ok(past)
@@ -590,6 +596,7 @@ fn read<R: serde::de::DeserializeOwned>(
     serde_json::from_slice(&odb.blob(&entry.id)?).map_err(|e| bad(e.to_string()))
 }
 
-fn id(hex: &str) -> Option<ObjectId> {
+/// The object that a text names.
+pub(super) fn id(hex: &str) -> Option<ObjectId> {
     ObjectId::from_hex(hex.as_bytes()).ok()
 }
