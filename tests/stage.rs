@@ -569,6 +569,52 @@ fn of_two_people_who_promote_at_once_one_wins_and_the_other_is_told() {
 }
 
 #[test]
+#[cfg(unix)]
+fn who_is_overtaken_just_before_the_push_is_told_and_moves_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let (lab, a) = lab(CELLS);
+    let b = next(&lab, &[("new", "x\n")]);
+    lab.git(".", &["clone", "-q", "ws", "ws2"]);
+    assert!(as_person(&lab, "ws2", "Bob", &["stage", "promote", &a, "test"]).status.success());
+    // Bob's record is there once more when Ada's push begins, and not before.
+    let name = "refs/carry/stage/p/test";
+    let his = lab.git("deploy.git", &["rev-parse", name]);
+    lab.git("deploy.git", &["update-ref", "-d", name]);
+    let folder = lab.path("bin");
+    std::fs::create_dir(&folder).expect("a folder");
+    let path = std::env::var("PATH").expect("a path");
+    let shim = format!(
+        "#!/bin/sh\nPATH='{path}'\nfor arg; do [ \"$arg\" = push ] && git --git-dir='{}' update-ref {name} {his}; done\nexec git \"$@\"\n",
+        lab.path("deploy.git").display()
+    );
+    std::fs::write(folder.join("git"), shim).expect("a program");
+    std::fs::set_permissions(folder.join("git"), std::fs::Permissions::from_mode(0o755)).expect("it may run");
+    let mut ada = lab.carry_command("ws", &["stage", "promote", &b, "test"]);
+    let out = ada.env("PATH", format!("{}:{path}", folder.display())).output().expect("it runs");
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(4), "{text}");
+    assert!(
+        text.contains(&format!("'test' was moved by Bob <bob@example.org> just now: it runs {a}")),
+        "{text}"
+    );
+    assert_eq!(lab.git("deploy.git", &["rev-parse", name]), his);
+    assert_eq!(lab.git("ws/.git/carry/p.git", &["rev-parse", name]), his);
+}
+
+#[test]
+fn a_build_that_nobody_can_fetch_is_not_promoted() {
+    let (lab, _) = lab(CELLS);
+    lab.commit("up", "upstream moves", &[("new", Some("x\n"))]);
+    let up = lab.path("up").display().to_string();
+    lab.git("ws/.git/carry/p.git", &["fetch", "-q", &up, "+main:refs/carry/trunk"]);
+    let made = lab.json(0, &["rebase", "--onto", "main"]);
+    let id = made["manifest"]["deploy"]["build"].as_str().unwrap_or_else(|| panic!("{made}"));
+    let text = lab.carry_code(4, &["stage", "promote", id, "test"]);
+    assert!(text.contains(&format!("the build {id} is not at")), "{text}");
+    assert_eq!(refs(&lab), "");
+}
+
+#[test]
 fn what_others_promoted_is_seen_and_a_remote_that_does_not_answer_is_told() {
     let (lab, a) = lab(CELLS);
     lab.git(".", &["clone", "-q", "ws", "ws2"]);
