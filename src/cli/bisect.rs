@@ -7,8 +7,8 @@ use anstyle::{AnsiColor, Style};
 
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, painted, short};
-use crate::bisect::Said;
-use crate::night::bisect::{Bisected, Changed, Outcome, Patch, Probe, Upstream, bisect, left_out};
+use crate::bisect::{Bisected, Changed, Outcome, Patch, Probe, Said, Upstream, left_out};
+use crate::night::bisect::bisect;
 use crate::night::stage::{Stages, Target};
 use crate::night::{NightError, Site};
 use crate::workspace::{Check, CheckOn, Guard, Workspace};

@@ -9,7 +9,7 @@ use super::stages_shown::{approved, history, overview, verdict};
 use super::ui::Ui;
 use crate::night::promote::{self, Word};
 use crate::night::stage::{StageError, Stages};
-use crate::night::{NightError, Site};
+use crate::night::{self, NightError, Site};
 use crate::stage::GateKind;
 use crate::workspace::Workspace;
 
@@ -121,7 +121,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let must = !matches!(args.action, Action::List | Action::Log { .. });
     let stages = Stages::open(&site, args.offline, must, ui)?;
     match args.action {
-        Action::List => overview(ui, &stages, &promote::overview(&stages)?),
+        Action::List => overview(ui, &stages, &night::overview::overview(&stages)?),
         Action::Promote { build, stage, word, dry_run } => {
             let (word, stage) = (word.word()?, stages.stage(&stage)?);
             let judged = promote::judge(&stages, stage, &stages.target(&build)?)?;
