@@ -13,6 +13,9 @@ use crate::stage::{Approval, Promotion};
 use crate::store::RefUpdate;
 use crate::store::git::{GitError, without_secrets};
 
+/// What the store's reflog says.
+const WHY: &str = "carry: stage";
+
 impl Stages<'_> {
     /// Keeps a promotion: at the remote first, if there is one.
     pub fn keep(&self, promotion: &Promotion) -> Result<ObjectId, StageError> {
@@ -126,8 +129,11 @@ impl Stages<'_> {
             let old = there.get(&update.name).and(update.old.clone());
             let push = Push { address, refs: vec![RefUpdate { old, ..update.clone() }] };
             push.push(&self.site.store)?;
+            // It has happened. If somebody here fetched meanwhile, the store has it or more; else the next command does.
+            let _ = self.site.store.update(std::slice::from_ref(update), WHY);
+            return Ok(());
         }
-        self.site.store.update(std::slice::from_ref(update), "carry: stage")?;
+        self.site.store.update(std::slice::from_ref(update), WHY)?;
         Ok(())
     }
 
