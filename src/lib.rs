@@ -3,6 +3,7 @@
 //! The modules stand in the order of the flow of a night; an import goes down this list or to
 //! [`store`], never up.
 
+pub mod bisect;
 pub mod build;
 pub mod check;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod queue;
 pub mod replay;
 pub mod resolution;
 pub mod risk;
+pub mod stage;
 pub mod store;
 pub mod trunk;
 pub mod workspace;

@@ -169,3 +169,17 @@ fn a_check_that_cannot_be_started_or_is_written_wrong_is_told() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn a_setting_of_the_store_waits_for_whoever_holds_the_file() {
+    let lab = lab(&[("one", "a", "ours")], "[[project.p.check]]\nname = \"unit\"\nrun = [\"true\"]\n");
+    let lock = lab.path("ws/.git/carry/p.git/config.lock");
+    std::fs::write(&lock, "").expect("held");
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        std::fs::remove_file(&lock).expect("given back");
+    });
+    lab.carry_code(0, &["nightly"]);
+    other.join().expect("it ended");
+    assert_eq!(lab.git("ws/.git/carry/p.git", &["config", "rerere.enabled"]), "false");
+}

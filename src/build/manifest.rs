@@ -30,6 +30,9 @@ pub struct Manifest {
     /// The checks that were run on the build.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub checks: Vec<CheckRecord>,
+    /// The files that were made of the build.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub artifacts: Vec<ArtifactRecord>,
     /// Whether the build may go out.
     pub verdict: VerdictRecord,
     /// What the move from the build before this one asks; none for a first build.
@@ -203,6 +206,19 @@ pub struct BrokenBy {
     pub commit: String,
     /// The first line of its message.
     pub subject: String,
+}
+
+/// A file that was made of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactRecord {
+    /// `tarball` or `bundle`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+    /// SHA-256 of it.
+    pub sha256: String,
 }
 
 /// Whether a build may go out.

@@ -19,6 +19,8 @@ pub struct Verdict {
     pub same_commit: bool,
     /// Is the tree the manifest's?
     pub same_tree: bool,
+    /// Each patch of the stack: its name, and the commit and tree that it gave.
+    pub layers: Vec<(String, String, String)>,
 }
 
 /// Why it cannot be built again.
@@ -81,8 +83,11 @@ pub fn verify(
         layers.iter().map(|(p, tree)| Layer { header: &p.header, tree: *tree }).collect();
     let (bottom, ids) =
         stack(odb, &Identity { name, email }, &manifest.project, &tip, join.as_ref(), &stacked)?;
+    let names = manifest.patches.iter().filter(|p| p.commit.is_some()).map(|p| p.name.clone());
+    let gave = ids.iter().zip(&layers).map(|(id, (_, tree))| (id.to_string(), tree.to_string()));
+    let layers = names.zip(gave).map(|(name, (commit, tree))| (name, commit, tree)).collect();
     let commit = ids.last().unwrap_or(&bottom).to_string();
     let tree = tree.to_string();
     let (same_commit, same_tree) = (commit == manifest.deploy.commit, tree == manifest.deploy.tree);
-    Ok(Verdict { commit, tree, same_commit, same_tree })
+    Ok(Verdict { commit, tree, same_commit, same_tree, layers })
 }

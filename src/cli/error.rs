@@ -3,12 +3,14 @@
 use anstyle::{AnsiColor, Style};
 
 use super::ui::{Ui, clean};
-use crate::build::VerifyError;
+use crate::build::ExportError;
+use crate::build::signature::SignatureError;
 use crate::fork::ForkError;
+use crate::night::stage::StageError;
 use crate::night::task::TaskError;
 use crate::night::{NightError, TakeError};
 use crate::trunk::FetchError;
-use crate::workspace::{ConfigError, GuardError, WorkspaceError};
+use crate::workspace::{ConfigError, GuardError, SIGNING_KEY, WorkspaceError};
 
 /// Anything that ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +22,11 @@ pub enum CliError {
     #[error(transparent)]
     Task(#[from] TaskError),
     #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error(transparent)]
     Guard(#[from] GuardError),
     #[error(transparent)]
-    Verify(#[from] VerifyError),
+    Export(#[from] ExportError),
     #[error("the result cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("'{}': {source}", .path.display())]
@@ -65,6 +69,8 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
+            Self::Stage(StageError::Night(e)) => night_code(e),
+            Self::Stage(e) => super::stage::code(e).unwrap_or(1),
             Self::Night(e) | Self::Task(TaskError::Night(e)) => night_code(e),
             Self::Task(TaskError::NoPatch { .. } | TaskError::Which { .. }) => 2,
             Self::Take(TakeError::Night(e)) => night_code(e),
@@ -79,15 +85,18 @@ impl CliError {
     fn told(&self) -> (Vec<String>, Option<String>) {
         match self {
             Self::Night(e) | Self::Take(TakeError::Night(e)) => night(e),
+            Self::Stage(StageError::Night(e)) => night(e),
+            Self::Stage(e) => super::stage::told(e),
             Self::Task(e) => task(e),
             Self::Take(TakeError::NotEmpty { .. }) => {
                 (Vec::new(), Some("take it in as another project: git carry init --project NAME …".into()))
             }
             Self::Take(TakeError::Fork(e)) => fork(e),
             Self::Guard(GuardError::Busy { .. }) => (Vec::new(), Some("wait for it, or end it".into())),
-            Self::Verify(VerifyError::Patch { .. }) => {
-                (Vec::new(), Some("check out the workspace's commit of that build, then try again".into()))
-            }
+            Self::Export(ExportError::Patch { .. }) => (
+                Vec::new(),
+                Some("the workspace's history is cut short, perhaps: git fetch --unshallow".into()),
+            ),
             Self::Usage { hint, .. } | Self::Missing { hint, .. } => (Vec::new(), hint.clone()),
             _ => (Vec::new(), None),
         }
@@ -107,6 +116,7 @@ fn night_code(e: &NightError) -> u8 {
         | NightError::Queue { .. }
         | NightError::NoCommit { .. }
         | NightError::Risk(_)
+        | NightError::Command { .. }
         | NightError::Workspace(_) => 2,
         NightError::Moved { .. } | NightError::Push { .. } => 4,
         _ => 1,
@@ -172,8 +182,24 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             };
             (none(), Some(hint))
         }
+        NightError::NoBuild { several, .. } => {
+            let hint = if several.is_empty() { "git carry nightly makes builds" } else { "name more digits" };
+            (none(), Some(hint.into()))
+        }
+        NightError::Signature(SignatureError::Key { .. } | SignatureError::Refused { .. }) => (
+            none(),
+            Some(format!(
+                "nothing was published; mend 'key' in [signing] of carry.toml, or {SIGNING_KEY} in the environment"
+            )),
+        ),
+        NightError::Signature(SignatureError::Missing(_)) => {
+            (none(), Some("install OpenSSH's ssh-keygen, 8.9 or newer".into()))
+        }
         NightError::Push { .. } => {
             (none(), Some("nothing was published, and the workspace is as it was".into()))
+        }
+        NightError::Command { .. } => {
+            (none(), Some("a program of the tree itself is written with ./ before it".into()))
         }
         NightError::Unfinished { .. } => (none(), Some("run again when the remote answers".into())),
         NightError::RoundTrip { .. } => (none(), Some("please report this, with the patch file".into())),

@@ -1,16 +1,15 @@
 //! `git carry manifest`: what exactly is in a build; and whether that is true.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::CliError;
 use super::report::trimmed;
 use super::ui::{BOLD, Ui, clean, cut, outcome, painted, short, table};
+use crate::build::ManifestDiff;
 use crate::build::manifest::Manifest;
-use crate::build::{ManifestDiff, verify};
-use crate::night::{NightError, Site, manifest_ref, recorded_manifest};
-use crate::queue::Patch;
-use crate::store::Objects;
+use crate::build::signature::key_of;
+use crate::night::{NightError, Site, recorded};
 use crate::workspace::Workspace;
 
 /// Show, verify or export a build's manifest.
@@ -30,22 +29,10 @@ enum Action {
         /// The build; without it, the last one.
         build: Option<String>,
     },
-    /// Build the stack again from the manifest, the patches and the trunk, and compare.
-    Verify {
-        /// A manifest's file, or a build; without it, the last build.
-        manifest: Option<String>,
-    },
+    Verify(super::verify::Args),
     /// Compare two builds: upstream's commits, patches, and what the move asks; either may be the older one.
     Diff(super::compare::Args),
-    /// Write a build's manifest to a file.
-    Export {
-        /// The file; `-` is standard output.
-        #[arg(value_name = "FILE")]
-        to: PathBuf,
-        /// The build; without it, the last one.
-        #[arg(long)]
-        build: Option<String>,
-    },
+    Export(super::exports::Args),
     /// Print the JSON Schema of manifests.
     Schema {
         /// That of comparisons (`manifest diff --json`) instead.
@@ -68,34 +55,24 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         Action::Schema { .. } => Ok(0),
         Action::Diff(args) => super::compare::run(ui, &site, &args),
         Action::Show { build } => {
-            let manifest = find(&site, build.as_deref())?;
+            let build = recorded(&site, build.as_deref())?;
             if ui.json {
-                ui.document(&manifest)?;
+                ui.document(&build.manifest)?;
             } else {
-                show(ui, &manifest);
+                show(ui, &build.manifest, build.signature.as_deref());
             }
             Ok(0)
         }
-        Action::Export { to, build } => {
-            let text = find(&site, build.as_deref())?.render()?;
-            if to == Path::new("-") {
-                let _ = std::io::stdout().write_all(text.as_bytes());
-            } else {
-                std::fs::write(&to, text).map_err(CliError::io(&to))?;
-                ui.line(&format!("manifest written to {}", to.display()));
-            }
-            Ok(0)
-        }
-        Action::Verify { manifest } => {
-            let manifest = named(&site, manifest.as_deref())?;
-            check(ui, &site, &manifest)
-        }
+        Action::Export(args) => super::exports::run(ui, &site, args),
+        Action::Verify(args) => super::verify::run(ui, &site, args),
     }
 }
 
 /// The manifest in a file, or of a build of this project; without a name, of the last one.
 pub fn named(site: &Site<'_>, name: Option<&str>) -> Result<Manifest, CliError> {
-    let Some(path) = name.map(Path::new).filter(|path| path.is_file()) else { return find(site, name) };
+    let Some(path) = name.map(Path::new).filter(|path| path.is_file()) else {
+        return Ok(recorded(site, name)?.manifest);
+    };
     let text = std::fs::read(path).map_err(CliError::io(path))?;
     Manifest::parse(&text).map_err(|e| CliError::Usage {
         what: format!("'{}' is no manifest: {e}", path.display()),
@@ -103,29 +80,7 @@ pub fn named(site: &Site<'_>, name: Option<&str>) -> Result<Manifest, CliError> 
     })
 }
 
-/// The manifest of a build of this project, by its id or the first digits of it.
-fn find(site: &Site<'_>, build: Option<&str>) -> Result<Manifest, CliError> {
-    let missing =
-        |what: String| CliError::Missing { what, hint: Some("git carry nightly makes builds".into()) };
-    let project = &site.project.name;
-    let Some(build) = build else {
-        let lock = site.workspace.lock.projects.get(project);
-        let found = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
-        return found.ok_or_else(|| missing(format!("no build of '{project}' is recorded here")));
-    };
-    let refs = site.store.references(&[&manifest_ref(project, "")]).map_err(NightError::from)?;
-    let wanted = build.get(..12).unwrap_or(build);
-    let found =
-        refs.into_iter().find(|(name, _)| name.rsplit('/').next().is_some_and(|b| b.starts_with(wanted)));
-    let Some((_, blob)) = found.filter(|_| !wanted.is_empty()) else {
-        return Err(missing(format!("no build '{}' of '{project}' is here", clean(build))));
-    };
-    let odb = site.store.odb().map_err(NightError::from)?;
-    let text = odb.blob(&blob).map_err(NightError::from)?;
-    Ok(Manifest::parse(&text)?)
-}
-
-fn show(ui: &Ui, m: &Manifest) {
+fn show(ui: &Ui, m: &Manifest, signature: Option<&[u8]>) {
     ui.line(&format!("{} build {}", painted(&m.project, BOLD), painted(&m.deploy.build, BOLD)));
     let describe = m.trunk.describe.as_deref().map(|d| format!(" ({})", clean(d))).unwrap_or_default();
     ui.line(&format!(
@@ -142,6 +97,17 @@ fn show(ui: &Ui, m: &Manifest) {
     if let Some(previous) = &m.deploy.previous {
         ui.line(&format!("  before  {}", short(previous)));
     }
+    let signed = match signature {
+        // Whether it is worth anything is for `verify` to say.
+        Some(signature) => {
+            format!("by the key {}", key_of(signature).unwrap_or_else(|| "that cannot be read".into()))
+        }
+        None => "not signed".to_owned(),
+    };
+    ui.line(&format!("  signed  {signed}"));
+    for artifact in &m.artifacts {
+        ui.line(&format!("  {:7} {}", clean(&artifact.kind), super::build::line(artifact)));
+    }
     let word = if m.verdict.publishable { "publishable" } else { "not publishable" };
     ui.line(&format!("  verdict {word}"));
     for reason in &m.verdict.reasons {
@@ -153,30 +119,4 @@ fn show(ui: &Ui, m: &Manifest) {
         rows.add_row([clean(&p.name), outcome(p.outcome), commit.to_owned(), cut(&clean(&p.subject), 60)]);
     }
     ui.line(&trimmed(&rows));
-}
-
-fn check(ui: &Ui, site: &Site<'_>, manifest: &Manifest) -> Result<u8, CliError> {
-    let queue = site.queue()?;
-    let at_hand = |file: &str, digest: &str| -> Option<Patch> {
-        queue.patches.iter().find(|p| p.file == file && p.digest == digest).cloned()
-    };
-    let odb = site.store.odb().map_err(NightError::from)?;
-    let verdict = verify(&odb, manifest, at_hand)?;
-    let good = verdict.same_commit && verdict.same_tree;
-    if ui.json {
-        ui.document(&verdict)?;
-    } else if good {
-        ui.line(&format!(
-            "build {} is what its manifest says: commit {} and tree {} were made again",
-            manifest.deploy.build,
-            short(&verdict.commit),
-            short(&verdict.tree)
-        ));
-    } else {
-        let word = |same: bool| if same { "the same" } else { "DIFFERENT" };
-        ui.line(&format!("build {} is NOT what its manifest says", manifest.deploy.build));
-        ui.line(&format!("  tree    {} made again: {}", short(&verdict.tree), word(verdict.same_tree)));
-        ui.line(&format!("  commit  {} made again: {}", short(&verdict.commit), word(verdict.same_commit)));
-    }
-    Ok(if good { 0 } else { 4 })
 }

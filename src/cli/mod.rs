@@ -1,11 +1,14 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
+mod bisect;
+mod build;
 mod check;
 mod compare;
 mod demo;
 mod edit;
 mod error;
 mod export;
+mod exports;
 mod forecast;
 mod graph;
 mod history;
@@ -20,8 +23,11 @@ mod resolutions;
 mod resolve;
 mod risk;
 mod show;
+mod stage;
+mod stages_shown;
 mod status;
 mod ui;
+mod verify;
 mod why;
 
 use std::ffi::OsString;
@@ -61,11 +67,14 @@ enum Command {
     Rebase(rebase::Args),
     Nightly(nightly::Args),
     Manifest(manifest::Args),
+    Build(build::Args),
     Check(check::Args),
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
     Risk(risk::Args),
+    Stage(stage::Args),
+    Bisect(bisect::Args),
     Resolve(resolve::Args),
     Resolutions(resolutions::Args),
     Edit(edit::EditArgs),
@@ -108,11 +117,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rebase(args) => rebase::run(&ui, &from, args),
         Command::Nightly(args) => nightly::run(&ui, &from, args),
         Command::Manifest(args) => manifest::run(&ui, &from, args),
+        Command::Build(args) => build::run(&ui, &from, args),
         Command::Check(args) => check::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
         Command::Risk(args) => risk::run(&ui, &from, args),
+        Command::Bisect(args) => bisect::run(&ui, &from, args),
+        Command::Stage(args) => stage::run(&ui, &from, args),
         Command::Resolve(args) => resolve::run(&ui, &from, args),
         Command::Resolutions(args) => resolutions::run(&ui, &from, args),
         Command::Edit(args) => edit::edit(&ui, &from, args),

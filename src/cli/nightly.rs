@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::exports::put_beside;
 use super::ui::Ui;
 use super::{guarded, report};
-use crate::night::{self, Night, NightError, Options};
+use crate::night::{self, Night, NightError, Options, Site};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -23,7 +24,7 @@ pub struct Args {
     /// Replace the deploy branch although it is at this commit, which no run recorded.
     #[arg(long, value_name = "COMMIT")]
     replace_deploy: Option<String>,
-    /// Write the build's manifest to this file as well.
+    /// Write the build's manifest to this file as well, and its signature to FILE.sig.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// How many checks may run at once; without it, one for each core.
@@ -59,7 +60,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
                 night::note_forecast(&now, project, &mut night, args.offline, ui)?;
                 worst = worst.max(night.exit_code());
                 if let Some(path) = &args.manifest {
-                    write_manifest(path, &night)?;
+                    write_manifest(path, &Site::open(&now, project)?, &night)?;
                 }
                 if !ui.json {
                     report::print(ui, &night)?;
@@ -82,7 +83,12 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     Ok(worst)
 }
 
-fn write_manifest(path: &Path, night: &Night) -> Result<(), CliError> {
+/// Writes the build's manifest, and its signature beside it.
+fn write_manifest(path: &Path, site: &Site<'_>, night: &Night) -> Result<(), CliError> {
     let Some(manifest) = &night.manifest else { return Ok(()) };
-    std::fs::write(path, manifest.render()?).map_err(CliError::io(path))
+    let text = manifest.render()?;
+    let known = night::recorded(site, Some(&manifest.deploy.build)).ok();
+    let signature = known.filter(|k| k.bytes == text.as_bytes()).and_then(|k| k.signature);
+    std::fs::write(path, text).map_err(CliError::io(path))?;
+    put_beside(path, "sig", signature.as_deref())
 }

@@ -87,6 +87,13 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
                 ui.line(&painted("      the whole, with a plan: git carry risk", DIM));
             }
         }
+        if let Some(key) = &night.signed_by {
+            ui.line(&format!("      {} by the key {key}", painted("signed", DIM)));
+        }
+        if let Some(left) = &night.artifacts {
+            ui.line(&format!("      {} {}", painted("files in", DIM), left.folder.display()));
+            super::build::pruned(ui, &left.pruned, false);
+        }
         for commit in &night.workspace_commits {
             ui.line(&format!("      {} {}", painted("workspace commit", DIM), short(commit)));
         }

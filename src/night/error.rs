@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::build::artifact::ArtifactError;
+use crate::build::signature::SignatureError;
 use crate::queue::QueueError;
 use crate::store::git::GitError;
 use crate::store::{ObjectError, StoreError};
@@ -48,6 +50,16 @@ pub enum NightError {
         /// What was asked for.
         rev: String,
     },
+    /// No such build is in the project's store, or more than one.
+    #[error("{}", no_build(.project, .build.as_deref(), .several))]
+    NoBuild {
+        /// The project.
+        project: String,
+        /// What was asked for; none: the last one.
+        build: Option<String>,
+        /// Those that it may be.
+        several: Vec<String>,
+    },
     /// The recorded base is not in the project's store.
     #[error("the recorded base {base} is not in the project's store")]
     NoBase {
@@ -92,6 +104,14 @@ pub enum NightError {
         /// The patch.
         name: String,
     },
+    /// A command that was asked for cannot be run.
+    #[error("'{command}' cannot be started: {reason}")]
+    Command {
+        /// The command.
+        command: String,
+        /// What the system said.
+        reason: String,
+    },
     /// Something cannot be written as text.
     #[error("{what} cannot be written: {reason}")]
     Format {
@@ -108,12 +128,26 @@ pub enum NightError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The build cannot be signed, or a signature not be looked at.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The build's files cannot be made.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
     /// The workspace's own files are wrong.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn no_build(project: &str, build: Option<&str>, several: &[String]) -> String {
+    match build {
+        None => format!("no build of '{project}' is recorded here"),
+        Some(build) if several.is_empty() => format!("no build '{build}' of '{project}' is here"),
+        Some(build) => format!("build '{build}' of '{project}' may be {}", several.join(" or ")),
+    }
 }
 
 impl From<GitError> for NightError {

@@ -119,7 +119,7 @@ impl Journal {
 
 impl Push {
     /// Pushes all refs or none, each only if the remote still has what is expected.
-    fn push(&self, store: &Repo) -> Result<(), NightError> {
+    pub fn push(&self, store: &Repo) -> Result<(), NightError> {
         let mut call = store
             .git()
             .call(["push", "--atomic", "--porcelain", "--no-follow-tags", "--no-verify"])

@@ -2,7 +2,10 @@
 //! Never: the terminal; a change of anything but through one transaction.
 
 pub mod absorb;
+mod artifacts;
+pub mod bisect;
 mod broken;
+mod builds;
 mod causes;
 mod check;
 mod compare;
@@ -14,20 +17,28 @@ mod error;
 mod explain;
 pub mod history;
 mod journal;
+mod keep;
 mod outcome;
+pub mod overview;
+pub mod promote;
 mod publish;
 pub mod resolve;
 mod risk;
 pub mod save;
 mod settle;
+mod sign;
 mod site;
+pub mod stage;
 mod take_in;
 pub mod task;
+mod verify;
 mod writeback;
 
 use gix_hash::ObjectId;
 use serde::Serialize;
 
+pub use artifacts::{Packed, folder as artifacts_folder, pack, prune};
+pub use builds::{Recorded, recorded};
 pub use check::prove_build;
 pub use compare::compare_builds;
 pub use depend::{closure_files, look_ahead, queue_graph};
@@ -36,16 +47,19 @@ pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};
 pub use outcome::{Furthest, PatchReport, kind_in_words};
-pub use publish::{build_ref, deploy_ref, manifest_ref, recorded_manifest, write};
+pub use publish::{build_ref, deploy_ref, manifest_ref, push_build, recorded_manifest, write};
 pub use risk::{RiskError, assess_move, patches_of, rules_for};
+pub use sign::{sign, signature_ref, signing_key, trust};
 pub use site::{Site, resolve_address};
 pub use take_in::{TakeError, Taken, TakenFrom, take_in};
+pub use verify::{Look, Proof, Question, Word, kept_patches, verify};
 pub use writeback::FileChange;
 
 use broken::{broken_at, plan_without, still_broken};
 use settle::Answers;
 
 use crate::build::manifest::Manifest;
+use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::without_secrets;
@@ -135,6 +149,21 @@ pub struct Night {
     pub remote: Option<String>,
     /// The commits in the workspace, oldest first.
     pub workspace_commits: Vec<String>,
+    /// What it left as files, if carry.toml asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Left>,
+    /// The fingerprint of the key that signed the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+}
+
+/// The files that a run left, and those that it took away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Where the build's files are.
+    pub folder: std::path::PathBuf,
+    /// The builds whose files were taken away.
+    pub pruned: Vec<String>,
 }
 
 impl Night {
@@ -159,6 +188,8 @@ pub fn run(
     let site = Site::open(workspace, project)?;
     if !options.dry_run {
         site.preflight()?;
+        sign::signing_key(&site)?;
+        artifacts::settle(&site)?;
     }
     let draft = options.draft.as_ref();
     let lock = workspace.lock.projects.get(&project.name);
@@ -217,6 +248,8 @@ pub fn run(
         manifest: None,
         remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),
         workspace_commits: Vec::new(),
+        artifacts: None,
+        signed_by: None,
     };
     if let Some(lock) = lock.filter(|l| draft.is_none() && is_quiet(l, &planned, &tip)) {
         let known = publish::recorded_manifest(&site, lock)?;
@@ -246,7 +279,19 @@ pub fn run(
             _ => break (stacked, proved.records),
         }
     };
-    let mut built = writeback::build(&site, lock, &tip, &night.trunk, planned, (stacked, checks), pushed)?;
+    let goes_out = pushed && !options.dry_run;
+    let pack = match project.artifacts.as_ref().filter(|_| goes_out) {
+        Some(wanted) => {
+            events.step("making the artifacts");
+            let previous = lock.and_then(|l| l.deploy.as_deref());
+            let folder = artifacts::folder(&site);
+            Some(artifacts::Pack::make(&site, &stacked.commit, previous, &wanted.kinds, &folder)?)
+        }
+        None => None,
+    };
+    let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
+    let mut built =
+        writeback::build(&site, lock, &tip, &night.trunk, planned, (stacked, checks, files), pushed)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
@@ -255,12 +300,49 @@ pub fn run(
     if options.dry_run {
         night.done = Done::DryRun;
     } else if built.manifest.verdict.publishable {
+        let manifest = rendered(&built.manifest)?;
+        let (signature, kept) = sign(&site, &built.manifest, goes_out)?;
+        built.refs.push(kept);
+        if let Some(pack) = &pack {
+            pack.seal(&manifest, signature.as_deref())?;
+        }
         night.workspace_commits = publish::publish(&site, lock, built, options, events)?;
+        night.signed_by = signature.and_then(|s| key_of(&s));
         night.done = Done::Published;
+        if let Some(pack) = pack {
+            night.artifacts = Some(leave(workspace, project, pack, options, events)?);
+        }
     } else {
+        pack.map_or(Ok(()), artifacts::Pack::discard)?;
         night.done = Done::Refused;
     }
     Ok(night)
+}
+
+/// Puts a published build's files in their place, and takes old ones away.
+fn leave(
+    workspace: &Workspace,
+    project: &Project,
+    pack: artifacts::Pack,
+    options: &Options,
+    events: &dyn Events,
+) -> Result<Left, NightError> {
+    // The lock has the new build by now.
+    let workspace = Workspace::load(&workspace.root)?;
+    let site = Site::open(&workspace, project)?;
+    let folder = pack.put()?;
+    let pruned = match project.artifacts.as_ref().and_then(|a| a.keep) {
+        Some(keep) => {
+            artifacts::prune(&site, &artifacts::folder(&site), keep, (false, options.offline), events)?
+        }
+        None => Vec::new(),
+    };
+    Ok(Left { folder, pruned })
+}
+
+/// A manifest's text.
+fn rendered(manifest: &Manifest) -> Result<String, NightError> {
+    manifest.render().map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })
 }
 
 /// The answers that are recorded for a project, and what is wrong with those that cannot be read.

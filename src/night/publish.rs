@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
+use super::builds::Recorded;
 use super::journal::{Journal, Push, WorkspaceMove, head};
+use super::sign::signature_ref;
 use super::writeback::{Built, FileChange, build_id, commit_files};
 use super::{Events, NightError, Options, Site};
 use crate::build::manifest::Manifest;
@@ -36,7 +38,7 @@ pub fn base_ref(project: &str) -> String {
 }
 
 /// What the remote has of the refs asked for.
-fn remote_refs(
+pub(super) fn remote_refs(
     site: &Site<'_>,
     address: &str,
     names: &[String],
@@ -62,7 +64,7 @@ pub fn bring_in(site: &Site<'_>, lock: Option<&ProjectLock>, events: &dyn Events
     }
     events.step(&format!("fetching the builds from {}", without_secrets(&address)));
     let project = &site.project.name;
-    let specs = ["build", "manifest"].map(|kind| format!("refs/carry/{kind}/{project}/*"));
+    let specs = ["build", "manifest", "signature"].map(|kind| format!("refs/carry/{kind}/{project}/*"));
     let specs = specs.map(|s| format!("+{s}:{s}"));
     let progress = |line: &str| events.git(line);
     let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--"]);
@@ -139,6 +141,29 @@ pub fn publish(
     transact(site, push, refs, witness, &built.commits)
 }
 
+/// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.
+pub fn push_build(
+    site: &Site<'_>,
+    build: &Recorded,
+    dry_run: bool,
+    events: &dyn Events,
+) -> Result<Vec<String>, NightError> {
+    let Some(address) = site.deploy_address() else { return Ok(Vec::new()) };
+    let (project, id) = (&site.project.name, &build.manifest.deploy.build);
+    let names = [build_ref(project, id), manifest_ref(project, id), signature_ref(project, id)];
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ours = site.store.references(&wanted)?;
+    let refs =
+        ours.into_iter().map(|(name, id)| RefUpdate { name, old: None, new: Some(id.to_string()) }).collect();
+    let refs = missing(refs, &remote_refs(site, &address, &names)?);
+    let told = refs.iter().map(|r| r.name.clone()).collect();
+    if !dry_run && !refs.is_empty() {
+        events.step(&format!("publishing to {}", without_secrets(&address)));
+        Push { address, refs }.push(&site.store)?;
+    }
+    Ok(told)
+}
+
 /// Commits files to the workspace and moves refs of the store, as one transaction.
 pub fn write(
     site: &Site<'_>,
@@ -188,6 +213,15 @@ fn signed(old: Option<&str>, commits: &[(String, Vec<FileChange>)]) -> Vec<(Stri
     commits.iter().map(sign).collect()
 }
 
+/// Those of a build's immutable refs that the remote lacks. One that is there is the same build, or another manifest of
+/// it: the first one stays, and a signature of ours says nothing of it.
+fn missing(refs: Vec<RefUpdate>, there: &BTreeMap<String, String>) -> Vec<RefUpdate> {
+    let foreign = |r: &RefUpdate| there.get(&r.name).is_some_and(|id| Some(id) != r.new.as_ref());
+    let another = refs.iter().any(|r| r.name.starts_with("refs/carry/manifest/") && foreign(r));
+    let ours = |r: &RefUpdate| !(another && r.name.starts_with("refs/carry/signature/"));
+    refs.into_iter().filter(|r| r.new.is_some() && !there.contains_key(&r.name) && ours(r)).collect()
+}
+
 /// The push of a build: the branch with an exact lease, the immutable refs only if they are new.
 fn leased(
     site: &Site<'_>,
@@ -214,11 +248,6 @@ fn leased(
         return Err(NightError::Moved { remote, branch: branch.to_owned(), expected, found });
     }
     let mut refs = vec![RefUpdate { name: branch.to_owned(), old: found, new: Some(commit.to_owned()) }];
-    for r in immutable {
-        // An immutable ref that is there is the same build, or another manifest of it: the first one stays.
-        if !there.contains_key(&r.name) {
-            refs.push(r);
-        }
-    }
+    refs.extend(missing(immutable, &there));
     Ok(Push { address: address.to_owned(), refs })
 }

@@ -10,7 +10,8 @@ use super::outcome::{PatchReport, Planned, PlannedPatch};
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::{NightError, Site, TrunkMove, edges};
 use crate::build::manifest::{
-    self, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk, VerdictRecord,
+    self, ArtifactRecord, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk,
+    VerdictRecord,
 };
 use crate::build::{Layer, stack};
 use crate::check::Ended;
@@ -91,14 +92,15 @@ pub fn stacked(
     Ok(Stacked { patches: applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect(), commit })
 }
 
-/// Works out the files, the lock and the manifest of a build whose commits are made, and what was said of it.
+/// Works out the files, the lock and the manifest of a build whose commits are made, what was said of it, and the files
+/// that it left.
 pub fn build(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
     tip: &ObjectId,
     trunk: &TrunkMove,
     planned: Planned,
-    (stacked, checks): (Stacked, Vec<CheckRecord>),
+    (stacked, checks, artifacts): (Stacked, Vec<CheckRecord>, Vec<ArtifactRecord>),
     pushed: bool,
 ) -> Result<Built, NightError> {
     let project = site.project;
@@ -159,6 +161,7 @@ pub fn build(
         },
         verdict: verdict(&left, &checks),
         checks,
+        artifacts,
         risk,
         upstream,
         edges,

@@ -42,6 +42,9 @@ pub struct Metadata {
     /// DEP-3 `Bug` and `Bug-<Vendor>`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bugs: Vec<String>,
+    /// Yocto's `CVE`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cves: Vec<String>,
     /// DEP-3 `Origin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -111,6 +114,15 @@ impl Metadata {
         let value = value.to_owned();
         let empty = value.is_empty();
         let lower = name.to_ascii_lowercase();
+        if lower == "cve" {
+            // One line may name several.
+            for id in value.split([' ', ',']).filter(|id| !id.is_empty()) {
+                if !self.cves.iter().any(|c| c == id) {
+                    self.cves.push(id.to_owned());
+                }
+            }
+            return;
+        }
         let list = match lower.as_str() {
             "change-id" => Some(&mut self.change_ids),
             "depends-on" => Some(&mut self.depends_on),
@@ -200,11 +212,12 @@ mod tests {
     #[test]
     fn the_dialects_of_the_field_are_read() {
         let message = b"UPSTREAM: <carry>: keep it\n\nWhy.\nUpstream-Status: Pending\n\nChange-Id: I1\nDepends-On: I2\n\
-            (cherry picked from commit 0123456789012345678901234567890123456789)\nCarry-Owner: A <a@b>\nCarry-Required: yes\nBug-Debian: https://b\n";
+            (cherry picked from commit 0123456789012345678901234567890123456789)\nCarry-Owner: A <a@b>\nCarry-Required: yes\nBug-Debian: https://b\nCVE: CVE-2026-1 CVE-2026-2\n";
         let m = read_metadata(message, &Vec::new());
         assert_eq!(m.subject_tag, Some(SubjectTag::Carry));
         assert_eq!((m.change_ids, m.depends_on), (vec!["I1".to_owned()], vec!["I2".to_owned()]));
         assert_eq!(m.cherry_picked_from.len(), 1);
+        assert_eq!(m.cves, ["CVE-2026-1", "CVE-2026-2"]);
         assert_eq!(m.upstream_status.as_deref(), Some("Pending"));
         assert_eq!((m.owner.as_deref(), m.required, m.bugs.len()), (Some("A <a@b>"), true, 1));
         assert_eq!(subject_tag(b"UPSTREAM: 1234: x"), Some(SubjectTag::PullRequest(1234)));

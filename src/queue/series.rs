@@ -190,7 +190,10 @@ impl Series {
     pub fn insert(&mut self, file: &str, place: usize) -> Result<(), QueueError> {
         let to = self.numbered().nth(place).map(|(n, _)| n - 1);
         self.append(file)?;
-        if let (Some(to), Some(line)) = (to, self.lines.pop()) {
+        // At the end it stands already.
+        if let Some(to) = to
+            && let Some(line) = self.lines.pop()
+        {
             self.lines.insert(to, line);
         }
         Ok(())
@@ -364,6 +367,9 @@ mod tests {
         let text = b"# top\na.patch\nn.patch\nx/bb.patch -p0 # why\n#hold c.patch waits\n";
         assert_eq!(s.to_bytes(), text);
         assert_eq!(Series::parse("series", text).unwrap(), s);
+        s.insert("z.patch", 4).unwrap();
+        assert_eq!(s.to_bytes(), [&text[..], b"z.patch\n"].concat());
+        s.remove("z").unwrap();
         assert!(s.rename("a", "n.patch").is_err());
         assert!(s.rename("a", "../n.patch").is_err());
         assert!(s.relocate("z", 0).is_err());

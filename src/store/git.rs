@@ -1,6 +1,7 @@
 //! The only caller of the `git` program: arguments as they are, never a shell, and an environment of its own.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,6 +36,9 @@ const PINNED: [&str; 10] = [
     "diff.indentHeuristic=true",
     "diff.orderFile=",
 ];
+
+/// Settings that a user's or a system's configuration would bring in besides its files (`git help git`).
+const CONFIGURED: [&str; 3] = ["GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_ATTR_SOURCE"];
 
 /// A call of the `git` program that did not work.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,7 @@ pub struct Call<'a> {
     stdin: Vec<u8>,
     silence: Option<Duration>,
     progress: Option<&'a dyn Fn(&str)>,
+    out: Option<File>,
 }
 
 /// What a call said.
@@ -135,7 +140,7 @@ impl Git {
             Place::Bare(path) => command.arg("--git-dir").arg(path),
         };
         command.args(args);
-        Call { command, stdin: Vec::new(), silence: None, progress: None }
+        Call { command, stdin: Vec::new(), silence: None, progress: None, out: None }
     }
 }
 
@@ -182,6 +187,22 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Nothing of the user's or the system's configuration acts on the call: only what the repository itself says.
+    pub fn alone(mut self) -> Self {
+        for name in CONFIGURED {
+            self.command.env_remove(name);
+        }
+        self.command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        self.command.env("GIT_ATTR_NOSYSTEM", "1").env("GIT_NO_REPLACE_OBJECTS", "1").env("TZ", "UTC");
+        self
+    }
+
+    /// Standard output goes to the end of a file; what the call says then holds none of it.
+    pub fn write_to(mut self, file: File) -> Self {
+        self.out = Some(file);
+        self
+    }
+
     /// What the call reads from standard input.
     pub fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.stdin = data.into();
@@ -218,7 +239,8 @@ impl<'a> Call<'a> {
     /// Makes the call and returns whatever it said.
     pub fn answer(mut self) -> Result<Answer, GitError> {
         let words = self.words();
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let out = self.out.take().map_or_else(Stdio::piped, Stdio::from);
+        self.command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
         let mut child = self.command.spawn().map_err(GitError::Missing)?;
         let stdin = std::mem::take(&mut self.stdin);
         if let Some(mut pipe) = child.stdin.take() {

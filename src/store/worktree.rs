@@ -27,6 +27,25 @@ pub struct WorkTree {
     git: Git,
 }
 
+/// How often a setting is tried, and how long is waited between.
+const TRIES: usize = 50;
+/// How often a work tree is.
+const ATTEMPTS: usize = 5;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Sets a value of the store's configuration, unless it is set. Another worker may hold the file for a moment.
+fn set(repo: &Repo, key: &str, value: &str) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        let now = repo.git().call(["config", "--local", "--get", key]).answer()?;
+        if now.stdout.trim() == value.as_bytes() || repo.git().call(["config", key, value]).output().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    repo.git().call(["config", key, value]).output()?;
+    Ok(())
+}
+
 /// A path whose merge is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmerged {
@@ -47,11 +66,18 @@ impl WorkTree {
         for (key, value) in
             [("core.autocrlf", "false"), ("merge.conflictStyle", "zdiff3"), ("rerere.enabled", "false")]
         {
-            repo.git().call(["config", key, value]).output()?;
+            set(repo, key, value)?;
         }
         repo.git().call(["worktree", "prune"]).output()?;
-        let call = repo.git().call(QUIET).args(["worktree", "add", "--quiet", "--detach", "--force"]);
-        call.arg(path).arg(commit.to_string()).output()?;
+        // Git takes the folder of all work trees away with the last of them, and another worker may do so just now.
+        for left in (0..ATTEMPTS).rev() {
+            let call = repo.git().call(QUIET).args(["worktree", "add", "--quiet", "--detach", "--force"]);
+            match call.arg(path).arg(commit.to_string()).output() {
+                Err(e) if left == 0 => return Err(e.into()),
+                Err(_) => std::thread::sleep(PAUSE),
+                Ok(_) => break,
+            }
+        }
         Ok(Self::at(path))
     }
 

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::artifacts::{self, Artifacts};
 use super::checks::{self, Check};
 use super::reader::{Reader, Table, kind};
 use super::rules;
+use super::stages::{self, Stage};
 
 /// A workspace's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,9 @@ pub struct Signing {
     /// Who may sign: a file as `ssh-keygen -Y verify` reads it ("ALLOWED SIGNERS"); a relative path starts at the
     /// workspace.
     pub allowed_signers: Option<String>,
+    /// Which keys may not sign any more: a file of public keys, or a revocation list of `ssh-keygen -k`; a relative
+    /// path starts at the workspace.
+    pub revoked: Option<String>,
 }
 
 /// The committer of the stack's commits; the author is the patch's.
@@ -66,6 +71,10 @@ pub struct Project {
     pub risk: RiskRules,
     /// Commands that prove a build.
     pub checks: Vec<Check>,
+    /// Where builds go.
+    pub stages: Vec<Stage>,
+    /// What each night leaves as files; none: nothing.
+    pub artifacts: Option<Artifacts>,
 }
 
 /// By which rules a move from build to build is looked at.
@@ -197,9 +206,10 @@ impl Config {
         }
         let mut signing = Signing::default();
         if let Some((table, _)) = r.table(root, "signing") {
-            r.keys(table, "signing", &["key", "allowed_signers"]);
+            r.keys(table, "signing", &["key", "allowed_signers", "revoked"]);
             signing.key = r.text(table, "key").map(Spanned::into_inner);
             signing.allowed_signers = r.text(table, "allowed_signers").map(Spanned::into_inner);
+            signing.revoked = r.text(table, "revoked").map(Spanned::into_inner);
         }
         let mut projects = BTreeMap::new();
         let mut places = Vec::new();
@@ -241,7 +251,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 10] = [
+const PROJECT: [&str; 12] = [
     "upstream",
     "branch",
     "reference",
@@ -252,6 +262,8 @@ const PROJECT: [&str; 10] = [
     "forecast",
     "risk",
     "check",
+    "stage",
+    "artifacts",
 ];
 
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
@@ -298,6 +310,8 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         }
     }
     let checks = checks::read(r, &place, table);
+    let stages = stages::read(r, &place, table, &checks);
+    let artifacts = artifacts::read(r, &place, table);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
         r.keys(table, &format!("{place}.risk"), &["packs", "rules"]);
@@ -316,6 +330,8 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         forecast,
         risk,
         checks,
+        stages,
+        artifacts,
     })
 }
 

@@ -1,16 +1,19 @@
 //! In: the workspace's folder. Out: its configuration, its lock, and the right to be the only run in it.
 //! Never: a patch, a repository, the terminal.
 
+mod artifacts;
 mod checks;
 mod config;
 mod guard;
 mod lockfile;
 mod reader;
 mod rules;
+mod stages;
 mod template;
 
 use std::path::{Path, PathBuf};
 
+pub use artifacts::{ArtifactKind, Artifacts};
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
@@ -19,6 +22,7 @@ pub use config::{
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use reader::nearest;
+pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};
 
 /// The configuration's file name.

@@ -96,6 +96,19 @@ impl Reader<'_> {
         }
     }
 
+    /// A whole number from 1.
+    pub fn count(&mut self, table: &Table<'_>, key: &str) -> Option<usize> {
+        let value = table.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(n) => n.as_str().parse().ok().filter(|n| *n > 0),
+            _ => None,
+        };
+        if number.is_none() {
+            self.fault(value.span().start, format!("'{key}' must be a whole number from 1"), None);
+        }
+        number
+    }
+
     /// A length of time, longer than none: `30m`, `1h 30m`, `2d` is 48 hours.
     pub fn duration(&mut self, table: &Table<'_>, key: &str, default: Duration) -> Duration {
         let Some(text) = self.text(table, key) else { return default };

@@ -5,6 +5,7 @@ pub fn project(name: &str) -> Result<(), String> {
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         && !name.contains("..")
+        && !name.ends_with('.')
         && !name.ends_with(".lock");
     if good {
         Ok(())

@@ -17,7 +17,8 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # By which SSH key builds and promotions are signed, and who may sign. GIT_CARRY_SIGNING_KEY comes before key.\n\
         # [signing]\n\
         # key = \"~/.ssh/carry_ed25519\"\n\
-        # allowed_signers = \"allowed_signers\"\n\n\
+        # allowed_signers = \"allowed_signers\"\n\
+        # revoked = \"revoked_keys\"\n\n\
         [project.{name}]\n\
         # Where the trunk comes from: https, ssh, a local path, file:// or a bundle. A relative path starts here.\n\
         upstream = {}\n\
@@ -62,7 +63,27 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # By which rules a move from build to build is looked at; without packs, those that the files ask for.\n\
         # [project.{name}.risk]\n\
         # packs = [\"openstack\"]\n\
-        # rules = [\"risk.toml\"]\n",
+        # rules = [\"risk.toml\"]\n\n\
+        # What each night leaves as files for those who deploy without git, of how many builds (without keep: of all), and\n\
+        # where; a build that a stage runs is never taken away. For instance:\n\
+        # [project.{name}.artifacts]\n\
+        # kinds = [\"tarball\", \"bundle\"]\n\
+        # folder = \"../builds\"\n\
+        # keep = 30\n\n\
+        # Where builds go, and what one needs for that: it was in the stage before (after) for so long (soak), these checks\n\
+        # have passed and it is signed (requires), the move is no worse than that (hold_on: stop, warn or never), and so\n\
+        # many people have approved. Stages of one group share databases and messages, as the cells of a region do. For\n\
+        # instance:\n\
+        # [[project.{name}.stage]]\n\
+        # name = \"preprod\"\n\n\
+        # [[project.{name}.stage]]\n\
+        # name = \"cell-1\"\n\
+        # after = \"preprod\"\n\
+        # requires = [\"unit\", \"signed\"]\n\
+        # soak = \"2d\"\n\
+        # hold_on = \"stop\"\n\
+        # approvals = 1\n\
+        # group = \"region-1\"\n",
         quote(upstream),
         quote(branch),
     )
