@@ -481,3 +481,35 @@ fn files_of_a_build_are_made_when_asked_for_and_its_refs_go_out_alone() {
     );
     assert!(lab.carry_code(1, &["build", "ffff"]).contains("no build 'ffff' of 'p' is here"));
 }
+
+#[test]
+fn a_signature_is_not_put_beside_another_machine_s_manifest_of_the_same_build() {
+    let lab = lab("");
+    // A relative address is another one in each clone, and the manifest tells it.
+    let config = lab.path("ws/carry.toml");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    std::fs::write(&config, text.replace("\"../up\"", &format!("{:?}", lab.path("up")))).expect("written");
+    lab.git("ws", &["commit", "-q", "-a", "-m", "address"]);
+    for clone in ["same", "other"] {
+        lab.git(".", &["clone", "-q", "ws", clone]);
+    }
+    key(&lab, "bot");
+    lab.carry_code(0, &["nightly"]);
+    let id = build(&lab).0;
+    let signed_night = |at: &str| {
+        let mut command = lab.carry_command(at, &["nightly"]);
+        let out = command.env("GIT_CARRY_SIGNING_KEY", lab.path("bot")).output().expect("the binary runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    let there = || lab.git("deploy.git", &["for-each-ref", "--format=%(refname)", "refs/carry/signature"]);
+    // Its manifest lists files, and so is not the one that is published.
+    let config = lab.path("other/carry.toml");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    std::fs::write(&config, format!("{text}\n{FILES}")).expect("written");
+    lab.git("other", &["commit", "-q", "-a", "-m", "files"]);
+    signed_night("other");
+    assert_eq!(there(), "");
+    // This one's manifest is, to the byte.
+    signed_night("same");
+    assert_eq!(there(), format!("refs/carry/signature/p/{id}"));
+}

@@ -75,7 +75,8 @@ impl Pack {
     pub fn put(self) -> Result<PathBuf, NightError> {
         let place = self.folder.join(&self.stem);
         put(&self.half, &place)?;
-        Ok(place)
+        // As people are to read it: without the way from the workspace to it.
+        Ok(place.canonicalize().unwrap_or(place))
     }
 
     /// Takes the files away again.
