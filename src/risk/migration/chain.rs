@@ -9,6 +9,9 @@ use super::super::{Confidence, Finding, MigrationRecord, Severity};
 use super::{Action, Created, Migration, Op, Phase, django, read};
 use crate::store::ObjectError;
 
+/// Operations that are named one by one.
+const NAMED: usize = 3;
+
 /// A migration in its file.
 #[derive(Debug, Clone)]
 struct Placed {
@@ -26,7 +29,12 @@ fn chains(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<[
     let mut chains = [Chain::new(), Chain::new()];
     for (chain, side) in chains.iter_mut().zip([Side::Old, Side::New]) {
         for (path, blob) in trees.files(&rule.files, side)? {
-            let Some(text) = trees.text(&blob)? else { continue };
+            // A binary or huge one may do anything.
+            let Some(text) = trees.text(&blob)? else {
+                let migration = read::unreadable(rule, &path);
+                chain.insert(migration.revision.clone(), Placed { path, text: Rc::from(""), migration });
+                continue;
+            };
             // A path may be part of an identity: only alembic's stands in the text alone.
             let migration = match rule.analyser {
                 Analyser::Alembic => {
@@ -70,23 +78,34 @@ pub fn run(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<
     );
     let removed: Vec<&String> = old.keys().filter(|id| !new.contains_key(*id)).collect();
     let added = in_order(&new, |id| !old.contains_key(id), rule);
-    let squash = is_squash(&old, &new, &removed, &added, rule);
-    changed(rule, &old, &new, out);
-    new_ones(rule, &old, &new, &added, squash, out);
-    if squash {
-        if let Some(base) = added.first().and_then(|id| new.get(*id)) {
-            let finding = Finding::new("db.migrations_squashed", Severity::Warn, &rule.id, &base.path);
-            let text =
-                format!("{} migrations became one: the database must have them all before", removed.len());
-            out.push(finding.about(&base.migration.revision).saying(text));
-        }
+    let base = squash(&old, &new, &removed, rule);
+    changed(rule, &old, &new, base, out);
+    let gone = in_order(&old, |id| !new.contains_key(id), rule);
+    // The way back over a squash: those that it made one are there again, and every database has run them.
+    let back = base.is_none() && squash(&new, &old, &added, rule).is_some();
+    if !back {
+        new_ones(rule, &old, &new, &added, base, out);
+    }
+    if let (true, Some(first)) = (new.is_empty() && removed.len() > 1, gone.first()) {
+        // Each by itself would say the same.
+        let finding = Finding::new("db.chain_removed", Severity::Stop, &rule.id, &old[*first].path).gone();
+        let text = format!(
+            "all {} migrations are gone: databases must have run them to the last, {}",
+            removed.len(),
+            gone.last().map_or("", |id| id.as_str())
+        );
+        out.push(finding.about(database(rule)).saying(text));
+    } else if let Some(base) = base {
+        let finding = Finding::new("db.migrations_squashed", Severity::Warn, &rule.id, &base.path);
+        let text = format!("{} migrations became one: the database must have them all before", removed.len());
+        out.push(finding.about(&base.migration.revision).saying(text));
     } else {
+        passed(rule, &old, &gone, out);
         for id in removed {
             let gone = &old[id];
             // A renamed one of the same content runs again, and is told as new.
             let finding = Finding::new("db.migration_removed", Severity::Stop, &rule.id, &gone.path).gone();
             let lasting = match gone.migration.phase() {
-                Phase::Contract => "; it was a contract: what it took away does not come back",
                 Phase::Data => "; it rewrote rows: they stay as they are",
                 _ => "",
             };
@@ -97,6 +116,39 @@ pub fn run(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<
     heads(rule, &old, &new, out);
     late(rule, &old, &new, &added, &duplicated, out);
     Ok(())
+}
+
+/// Contracts that databases have run and that the new build does not know: code of that build is from before a point of
+/// no return. What the same range made, it may take away; an index is a matter of speed.
+fn passed(rule: &Analyse, old: &Chain, gone: &[&String], out: &mut Vec<Finding>) {
+    let mut created = Created::default();
+    for id in gone {
+        let placed = &old[*id];
+        if placed.migration.baseline && has_graph(rule) {
+            continue;
+        }
+        let mut ops = placed.migration.ops.clone();
+        if rule.analyser == Analyser::Django {
+            altered_fields(&mut ops, id, old);
+        }
+        created.net(&mut ops);
+        contract_passed(rule, id, &placed.path, &ops, out);
+    }
+}
+
+/// Tells of a migration that is gone and was a contract, by what it did to things that others knew.
+pub(super) fn contract_passed(rule: &Analyse, id: &str, path: &str, ops: &[Op], out: &mut Vec<Finding>) {
+    let lost = ops.iter().filter(|op| op.phase == Phase::Contract && op.op != Action::DropIndex);
+    let lost: Vec<&Op> = lost.collect();
+    let Some(first) = lost.first() else { return };
+    let words: Vec<String> = lost.iter().take(NAMED).map(|op| op.in_words()).collect();
+    let more = if lost.len() > NAMED { format!(" and {} more", lost.len() - NAMED) } else { String::new() };
+    let finding = Finding::new("db.contract_passed", Severity::Stop, &rule.id, path);
+    let text = format!(
+        "databases are past it, and code from before it may not run: {}{more}; going back needs what they were before",
+        words.join(", ")
+    );
+    out.push(finding.about(id).at(first.line).gone().saying(text));
 }
 
 /// The wanted migrations, parents first; where the tool goes by numbers, by those.
@@ -131,20 +183,26 @@ fn has_graph(rule: &Analyse) -> bool {
     matches!(rule.analyser, Analyser::Alembic | Analyser::Django)
 }
 
-/// Did many old migrations become one new first one?
-fn is_squash(old: &Chain, new: &Chain, removed: &[&String], added: &[&String], rule: &Analyse) -> bool {
-    if removed.len() < 2 || added.is_empty() {
-        return false;
+/// The first migration that many old ones became: a new one, or the last of them with the whole schema in it.
+fn squash<'c>(old: &Chain, new: &'c Chain, removed: &[&String], rule: &Analyse) -> Option<&'c Placed> {
+    if removed.len() < 2 {
+        return None;
     }
-    let Some(base) = added.first().and_then(|id| new.get(*id)) else { return false };
-    match has_graph(rule) {
-        true => base.migration.baseline,
-        false => {
-            // It takes the place of all that went: it is the lowest there is now.
-            let lowest = new.keys().min_by(|a, b| read::order(a, b));
-            lowest == added.first().copied() && old.len() > removed.len().saturating_sub(1)
-        }
+    if !has_graph(rule) {
+        // It takes the place of all that went: it is the lowest there is now.
+        let (id, base) = new.iter().min_by(|a, b| read::order(a.0, b.0))?;
+        let is_new = old.get(id).is_none_or(|was| was.text != base.text);
+        return removed.iter().all(|gone| read::order(gone, id).is_lt()).then_some(base).filter(|_| is_new);
     }
+    // Django has a chain for each app, and a new app has a first one as well.
+    let part =
+        |id: &str| (rule.analyser == Analyser::Django).then(|| id.split('/').next().map(str::to_owned));
+    let is_base = |(id, placed): &(&String, &Placed)| {
+        placed.migration.baseline
+            && old.get(*id).is_none_or(|was| !was.migration.baseline)
+            && removed.iter().all(|gone| part(gone) == part(id))
+    };
+    new.iter().find(is_base).map(|(_, placed)| placed)
 }
 
 fn declared(rule: &Analyse, path: &str) -> Option<String> {
@@ -161,16 +219,19 @@ fn new_ones(
     old: &Chain,
     new: &Chain,
     added: &[&String],
-    squash: bool,
+    base: Option<&Placed>,
     out: &mut Vec<Finding>,
 ) {
     let mut created = Created::default();
     for (place, id) in added.iter().enumerate() {
         let placed = &new[*id];
         let migration = &placed.migration;
-        let first = (migration.baseline && has_graph(rule)) || (squash && place == 0);
-        // A database that has run others has what a first one makes; a new database's first one makes everything.
-        if first {
+        let is_base = base.is_some_and(|base| base.migration.revision == **id);
+        let first = (migration.baseline && has_graph(rule)) || is_base;
+        // Where it takes the place of others, or of another tool, databases have what it makes. That of a new app of
+        // Django's, or beside others, is run.
+        let runs = !is_base && (rule.analyser == Analyser::Django || !old.is_empty());
+        if first && !runs {
             let finding = Finding::new("db.migration_baseline", Severity::Info, &rule.id, &placed.path);
             let text = if old.is_empty() { "the first of a new chain" } else { "a first one beside others" };
             out.push(finding.about(id.as_str()).at(1).saying(text));
@@ -182,32 +243,39 @@ fn new_ones(
         }
         created.net(&mut ops);
         let phase = ops.iter().map(|op| op.phase).max().unwrap_or(Phase::Noop);
-        let word = serde_json::to_value(phase).ok();
-        let word = word.as_ref().and_then(|w| w.as_str()).unwrap_or("unknown");
-        let mut finding =
-            Finding::new("db.migration", Severity::Stop, &rule.id, &placed.path).about(id.as_str());
-        finding.line = ops.iter().find(|op| op.phase == phase).map(|op| op.line).or(Some(1));
+        let kind = if first && phase <= Phase::Expand { "db.migration_baseline" } else { "db.migration" };
+        let mut finding = told(rule, kind, id, &placed.path, place, ops);
         if migration.assured {
             finding.confidence = Confidence::Medium;
         }
-        let declared = declared(rule, &placed.path);
-        if declared.as_deref() == Some("expand") && phase > Phase::Data {
-            finding.text = Some(format!("its folder says expand, and what it does is {word}"));
-        }
-        let apply = rule.apply.get(word).or_else(|| rule.apply.get("expand"));
-        finding.migration = Some(MigrationRecord {
-            db: database(rule),
-            scope: rule.scope,
-            revision: (*id).clone(),
-            place,
-            phase,
-            declared,
-            ops,
-            branches: rule.branches,
-            apply: apply.map(|command| command.replace("{to}", id)),
-        });
         out.push(finding);
     }
+}
+
+/// A migration that is to run, with what it does.
+pub(super) fn told(rule: &Analyse, kind: &str, id: &str, path: &str, place: usize, ops: Vec<Op>) -> Finding {
+    let phase = ops.iter().map(|op| op.phase).max().unwrap_or(Phase::Noop);
+    let word = serde_json::to_value(phase).ok();
+    let word = word.as_ref().and_then(|w| w.as_str()).unwrap_or("unknown");
+    let mut finding = Finding::new(kind, Severity::Stop, &rule.id, path).about(id);
+    finding.line = ops.iter().find(|op| op.phase == phase).map(|op| op.line).or(Some(1));
+    let declared = declared(rule, path);
+    if declared.as_deref() == Some("expand") && phase > Phase::Data {
+        finding.text = Some(format!("its folder says expand, and what it does is {word}"));
+    }
+    let apply = rule.apply.get(word).or_else(|| rule.apply.get("expand"));
+    finding.migration = Some(MigrationRecord {
+        db: database(rule),
+        scope: rule.scope,
+        revision: id.to_owned(),
+        place,
+        phase,
+        declared,
+        ops,
+        branches: rule.branches,
+        apply: apply.map(|command| command.replace("{to}", id)),
+    });
+    finding
 }
 
 /// What a field's change is depends on what the field was.
@@ -243,9 +311,12 @@ fn altered_fields(ops: &mut Vec<Op>, id: &str, chain: &Chain) {
 }
 
 /// Migrations that were out already and are another now.
-fn changed(rule: &Analyse, old: &Chain, new: &Chain, out: &mut Vec<Finding>) {
+fn changed(rule: &Analyse, old: &Chain, new: &Chain, base: Option<&Placed>, out: &mut Vec<Finding>) {
     for (id, was) in old {
         let Some(is) = new.get(id).filter(|is| is.text != was.text) else { continue };
+        if base.is_some_and(|base| base.migration.revision == *id) {
+            continue;
+        }
         if has_graph(rule) && is.migration.parents != was.migration.parents {
             let finding = Finding::new("db.migration_repointed", Severity::Stop, &rule.id, &is.path);
             let list = |m: &Migration| Some(m.parents.join(", "));

@@ -15,6 +15,30 @@ pub struct Module<'t> {
 
 type Env = HashMap<Rc<str>, Value>;
 
+/// A class as its file shows it.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// Its name.
+    pub name: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// Its decorators, as they are written.
+    pub decorators: Vec<String>,
+    /// Its own methods.
+    pub methods: Vec<Method>,
+}
+
+/// A method as its file shows it.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Its name.
+    pub name: String,
+    /// Its decorators, as they are written.
+    pub decorators: Vec<String>,
+    /// Its parameters, as they are written.
+    pub parameters: String,
+}
+
 /// A script that is being walked.
 struct Run<'m> {
     text: &'m str,
@@ -23,6 +47,8 @@ struct Run<'m> {
     trace: Trace,
     steps: usize,
     depth: usize,
+    /// How many handlers of exceptions it is in.
+    handling: usize,
 }
 
 impl<'t> Module<'t> {
@@ -42,6 +68,7 @@ impl<'t> Module<'t> {
             trace: Trace::default(),
             steps: 0,
             depth: 0,
+            handling: 0,
         };
         let mut env = Env::new();
         run.block(self.tree.root_node(), &mut env);
@@ -100,6 +127,41 @@ impl<'t> Module<'t> {
         let mut env = run.globals.clone();
         run.block(body, &mut env);
         Some(env)
+    }
+
+    /// The classes of the file with their methods.
+    pub fn members(&self) -> Vec<Members> {
+        let text = |node: Node<'_>| self.text[node.byte_range()].to_owned();
+        let decorators = |node: Node<'_>| -> Vec<String> {
+            let Some(outer) = node.parent().filter(|p| p.kind() == "decorated_definition") else {
+                return Vec::new();
+            };
+            children(outer).into_iter().filter(|c| c.kind() == "decorator").map(text).collect()
+        };
+        let method = |node: Node<'_>| {
+            let definition = match node.kind() {
+                "decorated_definition" => node.child_by_field_name("definition")?,
+                _ => node,
+            };
+            let parameters = definition
+                .child_by_field_name("parameters")
+                .filter(|_| definition.kind() == "function_definition")?;
+            Some(Method {
+                name: text(definition.child_by_field_name("name")?),
+                decorators: decorators(definition),
+                parameters: children(parameters).into_iter().map(text).collect::<Vec<_>>().join(", "),
+            })
+        };
+        let class = |(name, body): (String, Node<'_>)| {
+            let definition = body.parent()?;
+            Some(Members {
+                name,
+                line: definition.start_position().row + 1,
+                decorators: decorators(definition),
+                methods: children(body).into_iter().filter_map(method).collect(),
+            })
+        };
+        self.classes().into_iter().filter_map(class).collect()
     }
 
     fn classes(&self) -> Vec<(String, Node<'_>)> {
@@ -208,35 +270,21 @@ impl<'m> Run<'m> {
                 None
             }
             "return_statement" => Some(node.named_child(0).map_or(Value::Nothing, |c| self.eval(c, env))),
+            // What failed and is told on is no refusal.
+            "raise_statement" if self.handling > 0 => None,
             "raise_statement" => {
                 self.trace.raises.push(node.start_position().row + 1);
                 None
             }
-            "for_statement" => self.for_loop(node, env),
-            "if_statement"
-            | "while_statement"
-            | "elif_clause"
-            | "else_clause"
-            | "try_statement"
-            | "except_clause"
-            | "finally_clause"
-            | "except_group_clause"
-            | "match_statement"
-            | "case_clause"
-            | "block" => {
-                let mut returned = None;
-                for child in children(node) {
-                    let value = match child.kind() {
-                        kind if is_statement(kind) => self.statement(child, env),
-                        _ => {
-                            self.eval(child, env);
-                            None
-                        }
-                    };
-                    returned = value.or(returned);
-                }
+            "except_clause" | "except_group_clause" => {
+                self.handling += 1;
+                let returned = self.parts(node, env);
+                self.handling -= 1;
                 returned
             }
+            "for_statement" => self.for_loop(node, env),
+            "if_statement" | "while_statement" | "elif_clause" | "else_clause" | "try_statement"
+            | "finally_clause" | "match_statement" | "case_clause" | "block" => self.parts(node, env),
             "with_statement" => {
                 for item in descendants(node, "with_item") {
                     let Some(value) = item.child_by_field_name("value") else { continue };
@@ -260,6 +308,22 @@ impl<'m> Run<'m> {
             }
             _ => None,
         }
+    }
+
+    /// Walks the conditions and blocks of a statement.
+    fn parts(&mut self, node: Node<'m>, env: &mut Env) -> Option<Value> {
+        let mut returned = None;
+        for child in children(node) {
+            let value = match child.kind() {
+                kind if is_statement(kind) => self.statement(child, env),
+                _ => {
+                    self.eval(child, env);
+                    None
+                }
+            };
+            returned = value.or(returned);
+        }
+        returned
     }
 
     fn with_item(&mut self, value: Node<'m>, env: &mut Env) {
