@@ -28,6 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{ObjectError, Objects};
+use migration::chain::Known;
 use migration::{Op, Phase};
 use pack::{Analyser, On, Pin, Rules, Scope};
 use restart::Restarts;
@@ -249,7 +250,7 @@ pub fn assess(
     rules: &Rules,
 ) -> Result<Assessment, ObjectError> {
     let trees = Trees::compare(objects, old, new)?;
-    let findings = findings(&trees, rules)?;
+    let findings = findings(&trees, rules, &Known::default())?;
     let restarts = restart::of(&trees, rules)?;
     let mut assessment = Assessment { level: Severity::Off, packs: rules.packs.clone(), findings, restarts };
     assessment.settle();
@@ -258,7 +259,7 @@ pub fn assess(
 }
 
 /// What the rules find between two trees, in no order.
-pub fn findings(trees: &Trees<'_>, rules: &Rules) -> Result<Vec<Finding>, ObjectError> {
+pub fn findings(trees: &Trees<'_>, rules: &Rules, known: &Known) -> Result<Vec<Finding>, ObjectError> {
     let mut findings = Vec::new();
     for rule in &rules.watch {
         watch::run(trees, rule, &mut findings)?;
@@ -282,8 +283,8 @@ pub fn findings(trees: &Trees<'_>, rules: &Rules) -> Result<Vec<Finding>, Object
             Analyser::Liquibase => migration::liquibase::run(trees, rule, &mut findings)?,
             Analyser::Crd => crd::run(trees, rule, &mut findings)?,
             Analyser::VersionedObjects => objects::run(trees, rule, &mut findings)?,
-            Analyser::Unread => unread(trees, rule, &mut findings),
-            _ => migration::chain::run(trees, rule, &mut findings)?,
+            Analyser::Unread => unread(trees, rule, rules, &mut findings),
+            _ => migration::chain::run(trees, rule, known, &mut findings)?,
         }
     }
     unseen(trees, rules, &mut findings)?;
@@ -344,11 +345,18 @@ fn files(trees: &Trees<'_>, rule: &pack::Files, out: &mut Vec<Finding>) {
     }
 }
 
-/// Files that nothing here can read.
-fn unread(trees: &Trees<'_>, rule: &pack::Analyse, out: &mut Vec<Finding>) {
+/// Files that nothing here can read, or that no other rule does.
+fn unread(trees: &Trees<'_>, rule: &pack::Analyse, rules: &Rules, out: &mut Vec<Finding>) {
+    let excepted = |path: &str| rule.except.as_ref().is_some_and(|globs| globs.matches(path));
+    let readers = || rules.analyse.iter().filter(|other| other.analyser != Analyser::Unread);
+    let is_read = |path: &str| readers().any(|other| other.files.matches(path));
     for changed in trees.touched(&rule.files) {
+        if excepted(&changed.path) || is_read(&changed.path) {
+            continue;
+        }
         let finding = Finding::new("unread", Severity::Warn, &rule.id, &changed.path);
-        out.push(finding.saying("it changed, and nothing here can read it"));
+        let finding = if changed.new.is_none() { finding.gone() } else { finding };
+        out.push(finding.saying("it changed, and no rule reads it"));
     }
 }
 
@@ -358,7 +366,8 @@ fn readers(rules: &Rules) -> Vec<(&str, &pack::Globs)> {
     all.extend(rules.watch.iter().map(|r| (r.id.as_str(), &r.files)));
     all.extend(rules.set.iter().map(|r| (r.id.as_str(), &r.files)));
     all.extend(rules.sections.iter().map(|r| (r.id.as_str(), &r.files)));
-    all.extend(rules.analyse.iter().map(|r| (r.id.as_str(), &r.files)));
+    let analyse = rules.analyse.iter().filter(|r| r.analyser != Analyser::Unread);
+    all.extend(analyse.map(|r| (r.id.as_str(), &r.files)));
     all
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
+use super::migration::chain::Known;
 use super::pack::Rules;
 use super::trees::Trees;
 use super::{Finding, Origin, Severity, findings};
@@ -45,6 +46,7 @@ pub fn attribute(
             .map(BString::from)
             .collect()
     };
+    let read = Known::default();
     // Forward through what came, then backward through what went.
     for (from, to, dropped) in [(old, new, false), (new, old, true)] {
         let paths = wanted(found);
@@ -63,7 +65,7 @@ pub fn attribute(
                             false => (candidate.before, candidate.after),
                             true => (candidate.after, candidate.before),
                         };
-                        new.insert(findings(&Trees::compare(odb, before, after)?, rules)?)
+                        new.insert(findings(&Trees::compare(odb, before, after)?, rules, &read)?)
                     }
                 };
                 let shows =

@@ -297,6 +297,9 @@ pub struct Analyse {
     pub id: String,
     pub analyser: Analyser,
     pub files: Globs,
+    /// Of `unread`: files that need nobody to read them.
+    #[serde(default)]
+    pub except: Option<Globs>,
     /// The database, where there are several.
     #[serde(default)]
     pub db: Option<String>,

@@ -1,7 +1,10 @@
 //! Migrations as a chain: what is new in it, and whether the databases will run all of it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
+
+use gix_hash::ObjectId;
 
 use super::super::pack::{Analyse, Analyser, Globs};
 use super::super::trees::{Side, Trees};
@@ -20,12 +23,21 @@ struct Placed {
     migration: Migration,
 }
 
+/// Migrations that were read already, by their rule, path and blob: each step of a range has most of them again.
+#[derive(Debug, Default)]
+pub struct Known(RefCell<HashMap<(String, String, ObjectId), Option<Migration>>>);
+
 /// All migrations of one side, by identity.
 type Chain = BTreeMap<String, Placed>;
 
 /// The chains of both sides. A file that is the same on both is read once.
-fn chains(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<[Chain; 2], ObjectError> {
-    let mut known: HashMap<gix_hash::ObjectId, Option<Migration>> = HashMap::new();
+fn chains(
+    trees: &Trees<'_>,
+    rule: &Analyse,
+    known: &Known,
+    out: &mut Vec<Finding>,
+) -> Result<[Chain; 2], ObjectError> {
+    let mut known = known.0.borrow_mut();
     let mut chains = [Chain::new(), Chain::new()];
     for (chain, side) in chains.iter_mut().zip([Side::Old, Side::New]) {
         for (path, blob) in trees.files(&rule.files, side)? {
@@ -35,13 +47,9 @@ fn chains(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<[
                 chain.insert(migration.revision.clone(), Placed { path, text: Rc::from(""), migration });
                 continue;
             };
-            // A path may be part of an identity: only alembic's stands in the text alone.
-            let migration = match rule.analyser {
-                Analyser::Alembic => {
-                    known.entry(blob).or_insert_with(|| read::migration(rule, &path, &text)).clone()
-                }
-                _ => read::migration(rule, &path, &text),
-            };
+            // The path may be part of an identity.
+            let key = (rule.id.clone(), path.clone(), blob);
+            let migration = known.entry(key).or_insert_with(|| read::migration(rule, &path, &text)).clone();
             let Some(migration) = migration else { continue };
             let id = migration.revision.clone();
             let placed = Placed { path, text, migration };
@@ -62,13 +70,18 @@ fn chains(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<[
 }
 
 /// Runs one rule.
-pub fn run(trees: &Trees<'_>, rule: &Analyse, out: &mut Vec<Finding>) -> Result<(), ObjectError> {
+pub fn run(
+    trees: &Trees<'_>,
+    rule: &Analyse,
+    known: &Known,
+    out: &mut Vec<Finding>,
+) -> Result<(), ObjectError> {
     let moved = trees.moved.iter().any(|m| rule.files.matches(&m.from) || rule.files.matches(&m.to));
     if trees.touched(&rule.files).is_empty() && !moved {
         return Ok(());
     }
     let mut found = Vec::new();
-    let [old, new] = chains(trees, rule, &mut found)?;
+    let [old, new] = chains(trees, rule, known, &mut found)?;
     let duplicated: HashSet<String> = found.iter().map(|f| f.name.clone()).collect();
     // What was so before is nothing that the move brings.
     out.extend(

@@ -1,6 +1,6 @@
 //! Python.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use tree_sitter::{Node, Parser, Tree};
@@ -183,28 +183,75 @@ impl<'t> Module<'t> {
     }
 }
 
-/// A file's words without its comments and descriptions: what does not change what it does.
+/// A file's words as far as they change what it does: without comments and descriptions, commas and brackets that only
+/// group, kinds of quotes, and imports in another order or of what is not used.
 pub fn code_of(text: &str) -> Option<String> {
     let module = Module::parse(text)?;
-    let mut out = String::with_capacity(text.len());
+    let (mut words, mut imports): (Vec<String>, Vec<Node<'_>>) = (Vec::new(), Vec::new());
     let mut open = vec![module.tree.root_node()];
     while let Some(node) = open.pop() {
         let is_text = node.kind() == "expression_statement"
             && node.named_child_count() == 1
             && node.named_child(0).is_some_and(|c| c.kind() == "string");
-        if node.kind() == "comment" || is_text {
-            continue;
+        match node.kind() {
+            "comment" | "future_import_statement" => {}
+            _ if is_text || only_groups(node) => {}
+            "import_statement" | "import_from_statement" => imports.push(node),
+            "string" => words.push(plain_quotes(&text[node.byte_range()])),
+            _ if node.child_count() == 0 => words.push(text[node.byte_range()].to_owned()),
+            _ => {
+                let mut cursor = node.walk();
+                let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
+                open.extend(children.into_iter().rev());
+            }
         }
-        if node.child_count() == 0 || node.kind() == "string" {
-            out.push_str(&text[node.byte_range()]);
-            out.push(' ');
-            continue;
-        }
-        let mut cursor = node.walk();
-        let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
-        open.extend(children.into_iter().rev());
     }
-    Some(out)
+    let used: HashSet<&str> = words.iter().map(String::as_str).collect();
+    let mut taken = Vec::new();
+    for import in imports {
+        let from =
+            import.child_by_field_name("module_name").map(|m| &text[m.byte_range()]).unwrap_or_default();
+        let mut cursor = import.walk();
+        for name in import.children_by_field_name("name", &mut cursor) {
+            let whole = &text[name.byte_range()];
+            // `import a.b` binds `a`, `import a.b as c` binds `c`.
+            let bound = whole.rsplit(" as ").next().unwrap_or(whole);
+            let bound = if from.is_empty() { bound.split('.').next().unwrap_or(bound) } else { bound };
+            if used.contains(bound) {
+                taken.push(format!("{from} {whole}"));
+            }
+        }
+    }
+    taken.sort();
+    Some(format!("{}\n{}", taken.join("\n"), words.join(" ")))
+}
+
+/// Is it a comma at the end of a list, or a bracket around a whole value?
+fn only_groups(node: Node<'_>) -> bool {
+    let Some(parent) = node.parent() else { return false };
+    match node.kind() {
+        "," => {
+            let ends = node.next_sibling().is_some_and(|next| matches!(next.kind(), ")" | "]" | "}"));
+            ends && !(parent.kind() == "tuple" && parent.named_child_count() == 1)
+        }
+        "(" | ")" => {
+            let whole =
+                ["argument_list", "assignment", "keyword_argument", "return_statement", "list", "pair"];
+            parent.kind() == "parenthesized_expression"
+                && parent.parent().is_some_and(|outer| whole.contains(&outer.kind()))
+        }
+        _ => false,
+    }
+}
+
+/// A text with the quotes that most have; one that has such quotes in it stays as it is.
+fn plain_quotes(text: &str) -> String {
+    let bare = text.trim_start_matches(['u', 'U']);
+    let inner = bare.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')).filter(|t| !t.starts_with('\''));
+    match inner.filter(|inner| !inner.contains(['"', '\\'])) {
+        Some(inner) => format!("\"{inner}\""),
+        None => bare.to_owned(),
+    }
 }
 
 /// Has a function's body nothing but its description, `pass` and `return`?
@@ -897,6 +944,20 @@ def upgrade():
         op.drop_table(name)
 ";
         assert_eq!(calls(text), ["op.drop_table(a) 10", "op.drop_table(b) 10", "op.drop_table(?) 12"]);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_no_code() {
+        let code = |text: &str| code_of(text).expect("it is Python");
+        let old = "\"\"\"Words\"\"\"\nfrom __future__ import annotations\nfrom b import op, unused\nimport a.x\n\n\
+                   a.x.f('one', [1, 2])  # said\nop.g((1))\n";
+        let new = "import a.x\nfrom b import op\na.x.f(\n    \"one\",\n    [1, 2,],\n)\nop.g(1)\n";
+        assert_eq!(code(old), code(new));
+        assert_ne!(code(old), code(&new.replace("one", "two")));
+        assert_ne!(code(old), code(&new.replace("from b", "from c")));
+        assert_ne!(code("x = (1 + 2) * 3"), code("x = 1 + (2 * 3)"));
+        assert_ne!(code("x = [a, -b]"), code("x = [a - b]"));
+        assert_ne!(code("x = (a,)"), code("x = (a)"));
     }
 
     #[test]
