@@ -110,7 +110,10 @@ pub fn run(
         out.push(finding.about(database(rule)).saying(text));
     } else if let Some(base) = base {
         let finding = Finding::new("db.migrations_squashed", Severity::Warn, &rule.id, &base.path);
-        let text = format!("{} migrations became one: the database must have them all before", removed.len());
+        let text = match &removed[..] {
+            [one] => format!("{one} is part of it now: the database must have it before"),
+            all => format!("{} migrations became one: the database must have them all before", all.len()),
+        };
         out.push(finding.about(&base.migration.revision).saying(text));
     } else {
         passed(rule, &old, &gone, out);
@@ -198,13 +201,17 @@ fn has_graph(rule: &Analyse) -> bool {
 
 /// The first migration that many old ones became: a new one, or the last of them with the whole schema in it.
 fn squash<'c>(old: &Chain, new: &'c Chain, removed: &[&String], rule: &Analyse) -> Option<&'c Placed> {
-    if removed.len() < 2 {
+    if removed.is_empty() || (removed.len() < 2 && has_graph(rule)) {
         return None;
     }
     if !has_graph(rule) {
         // It takes the place of all that went: it is the lowest there is now.
         let (id, base) = new.iter().min_by(|a, b| read::order(a.0, b.0))?;
-        let is_new = old.get(id).is_none_or(|was| was.text != base.text);
+        let is_new = match old.get(id) {
+            // One may be taken up by the next, which then has another text.
+            Some(was) => was.text != base.text,
+            None => removed.len() > 1,
+        };
         return removed.iter().all(|gone| read::order(gone, id).is_lt()).then_some(base).filter(|_| is_new);
     }
     // Django has a chain for each app, and a new app has a first one as well.

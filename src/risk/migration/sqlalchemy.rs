@@ -308,7 +308,7 @@ fn written(value: &Value) -> Option<Option<Option<String>>> {
                         let table = call.callee.of().and_then(|of| table_name(Some(of)));
                         return Some(Some(table.or_else(|| table_name(call.args.first()))));
                     }
-                    "select" => return Some(None),
+                    "select" | "count" => return Some(None),
                     _ => {}
                 }
                 at = &call.callee;
