@@ -89,15 +89,38 @@ pub fn run(
             .into_iter()
             .filter(|f| !old.contains_key(&f.name) || trees.changed.iter().any(|c| c.path == f.path)),
     );
+    if has_graph(rule) {
+        compare(rule, &old, &new, &duplicated, out);
+        return Ok(());
+    }
+    // Each folder of numbers counts by itself.
+    let folders: BTreeSet<String> = old.keys().chain(new.keys()).map(|id| folder(id).to_owned()).collect();
+    for one in folders {
+        let part = |chain: &Chain| -> Chain {
+            let own = chain.iter().filter(|(id, _)| folder(id) == one);
+            own.map(|(id, placed)| (id.clone(), placed.clone())).collect()
+        };
+        compare(rule, &part(&old), &part(&new), &duplicated, out);
+    }
+    Ok(())
+}
+
+/// What stands before a migration's number in its identity.
+fn folder(id: &str) -> &str {
+    id.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// What the move from one chain to another is.
+fn compare(rule: &Analyse, old: &Chain, new: &Chain, duplicated: &HashSet<String>, out: &mut Vec<Finding>) {
     let removed: Vec<&String> = old.keys().filter(|id| !new.contains_key(*id)).collect();
-    let added = in_order(&new, |id| !old.contains_key(id), rule);
-    let base = squash(&old, &new, &removed, rule);
-    changed(rule, &old, &new, base, out);
-    let gone = in_order(&old, |id| !new.contains_key(id), rule);
+    let added = in_order(new, |id| !old.contains_key(id), rule);
+    let base = squash(old, new, &removed, rule);
+    changed(rule, old, new, base, out);
+    let gone = in_order(old, |id| !new.contains_key(id), rule);
     // The way back over a squash: those that it made one are there again, and every database has run them.
-    let back = base.is_none() && squash(&new, &old, &added, rule).is_some();
+    let back = base.is_none() && squash(new, old, &added, rule).is_some();
     if !back {
-        new_ones(rule, &old, &new, &added, base, out);
+        new_ones(rule, old, new, &added, base, out);
     }
     if let (true, Some(first)) = (new.is_empty() && removed.len() > 1, gone.first()) {
         // Each by itself would say the same.
@@ -116,7 +139,7 @@ pub fn run(
         };
         out.push(finding.about(&base.migration.revision).saying(text));
     } else {
-        passed(rule, &old, &gone, out);
+        passed(rule, old, &gone, out);
         for id in removed {
             let gone = &old[id];
             // A renamed one of the same content runs again, and is told as new.
@@ -129,9 +152,8 @@ pub fn run(
             out.push(finding.about(id.as_str()).saying(text));
         }
     }
-    heads(rule, &old, &new, out);
-    late(rule, &old, &new, &added, &duplicated, out);
-    Ok(())
+    heads(rule, old, new, out);
+    late(rule, old, new, &added, duplicated, out);
 }
 
 /// Contracts that databases have run and that the new build does not know: code of that build is from before a point of
@@ -207,12 +229,13 @@ fn squash<'c>(old: &Chain, new: &'c Chain, removed: &[&String], rule: &Analyse) 
     if !has_graph(rule) {
         // It takes the place of all that went: it is the lowest there is now.
         let (id, base) = new.iter().min_by(|a, b| read::order(a.0, b.0))?;
-        let is_new = match old.get(id) {
-            // One may be taken up by the next, which then has another text.
-            Some(was) => was.text != base.text,
+        let is_base = match old.get(id) {
+            // It was there, and has another text now: with all in it that came before.
+            Some(was) => was.text != base.text && removed.iter().all(|gone| read::order(gone, id).is_lt()),
+            // One by itself may be the same under another number.
             None => removed.len() > 1,
         };
-        return removed.iter().all(|gone| read::order(gone, id).is_lt()).then_some(base).filter(|_| is_new);
+        return is_base.then_some(base);
     }
     // Django has a chain for each app, and a new app has a first one as well.
     let part =
