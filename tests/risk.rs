@@ -185,9 +185,14 @@ fn a_night_says_in_its_manifest_what_the_move_asks_and_who_brought_it() {
     lab.json(4, &["risk", "--ceiling", "warn"]);
     // The way back is another move.
     let (from, to) = (risk["from"].as_str().expect("an id"), risk["to"].as_str().expect("an id"));
-    let back = lab.json(0, &["risk", to, from]);
-    assert_eq!(back["findings"][0]["kind"], "db.migration_removed");
-    assert_eq!(back["findings"][0]["origin"]["dropped"], true);
+    let back = lab.json(4, &["risk", to, from, "--ceiling", "warn"]);
+    let finding = &back["findings"][0];
+    assert_eq!((&finding["kind"], &finding["severity"]), (&"db.contract_passed".into(), &"stop".into()));
+    assert_eq!(finding["origin"]["dropped"], true);
+    assert_eq!(back["findings"][1]["kind"], "db.migration_removed");
+    let first = &back["plan"]["steps"][0];
+    let what = first["what"].as_str().unwrap_or_default();
+    assert!(first["do"] == "check" && what.contains("drop column t.c"), "{first}");
     let same = lab.json(0, &["risk", to, to]);
     assert_eq!((same["level"].as_str(), same["plan"]["mode"].as_str()), (Some("off"), Some("nothing")));
 }
@@ -202,6 +207,98 @@ fn a_migration_of_the_queue_s_own_is_a_stop_and_names_its_patch() {
     assert_eq!(finding["severity"], "stop");
     assert_eq!(finding["migration"]["phase"], "expand");
     assert_eq!(finding["origin"]["patch"], "of-our-own");
+}
+
+/// A workspace whose upstream has these files, and whose queue is one patch of these.
+fn lab_with(upstream: support::lab::Files<'_>, patch: support::lab::Files<'_>) -> Lab {
+    let lab = Lab::new();
+    lab.commit("up", "base", upstream);
+    lab.git("up", &["checkout", "-q", "-b", "fork"]);
+    lab.commit("up", "of our own", patch);
+    lab.git("up", &["checkout", "-q", "main"]);
+    let init =
+        ["init", "--project", "p", "--upstream", "../up", "--branch", "main", "--remote", "../deploy.git"];
+    lab.carry_code(0, &init);
+    lab.carry_code(0, &["import", "--fork", "../up", "--tip", "refs/heads/fork", "--base", "main"]);
+    lab.carry_code(0, &["nightly"]);
+    lab
+}
+
+#[test]
+fn versions_and_objects_that_the_queue_changes_are_stops_and_upstream_s_own_are_not() {
+    let object = |version: &str, field: &str| {
+        format!(
+            "class Port(base.Object):\n    VERSION = '{version}'\n    fields = {{'a': fields.{field}()}}\n"
+        )
+    };
+    let service = |n: u32| format!("SERVICE_VERSION = {n}\n");
+    let manager = |n: u32| format!("class ComputeManager:\n    target = messaging.Target(version='6.{n}')\n");
+    let upstream = [
+        ("nova/conf/__init__.py", String::new()),
+        ("nova/objects/port.py", object("1.0", "IntegerField")),
+        ("nova/objects/service.py", service(70)),
+        ("nova/compute/manager.py", manager(1)),
+    ];
+    let patch = [
+        ("nova/objects/port.py", object("1.0", "StringField")),
+        ("nova/objects/service.py", service(71)),
+        ("nova/compute/manager.py", manager(2)),
+    ];
+    fn files<'f>(all: &'f [(&'f str, String)]) -> Vec<(&'f str, Option<&'f str>)> {
+        all.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect()
+    }
+    let lab = lab_with(&files(&upstream), &files(&patch));
+    let risk = lab.json(0, &["risk", "main", &lab.deployed()]);
+    let found: Vec<[&str; 3]> = risk["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .map(|f| [&f["severity"], &f["kind"], &f["origin"]["patch"]].map(|v| v.as_str().unwrap_or("-")))
+        .collect();
+    let kinds = ["object.version.unmarked", "rpc.version", "service.version"];
+    assert_eq!(found, kinds.map(|kind| ["stop", kind, "of-our-own"]));
+
+    // The same numbers of upstream's own are to be looked at.
+    let moved = lab.commit("up", "theirs", &[("nova/objects/other.py", Some("x = 1\n"))]);
+    let bumped = [("nova/objects/service.py", service(71)), ("nova/compute/manager.py", manager(2))];
+    lab.commit("up", "bumped", &files(&bumped));
+    let own = ["risk", "--repository", "../up", &moved, "main"];
+    assert_eq!(lab.json(0, &own)["level"], "warn");
+}
+
+#[test]
+fn what_cannot_be_looked_into_is_said_and_restarts_everything() {
+    let lab = Lab::new();
+    let unit = ("etc/web.service", Some("[Service]\nExecStart=/usr/bin/web\n"));
+    lab.commit("up", "base", &[("a", Some("a\n")), unit]);
+    let id = lab.git("up", &["rev-parse", "HEAD"]);
+    lab.git("up", &["update-index", "--add", "--cacheinfo", &format!("160000,{id},lib")]);
+    lab.git("up", &["commit", "-q", "-m", "a submodule"]);
+    let with = lab.git("up", &["rev-parse", "HEAD"]);
+    let versions = "prisma/migrations/1_a";
+    std::fs::create_dir_all(lab.path("up").join(versions)).expect("a folder");
+    std::fs::write(lab.path("up").join(versions).join("migration.sql"), b"drop\0table t").expect("a file");
+    lab.git("up", &["add", "prisma"]);
+    lab.git("up", &["commit", "-q", "-m", "a migration that is binary"]);
+
+    let told = |from: &str, to: &str, packs: &[&str]| {
+        let mut args = vec!["risk", "--repository", "../up"];
+        args.extend(packs.iter().flat_map(|pack| ["--pack", pack]));
+        args.extend([from, to]);
+        lab.json(0, &args)
+    };
+    let module = told(&id, &with, &["generic"]);
+    assert_eq!(
+        (&module["findings"][0]["kind"], &module["findings"][0]["path"]),
+        (&"unread".into(), &"lib".into())
+    );
+    assert_eq!(module["restarts"]["services"], serde_json::json!(["*"]));
+    assert_eq!(module["restarts"]["named"], serde_json::json!({"web": "etc/web.service"}));
+    let restart = module["plan"]["steps"].as_array().and_then(|s| s.iter().find(|s| s["do"] == "restart"));
+    assert_eq!(restart.expect("a restart")["what"], "restart every service: web");
+    let binary = told(&with, "HEAD", &["sql-migrations"]);
+    assert_eq!(binary["findings"][0]["migration"]["phase"], "unknown");
+    assert_eq!((&binary["level"], &binary["findings"][1]["kind"]), (&"stop".into(), &"unread".into()));
 }
 
 #[test]

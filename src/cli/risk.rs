@@ -259,15 +259,20 @@ fn brought_by(finding: &Finding) -> String {
 fn restarts(ui: &Ui, assessment: &Assessment) {
     let restarts = &assessment.restarts;
     let heading = painted("restart", BOLD);
-    if !restarts.mapped {
-        ui.line(&format!("{heading}  everything: no rule says which path belongs to which service"));
+    let named = match restarts.named.is_empty() {
+        true => String::new(),
+        false => format!(": {}", restarts.named.keys().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    if !restarts.mapped && restarts.services.iter().any(|name| name == "*") {
+        ui.line(&format!("{heading}  everything{}", clean(&named)));
+        ui.line(&painted("         no rule says which path belongs to which service", DIM));
     } else if restarts.services.is_empty() {
         ui.line(&format!("{heading}  nothing"));
     } else {
         let because = |name: &String| restarts.because.get(name).map_or("", String::as_str);
         for name in &restarts.services {
-            let shown = if name == "*" { "every service" } else { name };
-            ui.line(&format!("{heading}  {}  {}", clean(shown), painted(&clean(because(name)), DIM)));
+            let shown = if name == "*" { format!("every service{named}") } else { name.clone() };
+            ui.line(&format!("{heading}  {}  {}", clean(&shown), painted(&clean(because(name)), DIM)));
         }
     }
     if !restarts.untouched.is_empty() && !restarts.services.is_empty() {

@@ -63,6 +63,18 @@ fn pyproject(path: &str, text: &str, out: &mut Points) -> Option<()> {
     Some(())
 }
 
+/// The commands that a package installs.
+pub fn commands(path: &str, text: &str) -> Vec<String> {
+    let mut points = Points::new();
+    let read = match path.ends_with(".toml") {
+        true => pyproject(path, text, &mut points),
+        false => setup_cfg(path, text, &mut points),
+    };
+    let is_command = |group: &str| matches!(group, "console_scripts" | "wsgi_scripts");
+    let names = points.into_keys().filter(|(group, _)| read.is_some() && is_command(group));
+    names.map(|(_, name)| name).collect()
+}
+
 fn read(
     trees: &Trees<'_>,
     rule: &Analyse,

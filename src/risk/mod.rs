@@ -3,13 +3,16 @@
 //! Two trees are compared by rules (`pack`), which are data; `trees` has what differs. A rule watches a value
 //! (`watch`), a set of names (`set`), parts under headings (`sections`) or files (`files`); where a pattern cannot do,
 //! an analyser reads the file: migrations (`migration`, by way of `script`), options (`options`), dependencies
-//! (`dependencies`), entry points (`entry_points`), release notes (`notes`). `restart` maps paths to services. Every
-//! finding has its evidence: a file, a line, and the rule. What a rule was to read and could not is a finding too.
+//! (`dependencies`), entry points (`entry_points`), release notes (`notes`), objects on the wire (`objects`),
+//! custom resource definitions (`crd`). `restart` maps paths to services. Every finding has its evidence: a file, a
+//! line, and the rule. What a rule was to read and could not is a finding too.
 
+pub mod crd;
 pub mod dependencies;
 pub mod entry_points;
 pub mod migration;
 pub mod notes;
+pub mod objects;
 pub mod options;
 pub mod origin;
 pub mod pack;
@@ -25,6 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{ObjectError, Objects};
+use migration::chain::Known;
 use migration::{Op, Phase};
 use pack::{Analyser, On, Pin, Rules, Scope};
 use restart::Restarts;
@@ -246,31 +250,45 @@ pub fn assess(
     rules: &Rules,
 ) -> Result<Assessment, ObjectError> {
     let trees = Trees::compare(objects, old, new)?;
+    let findings = findings(&trees, rules, &Known::default())?;
+    let restarts = restart::of(&trees, rules)?;
+    let mut assessment = Assessment { level: Severity::Off, packs: rules.packs.clone(), findings, restarts };
+    assessment.settle();
+    assessment.findings.dedup_by(|a, b| a.key() == b.key() && a.line == b.line && a.migration == b.migration);
+    Ok(assessment)
+}
+
+/// What the rules find between two trees, in no order.
+pub fn findings(trees: &Trees<'_>, rules: &Rules, known: &Known) -> Result<Vec<Finding>, ObjectError> {
     let mut findings = Vec::new();
     for rule in &rules.watch {
-        watch::run(&trees, rule, &mut findings)?;
+        watch::run(trees, rule, &mut findings)?;
     }
     for rule in &rules.set {
-        set::run(&trees, rule, &mut findings)?;
+        set::run(trees, rule, &mut findings)?;
     }
     for rule in &rules.sections {
-        watch::sections(&trees, rule, &mut findings)?;
+        watch::sections(trees, rule, &mut findings)?;
     }
     for rule in &rules.files {
-        files(&trees, rule, &mut findings);
+        files(trees, rule, &mut findings);
     }
     for rule in &rules.analyse {
         match rule.analyser {
-            Analyser::OsloConfig => options::run(&trees, rule, &mut findings)?,
-            Analyser::Requirements => dependencies::requirements(&trees, rule, &mut findings)?,
-            Analyser::Lockfile => dependencies::locks(&trees, rule, &mut findings)?,
-            Analyser::EntryPoints => entry_points::run(&trees, rule, &mut findings)?,
-            Analyser::Reno => notes::run(&trees, rule, &mut findings)?,
-            Analyser::Unread => unread(&trees, rule, &mut findings),
-            _ => migration::chain::run(&trees, rule, &mut findings)?,
+            Analyser::OsloConfig => options::run(trees, rule, &mut findings)?,
+            Analyser::Requirements => dependencies::requirements(trees, rule, &mut findings)?,
+            Analyser::Lockfile => dependencies::locks(trees, rule, &mut findings)?,
+            Analyser::EntryPoints => entry_points::run(trees, rule, &mut findings)?,
+            Analyser::Reno => notes::run(trees, rule, &mut findings)?,
+            Analyser::Liquibase => migration::liquibase::run(trees, rule, &mut findings)?,
+            Analyser::Crd => crd::run(trees, rule, &mut findings)?,
+            Analyser::VersionedObjects => objects::run(trees, rule, &mut findings)?,
+            Analyser::Unread => unread(trees, rule, rules, &mut findings),
+            _ => migration::chain::run(trees, rule, known, &mut findings)?,
         }
     }
-    stale(&trees, rules, &mut findings)?;
+    unseen(trees, rules, &mut findings)?;
+    stale(trees, rules, &mut findings)?;
     for finding in &mut findings {
         finding.severity = rules.severity_of(&class(finding), finding.severity);
         if finding.confidence == Confidence::Low {
@@ -278,11 +296,7 @@ pub fn assess(
         }
     }
     findings.retain(|f| f.severity > Severity::Off);
-    let restarts = restart::of(&trees, rules);
-    let mut assessment = Assessment { level: Severity::Off, packs: rules.packs.clone(), findings, restarts };
-    assessment.settle();
-    assessment.findings.dedup_by(|a, b| a.key() == b.key() && a.line == b.line && a.migration == b.migration);
-    Ok(assessment)
+    Ok(findings)
 }
 
 /// The name under which packs say how bad a finding is.
@@ -309,7 +323,8 @@ fn class(finding: &Finding) -> String {
 }
 
 fn files(trees: &Trees<'_>, rule: &pack::Files, out: &mut Vec<Finding>) {
-    for changed in trees.touched(&rule.globs) {
+    let excepted = |path: &str| rule.except.as_ref().is_some_and(|globs| globs.matches(path));
+    for changed in trees.touched(&rule.globs).into_iter().filter(|c| !excepted(&c.path)) {
         let what = changed.what();
         if rule.on.contains(&what) {
             let words = match what {
@@ -330,29 +345,63 @@ fn files(trees: &Trees<'_>, rule: &pack::Files, out: &mut Vec<Finding>) {
     }
 }
 
-/// Files that nothing here can read.
-fn unread(trees: &Trees<'_>, rule: &pack::Analyse, out: &mut Vec<Finding>) {
+/// Files that nothing here can read, or that no other rule does.
+fn unread(trees: &Trees<'_>, rule: &pack::Analyse, rules: &Rules, out: &mut Vec<Finding>) {
+    let excepted = |path: &str| rule.except.as_ref().is_some_and(|globs| globs.matches(path));
+    let readers = || rules.analyse.iter().filter(|other| other.analyser != Analyser::Unread);
+    let is_read = |path: &str| readers().any(|other| other.files.matches(path));
     for changed in trees.touched(&rule.files) {
+        if excepted(&changed.path) || is_read(&changed.path) {
+            continue;
+        }
         let finding = Finding::new("unread", Severity::Warn, &rule.id, &changed.path);
-        out.push(finding.saying("it changed, and nothing here can read it"));
+        let finding = if changed.new.is_none() { finding.gone() } else { finding };
+        out.push(finding.saying("it changed, and no rule reads it"));
     }
+}
+
+/// The rules that read texts: their ids, and the files that they read.
+fn readers(rules: &Rules) -> Vec<(&str, &pack::Globs)> {
+    let mut all: Vec<(&str, &pack::Globs)> = Vec::new();
+    all.extend(rules.watch.iter().map(|r| (r.id.as_str(), &r.files)));
+    all.extend(rules.set.iter().map(|r| (r.id.as_str(), &r.files)));
+    all.extend(rules.sections.iter().map(|r| (r.id.as_str(), &r.files)));
+    let analyse = rules.analyse.iter().filter(|r| r.analyser != Analyser::Unread);
+    all.extend(analyse.map(|r| (r.id.as_str(), &r.files)));
+    all
+}
+
+/// What changed and cannot be looked into: submodules, and files of a rule that are binary or too large.
+fn unseen(trees: &Trees<'_>, rules: &Rules, out: &mut Vec<Finding>) -> Result<(), ObjectError> {
+    for path in &trees.submodules {
+        let finding = Finding::new("unread", Severity::Warn, "built-in/submodules", path);
+        out.push(finding.saying("a submodule: what its other commit brings was not looked into"));
+    }
+    let readers = readers(rules);
+    for changed in &trees.changed {
+        let Some((id, _)) = readers.iter().find(|(_, globs)| globs.matches(&changed.path)) else { continue };
+        for side in [Side::Old, Side::New] {
+            if changed.on(side).is_some() && trees.text_on(changed, side)?.is_none() {
+                let finding = Finding::new("unread", Severity::Warn, id, &changed.path);
+                let finding = if changed.new.is_none() { finding.gone() } else { finding };
+                out.push(finding.saying("it is binary or too large to be read"));
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Rules whose files all went: from here on they would see nothing.
 fn stale(trees: &Trees<'_>, rules: &Rules, out: &mut Vec<Finding>) -> Result<(), ObjectError> {
-    let of = |id: &str, globs: &pack::Globs| (id.to_owned(), globs.clone());
-    let mut all: Vec<(String, pack::Globs)> = Vec::new();
-    all.extend(rules.watch.iter().map(|r| of(&r.id, &r.files)));
-    all.extend(rules.set.iter().map(|r| of(&r.id, &r.files)));
-    all.extend(rules.analyse.iter().map(|r| of(&r.id, &r.files)));
-    for (id, globs) in all {
+    for (id, globs) in readers(rules) {
         let gone = trees.changed.iter().filter(|c| c.new.is_none()).map(|c| c.path.as_str());
         let left = trees.moved.iter().filter(|m| !globs.matches(&m.to)).map(|m| m.from.as_str());
         let Some(path) = gone.chain(left).find(|path| globs.matches(path)).map(str::to_owned) else {
             continue;
         };
-        if trees.files(&globs, Side::New)?.is_empty() {
-            let finding = Finding::new("rule.stale", Severity::Warn, &id, &path).gone();
+        if trees.files(globs, Side::New)?.is_empty() {
+            let finding = Finding::new("rule.stale", Severity::Warn, id, &path).gone();
             out.push(
                 finding.saying("the last file that this rule looks at is gone: it sees nothing from here on"),
             );

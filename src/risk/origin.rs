@@ -10,8 +10,10 @@ use std::collections::{BTreeSet, HashMap};
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
+use super::migration::chain::Known;
 use super::pack::Rules;
-use super::{Assessment, Finding, Origin, Severity, assess};
+use super::trees::Trees;
+use super::{Finding, Origin, Severity, findings};
 use crate::store::{Odb, Repo, StoreError};
 use crate::trunk::delta;
 
@@ -27,13 +29,14 @@ struct Candidate {
 }
 
 /// Names the origins of findings of the move from the commit `old` to the commit `new`. `patch_of` names the patch
-/// that a stack's commit is. A migration of the queue's own is always a stop: upstream may number its next one alike.
+/// that a stack's commit is. A migration of the queue's own is always a stop, and so is a version that it bumps or an
+/// object that it changes: upstream may number its next one alike.
 pub fn attribute(
     repo: &Repo,
     odb: &Odb,
     rules: &Rules,
     [old, new]: [&ObjectId; 2],
-    findings: &mut [Finding],
+    found: &mut [Finding],
     patch_of: &dyn Fn(&ObjectId) -> Option<String>,
 ) -> Result<(), StoreError> {
     let wanted = |findings: &[Finding]| -> BTreeSet<BString> {
@@ -43,15 +46,16 @@ pub fn attribute(
             .map(BString::from)
             .collect()
     };
+    let read = Known::default();
     // Forward through what came, then backward through what went.
     for (from, to, dropped) in [(old, new, false), (new, old, true)] {
-        let paths = wanted(findings);
+        let paths = wanted(found);
         if paths.is_empty() {
             break;
         }
         let candidates = candidates(repo, odb, from, to, &paths)?;
-        let mut known: HashMap<ObjectId, Assessment> = HashMap::new();
-        for finding in findings.iter_mut().filter(|f| f.origin.is_none()) {
+        let mut known: HashMap<ObjectId, Vec<Finding>> = HashMap::new();
+        for finding in found.iter_mut().filter(|f| f.origin.is_none()) {
             let touching = candidates.iter().rev().filter(|c| c.paths.contains(&finding.path));
             for candidate in touching.take(TRIED) {
                 let own = match known.entry(candidate.id) {
@@ -61,25 +65,31 @@ pub fn attribute(
                             false => (candidate.before, candidate.after),
                             true => (candidate.after, candidate.before),
                         };
-                        new.insert(assess(odb, before, after, rules)?)
+                        new.insert(findings(&Trees::compare(odb, before, after)?, rules, &read)?)
                     }
                 };
                 let shows =
                     |f: &Finding| f.kind == finding.kind && f.path == finding.path && f.name == finding.name;
-                if own.findings.iter().any(shows) {
+                if own.iter().any(shows) {
                     finding.origin = Some(origin(odb, &candidate.id, patch_of(&candidate.id), dropped)?);
                     break;
                 }
             }
         }
     }
-    for finding in findings {
+    for finding in found {
         let of_queue = finding.origin.as_ref().is_some_and(|o| o.patch.is_some() && !o.dropped);
-        if of_queue && finding.kind.starts_with("db.migration") {
+        if of_queue && is_numbered_by_upstream(&finding.kind) {
             finding.severity = Severity::Stop;
         }
     }
     Ok(())
+}
+
+/// Does upstream give out the next number of this kind: migrations, and the versions that sides tell each other?
+fn is_numbered_by_upstream(kind: &str) -> bool {
+    kind.starts_with("db.migration")
+        || ["service.", "rpc.", "object.", "api."].iter().any(|k| kind.starts_with(k))
 }
 
 /// What the messages of the commits say that `new` has and `old` has not.

@@ -17,13 +17,14 @@ use super::Severity;
 const FORMAT: u32 = 1;
 
 /// The packs inside the program.
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("generic", include_str!("packs/generic.toml")),
     ("openstack", include_str!("packs/openstack.toml")),
     ("nova", include_str!("packs/nova.toml")),
     ("django", include_str!("packs/django.toml")),
     ("rails", include_str!("packs/rails.toml")),
     ("flyway", include_str!("packs/flyway.toml")),
+    ("kubernetes", include_str!("packs/kubernetes.toml")),
     ("sql-migrations", include_str!("packs/sql-migrations.toml")),
 ];
 
@@ -259,6 +260,9 @@ pub struct Files {
     pub kind: String,
     #[serde(rename = "match")]
     pub globs: Globs,
+    /// Of those, files that nobody deploys.
+    #[serde(default)]
+    pub except: Option<Globs>,
     pub on: BTreeSet<On>,
     pub severity: Severity,
 }
@@ -293,6 +297,9 @@ pub struct Analyse {
     pub id: String,
     pub analyser: Analyser,
     pub files: Globs,
+    /// Of `unread`: files that need nobody to read them.
+    #[serde(default)]
+    pub except: Option<Globs>,
     /// The database, where there are several.
     #[serde(default)]
     pub db: Option<String>,
@@ -334,11 +341,14 @@ pub enum Analyser {
     Django,
     Rails,
     Sql,
+    Liquibase,
     OsloConfig,
     Requirements,
     Lockfile,
     EntryPoints,
     Reno,
+    VersionedObjects,
+    Crd,
     /// Nothing reads these files: that they changed is said, and that nobody knows what it means.
     Unread,
 }

@@ -128,7 +128,7 @@ struct Database<'f> {
 fn databases(assessment: &Assessment) -> Vec<Database<'_>> {
     let mut by_name: BTreeMap<(Scope, &str), Vec<(&Finding, &MigrationRecord)>> = BTreeMap::new();
     for finding in &assessment.findings {
-        if let Some(migration) = finding.migration.as_ref().filter(|_| finding.kind == "db.migration") {
+        if let Some(migration) = finding.migration.as_ref() {
             by_name.entry((migration.scope, &migration.db)).or_default().push((finding, migration));
         }
     }
@@ -267,6 +267,10 @@ fn checks(assessment: &Assessment, maker: &mut Maker) {
         "db.migration_duplicate",
         "db.migration_removed",
     ];
+    for f in assessment.findings.iter().filter(|f| f.kind == "db.contract_passed") {
+        let text = f.text.as_deref().unwrap_or_default();
+        check(format!("there is a way back over {}: {text}", f.name));
+    }
     for f in assessment.findings.iter().filter(|f| broken.contains(&f.kind.as_str())) {
         check(format!("{} is mended: {} ({})", f.name, f.text.as_deref().unwrap_or_default(), f.path));
     }
@@ -311,6 +315,10 @@ fn restarts(assessment: &Assessment, rules: &Rules, maker: &mut Maker) {
     for name in &assessment.restarts.services {
         let service = rules.services.iter().find(|s| s.name == *name);
         let mut what = match name.as_str() {
+            "*" if !assessment.restarts.named.is_empty() => {
+                let names: Vec<&str> = assessment.restarts.named.keys().map(String::as_str).collect();
+                format!("restart every service: {}", names.join(", "))
+            }
             "*" => "restart every service".to_owned(),
             name => format!("restart {name}"),
         };

@@ -8,7 +8,7 @@ use bstr::{BStr, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::pack::{Globs, On};
-use crate::store::tree::{Entry, RawTree, entry_at};
+use crate::store::tree::{Entry, MODE_COMMIT, RawTree, entry_at};
 use crate::store::{ObjectError, Objects};
 use crate::trunk::delta;
 
@@ -59,6 +59,10 @@ pub struct Trees<'a> {
     pub changed: Vec<Changed>,
     /// What only moved.
     pub moved: Vec<Moved>,
+    /// Submodules that stand on another commit, came or went: what that brings cannot be seen from here.
+    pub submodules: Vec<String>,
+    /// Links that point elsewhere, and files whose content is the same while their mode is not.
+    pub remoded: Vec<String>,
     texts: RefCell<HashMap<ObjectId, Option<Rc<str>>>>,
 }
 
@@ -85,15 +89,22 @@ impl<'a> Trees<'a> {
     /// Compares two trees.
     pub fn compare(objects: &'a dyn Objects, old: ObjectId, new: ObjectId) -> Result<Self, ObjectError> {
         let file = |entry: Option<Entry>| entry.filter(Entry::is_file).map(|e| e.id);
-        let all = delta::changes(objects, &old, &new)?;
-        let all = all.into_iter().map(|c| Changed {
-            path: c.path.to_str_lossy().into_owned(),
-            old: file(c.old),
-            new: file(c.new),
-        });
-        let mut changed: Vec<Changed> = all.filter(|c| c.old != c.new).collect();
+        let module = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.mode == MODE_COMMIT);
+        let (mut changed, mut submodules, mut remoded) = (Vec::new(), Vec::new(), Vec::new());
+        for c in delta::changes(objects, &old, &new)? {
+            let path = c.path.to_str_lossy().into_owned();
+            if module(&c.old) || module(&c.new) {
+                submodules.push(path.clone());
+            }
+            let (was, is) = (file(c.old), file(c.new));
+            match was == is {
+                true => remoded.push(path),
+                false => changed.push(Changed { path, old: was, new: is }),
+            }
+        }
         let moved = take_moves(&mut changed);
-        let mut trees = Self { objects, old, new, changed, moved, texts: RefCell::default() };
+        let mut trees =
+            Self { objects, old, new, changed, moved, submodules, remoded, texts: RefCell::default() };
         let edited = trees.moved_and_edited()?;
         trees.moved.extend(edited);
         Ok(trees)
@@ -132,6 +143,13 @@ impl<'a> Trees<'a> {
             Side::Old => self.old,
             Side::New => self.new,
         }
+    }
+
+    /// All paths at which the trees differ, those that only moved by both of their names.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let moved = self.moved.iter().flat_map(|m| [m.from.as_str(), m.to.as_str()]);
+        let others = self.submodules.iter().chain(&self.remoded).map(String::as_str);
+        self.changed.iter().map(|c| c.path.as_str()).chain(moved).chain(others)
     }
 
     /// The files that differ and match.

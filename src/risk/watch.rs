@@ -73,16 +73,28 @@ pub fn run(trees: &Trees<'_>, rule: &Watch, out: &mut Vec<Finding>) -> Result<()
     }
     let (old, new) = (values(trees, rule, Side::Old)?, values(trees, rule, Side::New)?);
     for (key, was) in &old {
-        let Some(is) = new.get(key) else { continue };
+        let Some(is) = new.get(key).or_else(|| renamed(key, &old, &new)) else {
+            lost(trees, rule, key, was, out)?;
+            continue;
+        };
         if same(rule.compare, &was.value, &is.value) {
             continue;
         }
         let major = rule.major.filter(|_| part(&was.value, 0) != part(&is.value, 0));
-        let severity = major.unwrap_or(rule.severity);
+        let (old, new) =
+            (stands_for(trees, rule, &was.value, Side::Old)?, stands_for(trees, rule, &is.value, Side::New)?);
+        // Another word for the same number.
+        let severity = match old.is_some() && old == new {
+            true => rule.severity.min(Severity::Info),
+            false => major.unwrap_or(rule.severity),
+        };
+        let shown = |value: &str, number: Option<String>| match number {
+            Some(number) => Some(format!("{value} ({number})")),
+            None => Some(value.to_owned()),
+        };
         let mut finding = Finding::new(&rule.kind, severity, &rule.id, &is.path).at(is.line);
         finding.name = name(rule, &key.0, &key.1);
-        finding.old = Some(looked_up(trees, rule, &was.value, Side::Old)?);
-        finding.new = Some(looked_up(trees, rule, &is.value, Side::New)?);
+        (finding.old, finding.new) = (shown(&was.value, old), shown(&is.value, new));
         if major.is_some() {
             finding.text = Some("another major version".to_owned());
         }
@@ -92,6 +104,48 @@ pub fn run(trees: &Trees<'_>, rule: &Watch, out: &mut Vec<Finding>) -> Result<()
         });
         out.push(finding);
     }
+    Ok(())
+}
+
+/// The value of the only class of a file, where that class has another name now.
+fn renamed<'f>(
+    (path, class): &(String, String),
+    old: &BTreeMap<(String, String), Found>,
+    new: &'f BTreeMap<(String, String), Found>,
+) -> Option<&'f Found> {
+    let of = |key: &&(String, String)| key.0 == *path;
+    let mut now = new.iter().filter(|(key, _)| key.0 == *path);
+    let only = !class.is_empty() && old.keys().filter(of).count() == 1;
+    match (only, now.next(), now.next()) {
+        (true, Some((_, found)), None) => Some(found),
+        _ => None,
+    }
+}
+
+/// A value whose file is there, and which stands in it no more. Of a file that went `rule.stale` speaks.
+fn lost(
+    trees: &Trees<'_>,
+    rule: &Watch,
+    (path, class): &(String, String),
+    was: &Found,
+    out: &mut Vec<Finding>,
+) -> Result<(), ObjectError> {
+    if !trees.has(&was.path)? {
+        return Ok(());
+    }
+    let finding = |kind: &str| Finding::new(kind, rule.severity, &rule.id, &was.path).at(was.line).gone();
+    out.push(match class.is_empty() {
+        // An interface or an object that is gone.
+        false => finding(&format!("{}.removed", rule.kind))
+            .about(name(rule, path, class))
+            .from_to(Some(was.value.clone()), None),
+        true => {
+            let finding = finding("rule.stale").about(name(rule, path, class));
+            finding.saying(
+                "the value that this rule looks at is not found any more: it sees nothing from here on",
+            )
+        }
+    });
     Ok(())
 }
 
@@ -124,15 +178,18 @@ fn same(compare: Compare, a: &str, b: &str) -> bool {
     }
 }
 
-fn looked_up(trees: &Trees<'_>, rule: &Watch, value: &str, side: Side) -> Result<String, ObjectError> {
-    let Some(lookup) = &rule.lookup else { return Ok(value.to_owned()) };
-    let Some(text) = trees.text_at(&lookup.file, side)? else { return Ok(value.to_owned()) };
+/// What a value stands for, by the rule's table.
+fn stands_for(
+    trees: &Trees<'_>,
+    rule: &Watch,
+    value: &str,
+    side: Side,
+) -> Result<Option<String>, ObjectError> {
+    let Some(lookup) = &rule.lookup else { return Ok(None) };
+    let Some(text) = trees.text_at(&lookup.file, side)? else { return Ok(None) };
     let mut entries = lookup.regex.0.captures_iter(&text);
     let entry = entries.find(|c| c.get(1).is_some_and(|name| name.as_str() == value));
-    Ok(match entry.and_then(|c| c.get(2)) {
-        Some(number) => format!("{value} ({})", number.as_str()),
-        None => value.to_owned(),
-    })
+    Ok(entry.and_then(|c| c.get(2)).map(|number| number.as_str().to_owned()))
 }
 
 /// Parts under headings whose text is another.

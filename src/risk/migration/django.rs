@@ -32,7 +32,7 @@ pub fn read(text: &str, path: &str) -> Option<Migration> {
 }
 
 /// `app/0001_initial` from `…/app/migrations/0001_initial.py`.
-fn identity(path: &str) -> Option<String> {
+pub fn identity(path: &str) -> Option<String> {
     let (folder, file) = path.rsplit_once('/')?;
     let app = folder.strip_suffix("/migrations")?.rsplit('/').next()?;
     Some(format!("{app}/{}", file.strip_suffix(".py")?))

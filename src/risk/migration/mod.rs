@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod django;
+pub mod liquibase;
 pub mod rails;
 pub mod read;
 pub mod sql;
@@ -144,6 +145,19 @@ impl Action {
     }
 }
 
+/// Does a function that is not known say by its name that it writes? Beside operations that are known, such a one must
+/// not pass for nothing; most others only look.
+fn says_it_writes(name: &str) -> bool {
+    let verbs = [
+        "add", "alter", "backfill", "change", "convert", "copy", "create", "delete", "drop", "execute",
+        "fill", "fix", "insert", "migrate", "modify", "move", "populate", "purge", "remove", "rename", "run",
+        "set", "sync", "truncate", "update", "upgrade", "wipe",
+    ];
+    let mut words = name.trim_start_matches('_').split('_');
+    // `set` and `add` alone are what lists and objects have.
+    name.contains('_') && words.next().is_some_and(|verb| verbs.contains(&verb)) || name == "execute"
+}
+
 /// One migration, as its file tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Migration {
@@ -205,6 +219,16 @@ impl Created {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_say_that_something_is_written() {
+        assert!(["drop_old_rows", "_migrate_all", "execute"].iter().all(|name| says_it_writes(name)));
+        assert!(
+            ["should_run", "replace", "with_variant", "false", "add"]
+                .iter()
+                .all(|name| !says_it_writes(name))
+        );
+    }
 
     #[test]
     fn what_a_range_made_itself_may_go_again() {

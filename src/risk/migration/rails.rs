@@ -4,7 +4,7 @@
 
 use super::super::script::ruby::Script;
 use super::super::script::{Call, HOLE, Trace, Value};
-use super::{Action, Migration, Op, Phase, sql};
+use super::{Action, Migration, Op, Phase, says_it_writes, sql};
 
 /// Reads the migration with this version. `assured` is the word by which its author says that it was looked at.
 pub fn read(text: &str, version: &str, assured: Option<&str>) -> Option<Migration> {
@@ -15,12 +15,20 @@ pub fn read(text: &str, version: &str, assured: Option<&str>) -> Option<Migratio
 
 fn traced(trace: &Trace) -> Vec<Op> {
     let mut ops = Vec::new();
-    let mut unread = None;
+    let (mut unread, mut writer) = (None, None);
     for call in &trace.calls {
         match of_call(call) {
             Some(found) => ops.extend(found),
-            None => unread = unread.or(Some(call)),
+            None => {
+                unread = unread.or(Some(call));
+                writer = writer.or(Some(call).filter(|call| says_it_writes(call.name())));
+            }
         }
+    }
+    // It does more than is known here.
+    if let Some(call) = writer.filter(|_| !ops.is_empty()) {
+        let what = format!("{}(…)", call.callee.dotted());
+        ops.push(Op::new(Action::Other, None, None, call.line).detail(what));
     }
     if trace.partial {
         ops.push(Op::new(Action::Other, None, None, 1).detail("a part could not be read"));
@@ -112,6 +120,13 @@ fn migration_call(call: &Call, name: &str, table: Option<String>, at: usize) -> 
                 Op::new(Action::CreateTable, None, table, line),
             ]),
         },
+        // Views of scenic: another text takes the old one's place.
+        "create_view" => whole(Action::CreateView),
+        "update_view" | "replace_view" => {
+            let op = Op::new(Action::CreateView, None, table, line).phase(Phase::Lock);
+            Some(vec![op.detail("it takes the place of another")])
+        }
+        "drop_view" => whole(Action::DropView),
         "create_virtual_table" => whole(Action::CreateTable),
         "drop_virtual_table" => whole(Action::DropTable),
         "drop_table" | "drop_join_table" => whole(Action::DropTable),

@@ -10,22 +10,21 @@ pub fn migration(rule: &Analyse, path: &str, text: &str) -> Option<Migration> {
     match rule.analyser {
         Analyser::Alembic => match sqlalchemy::alembic(text) {
             // It says that it is one, and cannot be read: that must not pass for nothing.
-            None if text.contains("def upgrade(") && text.contains("revision") => Some(unreadable(path)),
+            None if text.contains("def upgrade(") && text.contains("revision") => {
+                Some(unreadable(rule, path))
+            }
             read => read,
         },
         Analyser::SqlalchemyMigrate => {
             let number = by_path()?;
-            Some(
-                sqlalchemy::numbered(text, &number)
-                    .unwrap_or_else(|| Migration { revision: number, ..unreadable(path) }),
-            )
+            Some(sqlalchemy::numbered(text, &number).unwrap_or_else(|| unreadable(rule, path)))
         }
         Analyser::Rails => {
             let version = by_path()?;
             let read = rails::read(text, &version, rule.assured.as_deref());
-            Some(read.unwrap_or_else(|| Migration { revision: version, ..unreadable(path) }))
+            Some(read.unwrap_or_else(|| unreadable(rule, path)))
         }
-        Analyser::Django => Some(django::read(text, path).unwrap_or_else(|| unreadable(path))),
+        Analyser::Django => Some(django::read(text, path).unwrap_or_else(|| unreadable(rule, path))),
         Analyser::Sql => {
             Some(Migration { revision: by_path()?, ops: sql::ops(text, 1), ..Migration::default() })
         }
@@ -33,9 +32,14 @@ pub fn migration(rule: &Analyse, path: &str, text: &str) -> Option<Migration> {
     }
 }
 
-fn unreadable(path: &str) -> Migration {
+/// A migration of which nothing is known but that it is there.
+pub fn unreadable(rule: &Analyse, path: &str) -> Migration {
     let op = Op::new(Action::Other, None, None, 1).detail(format!("it could not be read{HOLE}"));
-    Migration { revision: path.to_owned(), ops: vec![op], ..Migration::default() }
+    let revision = match rule.analyser {
+        Analyser::Django => django::identity(path),
+        _ => identity(rule.identity.as_ref(), path),
+    };
+    Migration { revision: revision.unwrap_or_else(|| path.to_owned()), ops: vec![op], ..Migration::default() }
 }
 
 /// A migration's identity, from its path.

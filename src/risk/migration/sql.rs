@@ -66,7 +66,12 @@ fn short(words: &str) -> String {
 fn unread(words: &str, line: usize) -> Op {
     let lower = short(words).to_lowercase();
     let starts = |start: &str| lower.starts_with(start);
-    let phase = if starts("alter table") && lower.contains("convert to character set") {
+    let rewrites = ["character set", "collate ", "engine=", "engine =", "row_format"];
+    let worse = [" drop ", " not null", " unique", " primary ", " rename ", " change ", " check "];
+    let phase = if starts("alter table")
+        && !worse.iter().any(|words| lower.contains(words))
+        && rewrites.iter().any(|words| lower.contains(words))
+    {
         Phase::Lock
     } else if starts("update ") || starts("delete ") || starts("insert ") || starts("replace ") {
         Phase::Data

@@ -4,7 +4,7 @@
 
 use super::super::script::python::Module;
 use super::super::script::{Call, HOLE, Trace, Value};
-use super::{Action, Migration, Op, Phase, sql};
+use super::{Action, Migration, Op, Phase, says_it_writes, sql};
 
 /// Reads an alembic migration; nothing if the file is none.
 pub fn alembic(text: &str) -> Option<Migration> {
@@ -32,14 +32,17 @@ pub fn numbered(text: &str, number: &str) -> Option<Migration> {
 /// What the calls of an upgrade do.
 fn traced(trace: &Trace) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::new();
-    let mut unread = None;
+    let (mut unread, mut writer) = (None, None);
     for call in &trace.calls {
         match read(call) {
             Read::Ops(found) => {
                 ops.extend(found.into_iter().filter(|op| op.op != Action::Other || op.detail.is_some()))
             }
             Read::Harmless => {}
-            Read::Unread => unread = unread.or(Some(call)),
+            Read::Unread => {
+                unread = unread.or(Some(call));
+                writer = writer.or(Some(call).filter(|call| says_it_writes(call.name())));
+            }
         }
     }
     // A branch for each dialect says the same twice.
@@ -47,6 +50,13 @@ fn traced(trace: &Trace) -> Vec<Op> {
     ops.retain(|op| seen.insert((op.op, op.table.clone(), op.object.clone(), op.detail.clone(), op.phase)));
     if trace.partial {
         ops.push(Op::new(Action::Other, None, None, 1).detail("a part could not be read"));
+    }
+    // It does more than is known here, or may refuse to go on.
+    if !ops.is_empty() {
+        ops.extend(trace.raises.first().map(|line| Op::new(Action::Refuse, None, None, *line)));
+        ops.extend(writer.map(|call| {
+            Op::new(Action::Other, None, None, call.line).detail(format!("{}(…)", call.callee.dotted()))
+        }));
     }
     if ops.is_empty() && !trace.empty {
         if let Some(line) = trace.raises.first() {
@@ -298,7 +308,7 @@ fn written(value: &Value) -> Option<Option<Option<String>>> {
                         let table = call.callee.of().and_then(|of| table_name(Some(of)));
                         return Some(Some(table.or_else(|| table_name(call.args.first()))));
                     }
-                    "select" => return Some(None),
+                    "select" | "count" => return Some(None),
                     _ => {}
                 }
                 at = &call.callee;
@@ -390,7 +400,11 @@ fn changeset(call: &Call, of: &Value) -> Read {
         "rename" if root.is_some_and(is_table) => {
             one(Op::new(Action::RenameTable, None, table.as_deref(), line))
         }
-        // `connection.execute(…)`, `table.insert().execute()`
+        // `table.insert().execute(row)`, `connection.execute(…)`, `table.insert().execute()`
+        "execute" if matches!(written(of), Some(Some(_))) => match written(of) {
+            Some(Some(table)) => one(Op::new(Action::Dml, table.as_deref(), None, line)),
+            _ => Read::Unread,
+        },
         "execute" if !call.args.is_empty() => executed(call),
         "execute" => match written(of) {
             Some(Some(table)) => one(Op::new(Action::Dml, table.as_deref(), None, line)),
@@ -420,7 +434,7 @@ fn changeset(call: &Call, of: &Value) -> Read {
 }
 
 fn is_session(of: &Value) -> bool {
-    of.as_call().is_some_and(|c| c.name().to_lowercase().contains("session"))
+    of.as_call().is_some_and(|c| c.name().to_lowercase().contains("session") || is_session(&c.callee))
 }
 
 /// Does a chain begin with `session.query(…)`?

@@ -1,6 +1,6 @@
 //! Python.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use tree_sitter::{Node, Parser, Tree};
@@ -15,6 +15,30 @@ pub struct Module<'t> {
 
 type Env = HashMap<Rc<str>, Value>;
 
+/// A class as its file shows it.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// Its name.
+    pub name: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// Its decorators, as they are written.
+    pub decorators: Vec<String>,
+    /// Its own methods.
+    pub methods: Vec<Method>,
+}
+
+/// A method as its file shows it.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Its name.
+    pub name: String,
+    /// Its decorators, as they are written.
+    pub decorators: Vec<String>,
+    /// Its parameters, as they are written.
+    pub parameters: String,
+}
+
 /// A script that is being walked.
 struct Run<'m> {
     text: &'m str,
@@ -23,6 +47,8 @@ struct Run<'m> {
     trace: Trace,
     steps: usize,
     depth: usize,
+    /// How many handlers of exceptions it is in.
+    handling: usize,
 }
 
 impl<'t> Module<'t> {
@@ -42,6 +68,7 @@ impl<'t> Module<'t> {
             trace: Trace::default(),
             steps: 0,
             depth: 0,
+            handling: 0,
         };
         let mut env = Env::new();
         run.block(self.tree.root_node(), &mut env);
@@ -102,6 +129,41 @@ impl<'t> Module<'t> {
         Some(env)
     }
 
+    /// The classes of the file with their methods.
+    pub fn members(&self) -> Vec<Members> {
+        let text = |node: Node<'_>| self.text[node.byte_range()].to_owned();
+        let decorators = |node: Node<'_>| -> Vec<String> {
+            let Some(outer) = node.parent().filter(|p| p.kind() == "decorated_definition") else {
+                return Vec::new();
+            };
+            children(outer).into_iter().filter(|c| c.kind() == "decorator").map(text).collect()
+        };
+        let method = |node: Node<'_>| {
+            let definition = match node.kind() {
+                "decorated_definition" => node.child_by_field_name("definition")?,
+                _ => node,
+            };
+            let parameters = definition
+                .child_by_field_name("parameters")
+                .filter(|_| definition.kind() == "function_definition")?;
+            Some(Method {
+                name: text(definition.child_by_field_name("name")?),
+                decorators: decorators(definition),
+                parameters: children(parameters).into_iter().map(text).collect::<Vec<_>>().join(", "),
+            })
+        };
+        let class = |(name, body): (String, Node<'_>)| {
+            let definition = body.parent()?;
+            Some(Members {
+                name,
+                line: definition.start_position().row + 1,
+                decorators: decorators(definition),
+                methods: children(body).into_iter().filter_map(method).collect(),
+            })
+        };
+        self.classes().into_iter().filter_map(class).collect()
+    }
+
     fn classes(&self) -> Vec<(String, Node<'_>)> {
         let root = self.tree.root_node();
         let mut cursor = root.walk();
@@ -121,28 +183,75 @@ impl<'t> Module<'t> {
     }
 }
 
-/// A file's words without its comments and descriptions: what does not change what it does.
+/// A file's words as far as they change what it does: without comments and descriptions, commas and brackets that only
+/// group, kinds of quotes, and imports in another order or of what is not used.
 pub fn code_of(text: &str) -> Option<String> {
     let module = Module::parse(text)?;
-    let mut out = String::with_capacity(text.len());
+    let (mut words, mut imports): (Vec<String>, Vec<Node<'_>>) = (Vec::new(), Vec::new());
     let mut open = vec![module.tree.root_node()];
     while let Some(node) = open.pop() {
         let is_text = node.kind() == "expression_statement"
             && node.named_child_count() == 1
             && node.named_child(0).is_some_and(|c| c.kind() == "string");
-        if node.kind() == "comment" || is_text {
-            continue;
+        match node.kind() {
+            "comment" | "future_import_statement" => {}
+            _ if is_text || only_groups(node) => {}
+            "import_statement" | "import_from_statement" => imports.push(node),
+            "string" => words.push(plain_quotes(&text[node.byte_range()])),
+            _ if node.child_count() == 0 => words.push(text[node.byte_range()].to_owned()),
+            _ => {
+                let mut cursor = node.walk();
+                let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
+                open.extend(children.into_iter().rev());
+            }
         }
-        if node.child_count() == 0 || node.kind() == "string" {
-            out.push_str(&text[node.byte_range()]);
-            out.push(' ');
-            continue;
-        }
-        let mut cursor = node.walk();
-        let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
-        open.extend(children.into_iter().rev());
     }
-    Some(out)
+    let used: HashSet<&str> = words.iter().map(String::as_str).collect();
+    let mut taken = Vec::new();
+    for import in imports {
+        let from =
+            import.child_by_field_name("module_name").map(|m| &text[m.byte_range()]).unwrap_or_default();
+        let mut cursor = import.walk();
+        for name in import.children_by_field_name("name", &mut cursor) {
+            let whole = &text[name.byte_range()];
+            // `import a.b` binds `a`, `import a.b as c` binds `c`.
+            let bound = whole.rsplit(" as ").next().unwrap_or(whole);
+            let bound = if from.is_empty() { bound.split('.').next().unwrap_or(bound) } else { bound };
+            if used.contains(bound) {
+                taken.push(format!("{from} {whole}"));
+            }
+        }
+    }
+    taken.sort();
+    Some(format!("{}\n{}", taken.join("\n"), words.join(" ")))
+}
+
+/// Is it a comma at the end of a list, or a bracket around a whole value?
+fn only_groups(node: Node<'_>) -> bool {
+    let Some(parent) = node.parent() else { return false };
+    match node.kind() {
+        "," => {
+            let ends = node.next_sibling().is_some_and(|next| matches!(next.kind(), ")" | "]" | "}"));
+            ends && !(parent.kind() == "tuple" && parent.named_child_count() == 1)
+        }
+        "(" | ")" => {
+            let whole =
+                ["argument_list", "assignment", "keyword_argument", "return_statement", "list", "pair"];
+            parent.kind() == "parenthesized_expression"
+                && parent.parent().is_some_and(|outer| whole.contains(&outer.kind()))
+        }
+        _ => false,
+    }
+}
+
+/// A text with the quotes that most have; one that has such quotes in it stays as it is.
+fn plain_quotes(text: &str) -> String {
+    let bare = text.trim_start_matches(['u', 'U']);
+    let inner = bare.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')).filter(|t| !t.starts_with('\''));
+    match inner.filter(|inner| !inner.contains(['"', '\\'])) {
+        Some(inner) => format!("\"{inner}\""),
+        None => bare.to_owned(),
+    }
 }
 
 /// Has a function's body nothing but its description, `pass` and `return`?
@@ -208,35 +317,21 @@ impl<'m> Run<'m> {
                 None
             }
             "return_statement" => Some(node.named_child(0).map_or(Value::Nothing, |c| self.eval(c, env))),
+            // What failed and is told on is no refusal.
+            "raise_statement" if self.handling > 0 => None,
             "raise_statement" => {
                 self.trace.raises.push(node.start_position().row + 1);
                 None
             }
-            "for_statement" => self.for_loop(node, env),
-            "if_statement"
-            | "while_statement"
-            | "elif_clause"
-            | "else_clause"
-            | "try_statement"
-            | "except_clause"
-            | "finally_clause"
-            | "except_group_clause"
-            | "match_statement"
-            | "case_clause"
-            | "block" => {
-                let mut returned = None;
-                for child in children(node) {
-                    let value = match child.kind() {
-                        kind if is_statement(kind) => self.statement(child, env),
-                        _ => {
-                            self.eval(child, env);
-                            None
-                        }
-                    };
-                    returned = value.or(returned);
-                }
+            "except_clause" | "except_group_clause" => {
+                self.handling += 1;
+                let returned = self.parts(node, env);
+                self.handling -= 1;
                 returned
             }
+            "for_statement" => self.for_loop(node, env),
+            "if_statement" | "while_statement" | "elif_clause" | "else_clause" | "try_statement"
+            | "finally_clause" | "match_statement" | "case_clause" | "block" => self.parts(node, env),
             "with_statement" => {
                 for item in descendants(node, "with_item") {
                     let Some(value) = item.child_by_field_name("value") else { continue };
@@ -260,6 +355,22 @@ impl<'m> Run<'m> {
             }
             _ => None,
         }
+    }
+
+    /// Walks the conditions and blocks of a statement.
+    fn parts(&mut self, node: Node<'m>, env: &mut Env) -> Option<Value> {
+        let mut returned = None;
+        for child in children(node) {
+            let value = match child.kind() {
+                kind if is_statement(kind) => self.statement(child, env),
+                _ => {
+                    self.eval(child, env);
+                    None
+                }
+            };
+            returned = value.or(returned);
+        }
+        returned
     }
 
     fn with_item(&mut self, value: Node<'m>, env: &mut Env) {
@@ -833,6 +944,20 @@ def upgrade():
         op.drop_table(name)
 ";
         assert_eq!(calls(text), ["op.drop_table(a) 10", "op.drop_table(b) 10", "op.drop_table(?) 12"]);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_no_code() {
+        let code = |text: &str| code_of(text).expect("it is Python");
+        let old = "\"\"\"Words\"\"\"\nfrom __future__ import annotations\nfrom b import op, unused\nimport a.x\n\n\
+                   a.x.f('one', [1, 2])  # said\nop.g((1))\n";
+        let new = "import a.x\nfrom b import op\na.x.f(\n    \"one\",\n    [1, 2,],\n)\nop.g(1)\n";
+        assert_eq!(code(old), code(new));
+        assert_ne!(code(old), code(&new.replace("one", "two")));
+        assert_ne!(code(old), code(&new.replace("from b", "from c")));
+        assert_ne!(code("x = (1 + 2) * 3"), code("x = 1 + (2 * 3)"));
+        assert_ne!(code("x = [a, -b]"), code("x = [a - b]"));
+        assert_ne!(code("x = (a,)"), code("x = (a)"));
     }
 
     #[test]
