@@ -19,6 +19,8 @@ use crate::store::{ObjectError, Objects, Scratch};
 
 /// Fewer patches, or merges, than this are not worth a thread.
 const FEW: usize = 8;
+/// More threads than this are not used.
+const MOST: usize = 8;
 /// Patches that are looked at in a row, as neighbours have most trees in common.
 const ROW: usize = 64;
 
@@ -191,7 +193,8 @@ fn differences(tree: &RawTree, index: &Index, over: &[(usize, Vec<u8>)]) -> Opti
 /// Does `work` on all cores, on this one with `objects`, on the others with objects of their own. Work that fails there
 /// is left undone: whoever needs it meets the error himself.
 fn share(objects: &dyn Objects, work: &(dyn Fn(&dyn Objects) + Sync)) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Each has a view of the store that keeps some objects in memory.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
     std::thread::scope(|threads| {
         for place in (1..cores).filter_map(|_| objects.place()) {
             threads.spawn(move || work(&place.open()));

@@ -122,7 +122,8 @@ pub fn replay(
     let mut placed = known;
     let mut marks = Vec::with_capacity(steps.len());
     let first = placed.len();
-    let mut changes = ahead::all_changes(objects, &steps[first..]);
+    // What the steps change, from the first on for which that is asked.
+    let mut changes: Option<(usize, Vec<Option<ahead::Changes>>)> = None;
     // The stack as patches are put on it, and the place of the first whose trees are not known yet.
     let mut open: Option<(Open<'_>, usize)> = None;
     let mut looked = false;
@@ -135,16 +136,27 @@ pub fn replay(
             marks.push(objects.mark());
             continue;
         }
+        if open.is_none() && tree == step.before {
+            // The stack is as on the step's own base: on a night without a new trunk commit all the way.
+            let (before, after) = (tree, step.after);
+            let both = Some(Vec::new());
+            placed.push(Placed::Applied { before, after, as_it_is: true, both, settled: None });
+            marks.push(objects.mark());
+            tree = after;
+            continue;
+        }
+        let (from, changes) = changes.get_or_insert_with(|| (at, ahead::all_changes(objects, &steps[at..])));
+        let place = at - *from;
         if open.is_none() {
             let mut opened = Open::of(objects, &tree)?;
-            if let Some(open) = opened.as_mut().filter(|_| at == first || !looked) {
-                open.look_ahead(&tree, &changes[at - first..])?;
+            if let Some(open) = opened.as_mut().filter(|_| !looked) {
+                open.look_ahead(&tree, &changes[place..])?;
                 looked = true;
             }
             open = opened.map(|open| (open, at));
         }
         if let Some((open, _)) = &mut open
-            && let Some(Put { as_it_is, both }) = open.put(step, changes[at - first].take())?
+            && let Some(Put { as_it_is, both }) = open.put(step, changes[place].take())?
         {
             let (before, after) = (tree, tree);
             placed.push(Placed::Applied { before, after, as_it_is, both: Some(both), settled: None });

@@ -1,6 +1,7 @@
 //! Work trees of a store, made and read through the `git` program: where a person mends a patch.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -19,6 +20,9 @@ const QUIET: [&str; 8] = [
     "-c",
     "rerere.enabled=false",
 ];
+
+/// Held while a store's settings are written.
+static SETTING: Mutex<()> = Mutex::new(());
 
 /// A work tree of a store.
 #[derive(Debug, Clone)]
@@ -43,6 +47,8 @@ impl WorkTree {
             std::fs::create_dir_all(folder)
                 .map_err(|e| StoreError::Write { path: folder.to_owned(), reason: e.to_string() })?;
         }
+        // Work trees are made on many threads, and git refuses to set what another call is setting.
+        let one_at_a_time = SETTING.lock().unwrap_or_else(PoisonError::into_inner);
         // People run git there themselves: these hold for their calls, too.
         for (key, value) in
             [("core.autocrlf", "false"), ("merge.conflictStyle", "zdiff3"), ("rerere.enabled", "false")]
@@ -50,6 +56,7 @@ impl WorkTree {
             repo.git().call(["config", key, value]).output()?;
         }
         repo.git().call(["worktree", "prune"]).output()?;
+        drop(one_at_a_time);
         let call = repo.git().call(QUIET).args(["worktree", "add", "--quiet", "--detach", "--force"]);
         call.arg(path).arg(commit.to_string()).output()?;
         Ok(Self::at(path))
