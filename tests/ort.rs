@@ -9,10 +9,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use git_carry::replay::merge::{Attempt, attempt_marked, merge_trees};
+use git_carry::replay::merge::{Attempt, attempt_marked, merge_noting, merge_trees};
+use git_carry::replay::sequence::{Placed, Role, Step as Patch, replay};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
 use git_carry::store::tree::{Entry, edit, write_empty};
-use git_carry::store::{Objects as _, Odb};
+use git_carry::store::{Objects as _, Odb, Scratch};
 use gix_hash::ObjectId;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -442,6 +443,91 @@ fn random_merges_are_gits() {
         }
         panic!("{how}\nas fixtures/merges/<name>.toml:\n{}", shown(&smallest));
     }
+}
+
+/// The base, the trunk, and the tree after each patch of a queue of enough patches for more than one thread.
+fn queue() -> impl Strategy<Value = (Files, Files, Vec<Files>)> {
+    let steps = |most| proptest::collection::vec(step(), 0..most);
+    (base(), steps(5), proptest::collection::vec(steps(3), 9..16)).prop_map(|(base, trunk, patches)| {
+        let trunk = apply(base.clone(), &trunk);
+        let mut last = base.clone();
+        let patches = patches.iter().map(|steps| {
+            last = apply(last.clone(), steps);
+            last.clone()
+        });
+        let patches = patches.collect();
+        (base, trunk, patches)
+    })
+}
+
+#[test]
+fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
+    let cases = std::env::var("GIT_CARRY_MERGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000) / 10;
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let strategy = queue();
+    let (mut applied, mut left_out) = (0, 0);
+    for _ in 0..cases {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let objects = bare_store(dir.path());
+        let (base, trunk, patches) = strategy.new_tree(&mut runner).expect("a case is made").current();
+        let (base, trunk) = (tree(&objects, &base), tree(&objects, &trunk));
+        let mut before = base;
+        let mut steps = Vec::new();
+        for (n, files) in patches.iter().enumerate() {
+            let after = tree(&objects, files);
+            steps.push(Patch { name: n.to_string(), before, after, role: Role::Carry });
+            before = after;
+        }
+        objects.flush().expect("a pack is written");
+        let found = replay(&objects, &steps, &trunk, Vec::new(), None).expect("all objects are there");
+
+        let one_by_one = Scratch::over(&objects);
+        let mut stack = trunk;
+        for (n, (step, placed)) in steps.iter().zip(&found.placed).enumerate() {
+            let (merged, notes) =
+                merge_noting(&one_by_one, &step.before, &stack, &step.after).expect("all objects are there");
+            match (merged, placed) {
+                (Merged::Clean(tree), Placed::Applied { before, after, as_it_is, .. }) => {
+                    assert_eq!(
+                        (stack, tree, notes.as_it_is),
+                        (*before, *after, *as_it_is),
+                        "{n} of {patches:?}"
+                    );
+                    stack = tree;
+                    applied += 1;
+                }
+                (
+                    Merged::Conflicts(expected),
+                    Placed::Conflict(conflicts) | Placed::Blocked { conflicts, .. },
+                ) => {
+                    assert_eq!(expected, *conflicts, "{n} of {patches:?}");
+                    left_out += 1;
+                }
+                (merged, placed) => panic!("{n}: {merged:?}, but {placed:?} in {patches:?}"),
+            }
+        }
+        assert_eq!(stack, found.tree);
+        // What is taken back is made anew by the rest, on what stays.
+        let half = steps.len() / 2;
+        objects.rewind(found.marks[half]);
+        let known = found.placed[..=half].to_vec();
+        let again = replay(&objects, &steps, &trunk, known, None).expect("all objects are there");
+        // By which way a merge was made is not the same: a folder that is open may not be.
+        let plain = |placed: Vec<Placed>| -> Vec<Placed> {
+            let without = |placed| match placed {
+                Placed::Applied { before, after, as_it_is, settled, .. } => {
+                    Placed::Applied { before, after, as_it_is, both: None, settled }
+                }
+                other => other,
+            };
+            placed.into_iter().map(without).collect()
+        };
+        assert_eq!((again.tree, plain(again.placed)), (found.tree, plain(found.placed)));
+        objects.flush().expect("a pack is written");
+        let whole = support::git(dir.path(), &["fsck", "--strict", "--no-dangling"]);
+        assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    }
+    assert!(applied > left_out, "{applied} applied, {left_out} were left out");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `git carry status`: the queue at a glance.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -71,14 +72,17 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
     let lock = site.workspace.lock.projects.get(&site.project.name);
     let tip = trunk::known(&site.store).map_err(NightError::from)?;
     let behind = match (lock, &tip) {
+        (Some(lock), Some(tip)) if lock.base == *tip => Some(0),
         (Some(lock), Some(tip)) => {
             let base = site.store.commit_of(&lock.base).map_err(NightError::from)?;
             base.map(|base| site.store.count(&base, tip)).transpose().map_err(NightError::from)?
         }
         _ => None,
     };
+    let known: HashMap<&str, &PatchLock> =
+        lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
     let row = |patch: &Patch| {
-        let locked: Option<&PatchLock> = lock.and_then(|l| l.patches.iter().find(|p| p.name == patch.name()));
+        let locked = known.get(patch.name()).copied();
         Row {
             name: patch.name().to_owned(),
             subject: patch.subject(),

@@ -1,13 +1,15 @@
 //! Identity by the diff: equal `git patch-id --stable`. Only commits that touch the very paths of a patch are tried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::{Candidate, Evidence, Rung};
 use crate::queue::patch_id;
-use crate::store::{Odb, Repo, StoreError};
+use crate::store::tree::Entry;
+use crate::store::{Objects, Odb, Repo, StoreError, common_end, common_start};
 use crate::trunk::{Range, Upstream, delta};
 
 /// The commits of the range that touch the very paths of open patches, with those patches.
@@ -25,6 +27,7 @@ pub(super) fn alike(
     let wanted: BTreeSet<BString> = by_paths.keys().flat_map(|paths| paths.iter().cloned()).collect();
     let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
     let mut alike = Vec::new();
+    let mut ours: BTreeMap<usize, Option<Net>> = BTreeMap::new();
     for (at, upstream) in range.commits.iter().enumerate() {
         if upstream.commit.parents.len() > 1 || !standing(upstream) {
             continue;
@@ -32,11 +35,62 @@ pub(super) fn alike(
         let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
         let before = known.map_or_else(|| upstream.before(odb), Ok)?;
         let paths = delta::paths_among(odb, &before, &upstream.commit.tree, &wanted)?;
-        if let Some(patches) = paths.as_ref().and_then(|paths| by_paths.get(paths)) {
-            alike.push((at, patches.clone()));
+        let Some(open) = paths.as_ref().and_then(|paths| by_paths.get(paths)) else { continue };
+        let theirs = net(odb, &before, &upstream.commit.tree)?;
+        let mut same = Vec::new();
+        for at in open {
+            let (before, after) = patches[*at].trees;
+            let own = match ours.remove(at) {
+                Some(own) => own,
+                None => net(odb, &before, &after)?,
+            };
+            if own.is_none() || theirs.is_none() || own == theirs {
+                same.push(*at);
+            }
+            ours.insert(*at, own);
+        }
+        if !same.is_empty() {
+            alike.push((at, same));
         }
     }
     Ok(alike)
+}
+
+/// How often each line, known by a hash of what is not white space, comes by a change, less how often it goes.
+type Net = HashMap<u64, i64>;
+
+/// What a change adds to its files, and takes from them, whatever the place. Two diffs with one patch-id have the same,
+/// however git cuts them and whatever it takes for a rename. None for a change of anything but text.
+fn net(odb: &Odb, before: &ObjectId, after: &ObjectId) -> Result<Option<Net>, StoreError> {
+    let (mut net, mut text) = (Net::new(), Vec::new());
+    for change in delta::changes(odb, before, after)? {
+        if [change.old, change.new].iter().flatten().any(|entry| !entry.is_file()) {
+            return Ok(None);
+        }
+        let read = |side: Option<Entry>| side.map(|entry| odb.blob(&entry.id)).transpose();
+        let (old, new) = (read(change.old)?, read(change.new)?);
+        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+        if old.contains(&0) || new.contains(&0) {
+            return Ok(None);
+        }
+        // What both begin and end with counts for nothing.
+        let same = common_start(&old, &new);
+        let from = old[..same].rfind_byte(b'\n').map_or(0, |end| end + 1);
+        let (old, new) = (&old[from..], &new[from..]);
+        let same = common_end(old, new);
+        let rest = old[old.len() - same..].find_byte(b'\n').map_or(0, |end| same - end - 1);
+        for (side, step) in [(old, -1), (new, 1)] {
+            for line in side[..side.len() - rest].lines() {
+                text.clear();
+                text.extend(line.iter().filter(|b| !matches!(b, b' ' | b'\t' | b'\r')));
+                let mut hasher = DefaultHasher::new();
+                hasher.write(&text);
+                *net.entry(hasher.finish()).or_insert(0) += step;
+            }
+        }
+    }
+    net.retain(|_, n| *n != 0);
+    Ok(Some(net))
 }
 
 /// Which of them are the same change?

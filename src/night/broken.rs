@@ -1,6 +1,7 @@
 //! Patches that a required check fails with: they are left out, and tried again on the next trunk commit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
@@ -34,20 +35,20 @@ pub fn plan_without(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
     tip: &ObjectId,
-    queue: &Queue,
+    queue: &Arc<Queue>,
     answers: &Answers<'_>,
     broken: &Broken,
 ) -> Result<Planned, NightError> {
     if broken.is_empty() {
         return outcome::plan(site, lock, tip, queue, answers);
     }
-    let mut without = queue.clone();
+    let mut without = Queue::clone(queue);
     for patch in &mut without.patches {
         if let Some(why) = broken.get(patch.name()).filter(|_| patch.hold.is_none()) {
             patch.hold = Some(why.clone());
         }
     }
-    let mut planned = outcome::plan(site, lock, tip, &without, answers)?;
+    let mut planned = outcome::plan(site, lock, tip, &Arc::new(without), answers)?;
     planned.queue = queue.clone();
     for planned in planned.patches.iter_mut().filter(|p| p.report.outcome == Outcome::Held) {
         if broken.contains_key(&planned.report.name) {

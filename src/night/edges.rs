@@ -13,11 +13,11 @@ use crate::replay::sequence::{Role, Step};
 use crate::store::Odb;
 
 /// The edges of a build, and of `before`, the build that was made last.
-pub(super) fn edges(odb: &Odb, left: &[Left], before: Option<&Manifest>) -> Result<Vec<Edge>, NightError> {
+pub(super) fn edges(odb: &Odb, left: &[Left<'_>], before: Option<&Manifest>) -> Result<Vec<Edge>, NightError> {
     let mut nodes = Vec::with_capacity(left.len());
     for l in left {
         let Some((before, after)) = l.planned.applied else { continue };
-        let patch = l.rewritten.as_ref().map_or(&l.patch, |(anew, _)| anew);
+        let patch = l.rewritten.as_ref().map_or(l.patch, |(anew, _)| anew);
         let step = Step { name: l.planned.report.name.clone(), before, after, role: Role::Carry };
         nodes.push(Node { step, metadata: &patch.metadata, changes: &patch.changes });
     }
@@ -27,10 +27,10 @@ pub(super) fn edges(odb: &Odb, left: &[Left], before: Option<&Manifest>) -> Resu
 
 /// The proved edges that still hold. A proof looks at the files that a patch touches, and at the patches before it that
 /// touch them too: it holds as long as all these are what they were.
-fn known<'m>(left: &[Left], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&'m Edge>> {
+fn known<'m>(left: &[Left<'_>], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&'m Edge>> {
     let was: BTreeMap<&str, &PatchRecord> = before.patches.iter().map(|p| (p.name.as_str(), p)).collect();
-    let name = |l: &'_ Left| l.planned.report.name.clone();
-    let is_built = |l: &&Left| l.planned.applied.is_some();
+    let name = |l: &'_ Left<'_>| l.planned.report.name.clone();
+    let is_built = |l: &&Left<'_>| l.planned.applied.is_some();
     let was_built = |n: &str| was.get(n).is_some_and(|p| p.commit.is_some());
     let order: Vec<String> = left.iter().filter(is_built).map(name).filter(|n| was_built(n)).collect();
     let here: BTreeSet<String> = left.iter().map(name).collect();
@@ -42,7 +42,7 @@ fn known<'m>(left: &[Left], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&'m E
     if before.tool.version != env!("CARGO_PKG_VERSION") || gone || !common.eq(order.iter()) {
         return BTreeMap::new();
     }
-    let same = |l: &&Left| {
+    let same = |l: &&Left<'_>| {
         let record = was.get(l.planned.report.name.as_str()).filter(|p| p.commit.is_some());
         match (l.planned.applied, record) {
             (Some(_), Some(p)) => l.planned.as_it_is && p.digest == l.planned.digest,
@@ -50,7 +50,7 @@ fn known<'m>(left: &[Left], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&'m E
             _ => false,
         }
     };
-    let paths = |l: &'_ Left| -> Vec<BString> {
+    let paths = |l: &'_ Left<'_>| -> Vec<BString> {
         let rewritten = l.rewritten.iter().flat_map(|(anew, _)| &anew.changes);
         let changes = l.patch.changes.iter().chain(rewritten);
         changes.flat_map(|c| [&c.old_path, &c.new_path]).flatten().cloned().collect()

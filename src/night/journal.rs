@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bstr::ByteSlice;
-use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::{NightError, Site};
@@ -52,6 +51,9 @@ pub struct WorkspaceMove {
     pub new: String,
     /// The blob of each file that changes, from the workspace's root; none: it goes.
     pub files: BTreeMap<String, Option<String>>,
+    /// The bytes of each file, in the run that made them; a later run asks git.
+    #[serde(skip)]
+    pub texts: BTreeMap<String, Vec<u8>>,
 }
 
 fn place(folder: &Path, project: &str) -> PathBuf {
@@ -102,9 +104,8 @@ impl Journal {
     fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
         let mut open = Vec::new();
         let names: Vec<&str> = self.refs.iter().map(|update| update.name.as_str()).collect();
-        let there: BTreeMap<String, ObjectId> = site.store.references(&names)?.into_iter().collect();
-        for update in &self.refs {
-            let now = there.get(&update.name).map(ToString::to_string);
+        for (update, there) in self.refs.iter().zip(site.store.exactly(&names)?) {
+            let now = there.map(|id| id.to_string());
             if now != update.new {
                 open.push(RefUpdate { old: now, ..update.clone() });
             }
@@ -210,14 +211,18 @@ impl WorkspaceMove {
     fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
         let root = &site.workspace.root;
         let mut info = Vec::new();
-        let wanted: Vec<&str> = self.files.values().flatten().map(String::as_str).collect();
+        let asked = self.files.iter().filter(|(file, _)| !self.texts.contains_key(*file));
+        let wanted: Vec<&str> = asked.filter_map(|(_, blob)| blob.as_deref()).collect();
         let mut blobs = site.git.blobs(&wanted)?.into_iter();
         for (file, blob) in &self.files {
             let path = root.join(file);
             let index_path = format!("{}{file}", site.prefix);
             match blob {
                 Some(id) => {
-                    write_file(&site.folder, &path, &blobs.next().unwrap_or_default())?;
+                    match self.texts.get(file) {
+                        Some(text) => write_file(&site.folder, &path, text)?,
+                        None => write_file(&site.folder, &path, &blobs.next().unwrap_or_default())?,
+                    }
                     info.extend_from_slice(format!("100644 {id}\t{index_path}\0").as_bytes());
                 }
                 None => {
@@ -234,14 +239,19 @@ impl WorkspaceMove {
         }
         wait_for_index(site)?;
         site.git.call(["update-index", "-z", "--index-info"]).stdin(info).output()?;
-        // Only refreshes what the index knows of the files' times: its exit code says that others differ.
-        let _ = site.git.call(["update-index", "-q", "--refresh"]).answer()?;
-        if head(&site.git)?.as_ref() != Some(&self.new) {
-            let null = gix_hash::Kind::Sha1.null().to_string();
-            let old = self.old.as_deref().unwrap_or(&null);
-            site.git.call(["update-ref", "-m", "carry: write back", "HEAD", &self.new, old]).output()?;
-        }
-        Ok(())
+        std::thread::scope(|threads| {
+            // Only refreshes what the index knows of the files' times: its exit code says that others differ.
+            let refresh = threads.spawn(|| site.git.call(["update-index", "-q", "--refresh"]).answer());
+            // In the run that made the commit, nothing came between.
+            let there = if self.texts.is_empty() { head(&site.git)? } else { self.old.clone() };
+            if there.as_ref() != Some(&self.new) {
+                let null = gix_hash::Kind::Sha1.null().to_string();
+                let old = self.old.as_deref().unwrap_or(&null);
+                site.git.call(["update-ref", "-m", "carry: write back", "HEAD", &self.new, old]).output()?;
+            }
+            refresh.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok(())
+        })
     }
 }
 

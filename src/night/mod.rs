@@ -34,6 +34,8 @@ pub mod task;
 mod verify;
 mod writeback;
 
+use std::sync::Arc;
+
 use gix_hash::ObjectId;
 use serde::Serialize;
 
@@ -186,11 +188,39 @@ pub fn run(
     events: &dyn Events,
 ) -> Result<Night, NightError> {
     let site = Site::open(workspace, project)?;
-    if !options.dry_run {
-        site.preflight()?;
-        sign::signing_key(&site)?;
-        artifacts::settle(&site)?;
+    if options.dry_run {
+        return spend(&site, options, events, &mut || Ok(()));
     }
+    std::thread::scope(|threads| {
+        let mut asked = Some(threads.spawn(|| ready_to_write(&site)));
+        let mut ready = || match asked.take() {
+            Some(asked) => asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Ok(()),
+        };
+        if !options.offline {
+            ready()?;
+        }
+        let night = spend(&site, options, events, &mut ready);
+        // What is wrong with the workspace is to be mended first.
+        ready().and(night)
+    })
+}
+
+/// What must hold before a run writes.
+fn ready_to_write(site: &Site<'_>) -> Result<(), NightError> {
+    site.preflight()?;
+    sign::signing_key(site)?;
+    artifacts::settle(site)
+}
+
+/// One night at a site. It calls `ready` before it changes anything.
+fn spend(
+    site: &Site<'_>,
+    options: &Options,
+    events: &dyn Events,
+    ready: &mut dyn FnMut() -> Result<(), NightError>,
+) -> Result<Night, NightError> {
+    let (workspace, project) = (site.workspace, site.project);
     let draft = options.draft.as_ref();
     let lock = workspace.lock.projects.get(&project.name);
     let lock = draft.map_or(lock, |draft| draft.lock.as_ref());
@@ -209,20 +239,20 @@ pub fn run(
         None => fetched.ok_or(trunk::FetchError::NeverFetched)?,
     };
     if !options.offline {
-        publish::bring_in(&site, lock, events)?;
+        publish::bring_in(site, lock, events)?;
     }
 
     events.step("replaying the queue");
     let (queue, answers) = match draft {
-        Some(draft) => (draft.queue.clone(), answers(&site, Some(draft), events)),
-        None => (site.queue()?, answers(&site, None, events)),
+        Some(draft) => (Arc::new(draft.queue.clone()), answers(site, Some(draft), events)),
+        None => (Arc::new(site.queue()?), answers(site, None, events)),
     };
     let mut broken = still_broken(lock, &queue);
     let plan =
-        |tip: &ObjectId| plan_without(&site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken));
+        |tip: &ObjectId| plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken));
     let mut planned = plan(&tip)?;
     let furthest = match planned.furthest.take() {
-        Some(bound) => Some(furthest(&site, &plan, bound, planned.commits)?),
+        Some(bound) => Some(furthest(site, &plan, bound, planned.commits)?),
         None => None,
     };
     if let (Some(to), None, Advance::FurthestClean) = (&furthest, &options.onto, project.policy.advance) {
@@ -252,29 +282,30 @@ pub fn run(
         signed_by: None,
     };
     if let Some(lock) = lock.filter(|l| draft.is_none() && is_quiet(l, &planned, &tip)) {
-        let known = publish::recorded_manifest(&site, lock)?;
+        let known = publish::recorded_manifest(site, lock)?;
         night.patches = planned.reports();
-        if known.is_some() && publish::in_place(&site, lock, options)? {
+        if known.is_some() && publish::in_place(site, lock, options)? {
             night.manifest = known;
             return Ok(night);
         }
     }
 
+    ready()?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
     broken = broken_at(lock, &tip, &broken);
     let (stacked, checks) = loop {
-        let stacked = writeback::stacked(&site, lock, &tip, &planned)?;
+        let stacked = writeback::stacked(site, lock, &tip, &planned)?;
         let subject =
             check::Subject { tip, from: planned.base, stack: &stacked.patches, commit: stacked.commit };
-        let proved = check::prove(&site, &planned.odb, &subject, options.jobs, events)?;
+        let proved = check::prove(site, &planned.odb, &subject, options.jobs, events)?;
         // A patch that a check fails with is left out, if it may be, and what needs it with it.
         let may_go = |name: &str| planned.patches.iter().any(|p| p.report.name == name && !p.report.required);
         match proved.broken {
             Some((name, why)) if may_go(&name) && !broken.contains_key(&name) => {
                 events.step(&format!("leaving {name} out: {why}"));
                 broken.insert(name, why);
-                planned = plan_without(&site, lock, &tip, &queue, &answers, &broken)?;
+                planned = plan_without(site, lock, &tip, &queue, &answers, &broken)?;
             }
             _ => break (stacked, proved.records),
         }
@@ -284,14 +315,14 @@ pub fn run(
         Some(wanted) => {
             events.step("making the artifacts");
             let previous = lock.and_then(|l| l.deploy.as_deref());
-            let folder = artifacts::folder(&site);
-            Some(artifacts::Pack::make(&site, &stacked.commit, previous, &wanted.kinds, &folder)?)
+            let folder = artifacts::folder(site);
+            Some(artifacts::Pack::make(site, &stacked.commit, previous, &wanted.kinds, &folder)?)
         }
         None => None,
     };
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
     let mut built =
-        writeback::build(&site, lock, &tip, &night.trunk, planned, (stacked, checks, files), pushed)?;
+        writeback::build(site, lock, &tip, &night.trunk, planned, (stacked, checks, files), pushed)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
@@ -301,12 +332,12 @@ pub fn run(
         night.done = Done::DryRun;
     } else if built.manifest.verdict.publishable {
         let manifest = rendered(&built.manifest)?;
-        let (signature, kept) = sign(&site, &built.manifest, goes_out)?;
+        let (signature, kept) = sign(site, &built.manifest, goes_out)?;
         built.refs.push(kept);
         if let Some(pack) = &pack {
             pack.seal(&manifest, signature.as_deref())?;
         }
-        night.workspace_commits = publish::publish(&site, lock, built, options, events)?;
+        night.workspace_commits = publish::publish(site, lock, built, options, events)?;
         night.signed_by = signature.and_then(|s| key_of(&s));
         night.done = Done::Published;
         if let Some(pack) = pack {

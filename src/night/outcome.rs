@@ -1,7 +1,9 @@
 //! The replay of a project's queue on a trunk tip, and what became of each patch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use bstr::BString;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
@@ -11,13 +13,13 @@ use super::{NightError, Site};
 use crate::build::UpstreamRange;
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
-use crate::queue::{Patch, Queue, apply_to_tree};
+use crate::queue::{ChangeKind, Content, FileChange, Patch, Queue, apply, apply_to_tree};
 use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Step, replay};
-use crate::replay::{Conflict, ConflictKind};
+use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
-use crate::store::{Objects, Odb, StoreError};
+use crate::store::{Objects, Odb, Place, StoreError};
 use crate::trunk::{Range, read_range};
 use crate::workspace::{Culprit, Evolved, Outcome, PatchLock, ProjectLock, Required};
 
@@ -76,6 +78,8 @@ pub struct PlannedPatch {
     pub applied: Option<(ObjectId, ObjectId)>,
     /// Does the stack have each file that it changes just as its own base has it?
     pub as_it_is: bool,
+    /// The files that both it and the stack changed, where that is known.
+    pub both: Option<Vec<Both>>,
     /// The trees with which it applied to its own base, if it did.
     pub own: Option<(ObjectId, ObjectId)>,
 }
@@ -85,7 +89,7 @@ pub struct Planned {
     /// The store's objects, with the new ones in memory.
     pub odb: Odb,
     /// The queue as read.
-    pub queue: Queue,
+    pub queue: Arc<Queue>,
     /// The base it was recorded on; none for a queue that was never replayed.
     pub base: Option<ObjectId>,
     /// How many commits the trunk moved.
@@ -114,10 +118,10 @@ pub fn plan(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
     tip: &ObjectId,
-    queue: &Queue,
+    queue: &Arc<Queue>,
     answers: &Answers<'_>,
 ) -> Result<Planned, NightError> {
-    let queue = queue.clone();
+    let queue = Arc::clone(queue);
     let odb = site.store.odb()?;
     let base = match lock {
         None => None,
@@ -153,7 +157,9 @@ pub fn plan(
     let mark = odb.mark();
     // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up.
     let (known, replayed, describe) = std::thread::scope(|threads| {
-        let search = threads.spawn(|| search(site, &from, tip, &candidates));
+        let view = odb.place();
+        let candidates = &candidates;
+        let search = threads.spawn(move || search(site, view, &from, tip, candidates));
         let describe = threads.spawn(|| site.store.describe(tip));
         let replayed = replay(&odb, &steps, &tip_tree, Vec::new(), Some(answers));
         let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -188,13 +194,17 @@ pub fn plan(
         let report = report(site, patch, was.map(|p| p.outcome));
         let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
+        let both = match &placed {
+            Some(Placed::Applied { both, .. }) => both.clone(),
+            _ => None,
+        };
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome.is_root()).and_then(|w| w.culprit.clone());
             report.culprit = causes.culprits.remove(patch.name()).or_else(known);
             report.evolved = was.and_then(|w| w.evolved.clone());
         }
-        patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, own });
+        patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, both, own });
     }
     note_evolved(site, &odb, &range, &queue, &mut patches)?;
     let commits = range.commits.len();
@@ -255,11 +265,15 @@ fn candidates<'a>(queue: &'a Queue, prepared: &[Prepared]) -> Vec<Candidate<'a>>
 /// The range, and the patches that it has. Sees what is written, with a view of its own.
 fn search(
     site: &Site<'_>,
+    view: Option<Place>,
     from: &ObjectId,
     tip: &ObjectId,
     candidates: &[Candidate<'_>],
 ) -> Result<(Range, BTreeMap<String, Evidence>), StoreError> {
-    let odb = site.store.odb()?;
+    let odb = match view {
+        Some(view) => view.open(),
+        None => site.store.odb()?,
+    };
     let range = read_range(&site.store, &odb, from, tip)?;
     let evidence = landed::find(&site.store, &odb, candidates, &range)?;
     Ok((range, evidence))
@@ -325,8 +339,9 @@ impl Context<'_> {
                 }
                 applied = Some((before, after));
             }
-            Some(Placed::Applied { before, after, as_it_is, settled: None }) => {
-                applied = self.applied(&mut report, before, after, as_it_is)?;
+            Some(Placed::Applied { before, after, as_it_is, both, settled: None }) => {
+                let same = as_it_is.then_some(true).or_else(|| self.gives(&both?));
+                applied = self.applied(&mut report, before, after, same)?;
             }
             Some(Placed::Conflict(conflicts)) => {
                 report.outcome = Outcome::Conflict;
@@ -347,13 +362,38 @@ impl Context<'_> {
         Ok((report, applied))
     }
 
+    /// Does the patch's text, applied strictly, give what the merge gave? Only the files that both changed are looked
+    /// at: one that stands as on the patch's own base takes the patch as it did there. Not known for a text that does
+    /// more than change files in their place.
+    fn gives(&self, both: &[Both]) -> Option<bool> {
+        let changes = &self.patch.changes;
+        let in_place = |c: &FileChange| {
+            let omitted = c.content == Content::BinaryOmitted;
+            let moded = c.old_mode.is_some() && c.old_mode != c.new_mode && c.new_mode.is_some();
+            c.kind == ChangeKind::Modify && c.old_path == c.new_path && !moded && !omitted
+        };
+        let paths: BTreeSet<&BString> = changes.iter().map(FileChange::path).collect();
+        let by_text = !matches!(self.prepared.trees, Ok((_, _, Source::Blobs)));
+        if !by_text || paths.len() != changes.len() || !changes.iter().all(in_place) {
+            return None;
+        }
+        for file in both {
+            let change = changes.iter().find(|c| *c.path() == file.path)?;
+            let (ours, merged) = (self.odb.blob(&file.ours.id).ok()?, self.odb.blob(&file.merged.id).ok()?);
+            if file.ours.mode != file.merged.mode || !apply(change, &ours).is_ok_and(|made| made == *merged) {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
     /// A patch that applied: as it is, refreshed, or with nothing left of it.
     fn applied(
         &self,
         report: &mut PatchReport,
         before: ObjectId,
         after: ObjectId,
-        as_it_is: bool,
+        same: Option<bool>,
     ) -> Result<Option<(ObjectId, ObjectId)>, NightError> {
         let own = self.prepared.trees.as_ref().ok();
         let was_empty = own.is_none_or(|(before, after, _)| before == after);
@@ -370,9 +410,9 @@ impl Context<'_> {
             report.note = Some("it changes nothing any more, and no upstream commit explains it".into());
             return Ok(Some((before, after)));
         }
-        // A file that stands as on the patch's own base takes the patch as it did there.
-        let same =
-            as_it_is || apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after);
+        let same = same.unwrap_or_else(|| {
+            apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after)
+        });
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
         let omitted = self.patch.omitted();
         if !omitted.is_empty() {

@@ -187,7 +187,9 @@ fn transact(
     let commits = signed(old.as_deref(), commits);
     let (made, files) = commit_files(site, old.as_deref(), &commits)?;
     let Some(new) = made.last().cloned().or_else(|| old.clone()) else { return Ok(made) };
-    let workspace = WorkspaceMove { old, new, files };
+    let texts = commits.into_iter().flat_map(|(_, changes)| changes);
+    let texts = texts.filter_map(|change| Some((change.path, change.bytes?))).collect();
+    let workspace = WorkspaceMove { old, new, files, texts };
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
     journal.write(&site.folder)?;
     if let Err(e) = journal.carry_out(site) {

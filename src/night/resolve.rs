@@ -1,6 +1,7 @@
 //! A conflict that a person resolves: the answer becomes a record, and the replay with it a build.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
@@ -124,7 +125,7 @@ fn outcome_with(site: &Site<'_>, draft: &Draft, patch: &str) -> Result<Outcome, 
         crate::trunk::known(&site.store)?.ok_or(NightError::Fetch(crate::trunk::FetchError::NeverFetched))?;
     let mut answers = Answers::of(site);
     answers.recorded.extend(draft.resolutions.clone());
-    let planned = outcome::plan(site, draft.lock.as_ref(), &tip, &draft.queue, &answers)?;
+    let planned = outcome::plan(site, draft.lock.as_ref(), &tip, &Arc::new(draft.queue.clone()), &answers)?;
     let found = planned.patches.iter().find(|p| p.report.name == patch);
     Ok(found.map_or(Outcome::Conflict, |p| p.report.outcome))
 }
@@ -167,7 +168,8 @@ pub fn from_rerere(
     // What one answer puts on the stack may be what the next patch conflicts with.
     loop {
         let before = draft.resolutions.len();
-        let planned = outcome::plan(site, draft.lock.as_ref(), &tip, &draft.queue, &answers)?;
+        let planned =
+            outcome::plan(site, draft.lock.as_ref(), &tip, &Arc::new(draft.queue.clone()), &answers)?;
         let odb = &planned.odb;
         let mut stack = odb.commit(&tip)?.tree;
         for patch in &planned.patches {

@@ -1,6 +1,8 @@
 //! Where a project's things are: its store, the workspace's own repository, and what must hold before a run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
@@ -32,14 +34,30 @@ pub struct Site<'a> {
 }
 
 /// Where the workspace's repository keeps things.
+#[derive(Clone)]
 struct Home {
     common_dir: PathBuf,
     git_dir: PathBuf,
     prefix: String,
 }
 
+/// What git said of the places that were asked for: it stays so for a run.
+static ASKED: Mutex<BTreeMap<PathBuf, Home>> = Mutex::new(BTreeMap::new());
+
 impl Home {
     fn of(root: &Path) -> Result<Self, NightError> {
+        let known = ASKED.lock().ok().and_then(|asked| asked.get(root).cloned());
+        if let Some(home) = known.filter(|home| home.git_dir.is_dir()) {
+            return Ok(home);
+        }
+        let home = Self::ask(root)?;
+        if let Ok(mut asked) = ASKED.lock() {
+            asked.insert(root.to_owned(), home.clone());
+        }
+        Ok(home)
+    }
+
+    fn ask(root: &Path) -> Result<Self, NightError> {
         let call =
             Git::at(root).call(["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir"]);
         let missing = || NightError::NoRepository { root: root.to_owned() };

@@ -2,6 +2,7 @@
 //! The work tree holds a note of it, and a ref keeps its objects, so that it can be left and taken up again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
@@ -191,7 +192,7 @@ pub fn whole_stack(site: &Site<'_>) -> Result<WholeStack, TaskError> {
         Some(lock) => site.commit(&lock.base)?,
         None => trunk::known(&site.store)?.ok_or(NightError::Fetch(trunk::FetchError::NeverFetched))?,
     };
-    let queue = site.queue()?;
+    let queue = Arc::new(site.queue()?);
     let planned = outcome::plan(site, lock, &base, &queue, &Answers::of(site))?;
     let applied: Vec<_> = planned
         .patches
@@ -299,7 +300,7 @@ pub fn ground(site: &Site<'_>, name: &str, onto: Option<&str>) -> Result<Ground,
         Some(rev) => site.commit(rev)?,
         None => trunk::known(&site.store)?.ok_or(NightError::Fetch(trunk::FetchError::NeverFetched))?,
     };
-    let queue = site.queue()?;
+    let queue = Arc::new(site.queue()?);
     let patch = find(site, &queue.patches, name)?.clone();
     let mut planned = outcome::plan(site, lock, &tip, &queue, &Answers::of(site))?;
     let Some(at) = planned.patches.iter().position(|p| p.report.name == patch.name()) else {

@@ -1,9 +1,8 @@
 //! What a replay leaves behind: patch files written anew, the series, the lock, the manifest; all still in memory.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::outcome::{PatchReport, Planned, PlannedPatch};
@@ -16,10 +15,10 @@ use crate::build::manifest::{
 use crate::build::{Layer, stack};
 use crate::check::Ended;
 use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
+use crate::replay::Both;
 use crate::replay::loss::Loss;
-use crate::store::git::Git;
 use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb, RefUpdate, StoreError};
+use crate::store::{NewCommit, Objects, Odb, RefUpdate, StoreError, chain};
 use crate::workspace::{Good, History, LOCK, Landed, Lock, Outcome, PatchLock, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
@@ -48,9 +47,9 @@ pub struct Built {
 }
 
 /// One patch with what the run leaves of it.
-pub(super) struct Left {
+pub(super) struct Left<'q> {
     pub planned: PlannedPatch,
-    pub patch: Patch,
+    pub patch: &'q Patch,
     /// Its file's new bytes, if it is written anew; and whether only line numbers and context changed.
     pub rewritten: Option<(Patch, bool)>,
     /// Does it leave the queue?
@@ -132,9 +131,13 @@ pub fn build(
         Some(previous) => super::risk::from_previous(site, &odb, previous, &commit, names)?,
         None => None,
     };
-    let records: Vec<PatchLock> = left.iter().map(|l| record(l, lock, tip, &tip_date)).collect();
-    let before = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
-    let edges = edges::edges(&odb, &left, before.as_ref())?;
+    let before: BTreeMap<&str, &PatchLock> =
+        lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
+    let base_before = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
+    let record = |l: &Left<'_>| record(l, before.get(l.patch.name()).copied(), &base_before, tip, &tip_date);
+    let records: Vec<PatchLock> = left.iter().map(record).collect();
+    let last = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
+    let edges = edges::edges(&odb, &left, last.as_ref())?;
     let manifest = Manifest {
         version: manifest::VERSION,
         project: project.name.clone(),
@@ -192,12 +195,12 @@ pub fn build_id(commit: &ObjectId) -> String {
 
 /// Decides for each patch whether its file is written anew or goes. A file is written anew only when it does not
 /// give its tree any more by a strict apply; the new one must.
-fn leave(
+fn leave<'q>(
     site: &Site<'_>,
     odb: &Odb,
     planned: Vec<PlannedPatch>,
-    patches: &[Patch],
-) -> Result<Vec<Left>, NightError> {
+    patches: &'q [Patch],
+) -> Result<Vec<Left<'q>>, NightError> {
     let drop_landed = site.project.policy.landed == Landed::Drop;
     let mut left = Vec::with_capacity(planned.len());
     for (planned, patch) in planned.into_iter().zip(patches) {
@@ -205,9 +208,9 @@ fn leave(
         // The text of a patch that applies as it is says its patch-id; else git makes the diff.
         let as_text = !written_anew(planned.report.outcome) || planned.applied.is_none();
         let patch_id = if as_text { patch.patch_id() } else { None };
-        left.push(Left { planned, patch: patch.clone(), rewritten: None, dropped, patch_id });
+        left.push(Left { planned, patch, rewritten: None, dropped, patch_id });
     }
-    let by_git = |l: &Left| l.planned.applied.filter(|_| l.patch_id.is_none());
+    let by_git = |l: &Left<'_>| l.planned.applied.filter(|_| l.patch_id.is_none());
     let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
     if !pairs.is_empty() {
         odb.flush()?;
@@ -240,7 +243,7 @@ fn leave(
     for l in left.iter_mut().filter(|l| !l.planned.as_it_is) {
         let mut loss = l.planned.report.loss.take().unwrap_or_default();
         if let (Some((stack, _)), Some((own, _))) = (l.planned.applied, l.planned.own) {
-            note_doubled(odb, &mut loss, &l.patch, &own, &stack)?;
+            note_doubled(odb, &mut loss, l.patch, &own, &stack, l.planned.both.as_deref())?;
         }
         l.planned.report.loss = Some(loss).filter(|loss| !loss.is_none());
     }
@@ -252,18 +255,27 @@ fn written_anew(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Refreshed | Outcome::Resolved)
 }
 
-/// Looks for what the patch adds and what its files have already in `stack`, though not in its `own` base's tree.
+/// Looks for what the patch adds and what its files have already in `stack`, though not in its `own` base's tree. `both`
+/// are the files that stand otherwise in the stack than on the base, where they are known.
 fn note_doubled(
     odb: &Odb,
     loss: &mut Loss,
     patch: &Patch,
     own: &ObjectId,
     stack: &ObjectId,
+    both: Option<&[Both]>,
 ) -> Result<(), NightError> {
-    for change in &patch.changes {
+    for change in patch.changes.iter().filter(|change| Loss::may_double(change)) {
         let Some(path) = &change.old_path else { continue };
         let at = |tree: &ObjectId| entry_at(odb, tree, path.as_bstr()).map_err(StoreError::from);
-        if let (Some(base), Some(ours)) = (at(own)?, at(stack)?)
+        let (base, ours) = match both {
+            Some(both) => match both.iter().find(|file| file.path == *path) {
+                Some(file) => (file.base, Some(file.ours)),
+                None => continue,
+            },
+            None => (at(own)?, at(stack)?),
+        };
+        if let (Some(base), Some(ours)) = (base, ours)
             && base.id != ours.id
             && base.is_file()
             && ours.is_file()
@@ -275,10 +287,9 @@ fn note_doubled(
     Ok(())
 }
 
-/// What the lock says of a patch.
-fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &str) -> PatchLock {
+/// What the lock says of a patch; `was` is what it said, and `base` the commit that the queue stood on.
+fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, tip_date: &str) -> PatchLock {
     let name = left.patch.name();
-    let was = lock.and_then(|l| l.patches.iter().find(|p| p.name == name));
     let outcome = left.planned.report.outcome;
     let in_stack = |o: Outcome| matches!(o, Outcome::Clean | Outcome::Refreshed | Outcome::Resolved);
     let goes_on = was.filter(|w| w.outcome == outcome || in_stack(w.outcome) && in_stack(outcome));
@@ -287,7 +298,7 @@ fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &st
         Some(_) => None,
         None => was.and_then(|w| w.good.clone()).or_else(|| {
             let (before, after) = left.planned.own?;
-            let base = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
+            let base = base.to_owned();
             Some(Good { base, before: before.to_string(), after: after.to_string() })
         }),
     };
@@ -304,7 +315,11 @@ fn record(left: &Left, lock: Option<&ProjectLock>, tip: &ObjectId, tip_date: &st
     }
 }
 
-fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String, ObjectId>) -> PatchRecord {
+fn patch_record(
+    left: &mut Left<'_>,
+    lock: &PatchLock,
+    commits: &mut BTreeMap<String, ObjectId>,
+) -> PatchRecord {
     let report = &left.planned.report;
     let author = &left.patch.header.author;
     PatchRecord {
@@ -330,7 +345,7 @@ fn patch_record(left: &mut Left, lock: &PatchLock, commits: &mut BTreeMap<String
     }
 }
 
-fn verdict(left: &[Left], checks: &[CheckRecord]) -> VerdictRecord {
+fn verdict(left: &[Left<'_>], checks: &[CheckRecord]) -> VerdictRecord {
     let mut reasons = Vec::new();
     let mut publishable = true;
     for l in left {
@@ -369,7 +384,7 @@ pub const DRIFT: &str = "line numbers and context for";
 /// The workspace's commits: first the changes of line numbers and context alone, then all else.
 fn files(
     site: &Site<'_>,
-    left: &[Left],
+    left: &[Left<'_>],
     series_before: &[u8],
     series_after: &[u8],
     lock: ProjectLock,
@@ -405,7 +420,7 @@ fn files(
     Ok(commits)
 }
 
-fn message(left: &[Left], project: &str, tip: &str, trunk: &TrunkMove) -> String {
+fn message(left: &[Left<'_>], project: &str, tip: &str, trunk: &TrunkMove) -> String {
     let named = trunk.describe.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
     let mut text = format!("carry: {project}: replay on {tip}{named}\n\n");
     text.push_str(&format!("The trunk moved by {} commits.\n", trunk.commits));
@@ -468,77 +483,20 @@ fn message(left: &[Left], project: &str, tip: &str, trunk: &TrunkMove) -> String
 pub type Blobs = BTreeMap<String, Option<String>>;
 
 /// Makes a chain of commits in the workspace's repository, without touching its work tree, index or refs: the new
-/// tip, and the blob of each file written last (none: it goes).
+/// commits, and the blob of each file written last (none: it goes).
 pub fn commit_files(
     site: &Site<'_>,
     head: Option<&str>,
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<(Vec<String>, Blobs), NightError> {
-    let git = &site.git;
-    let io = |source| NightError::Io { path: site.folder.clone(), source };
-    let scratch = tempfile::Builder::new().prefix("commit").tempdir_in(&site.folder).map_err(io)?;
-    let index = scratch.path().join("index");
-    let identity = &site.workspace.config.identity;
-    let mut tree = None;
-    match head {
-        Some(head) => {
-            git.call(["read-tree", head]).env("GIT_INDEX_FILE", &index).output()?;
-            tree = Some(git.call(["rev-parse", &format!("{head}^{{tree}}")]).line()?);
-        }
-        None => drop(git.call(["read-tree", "--empty"]).env("GIT_INDEX_FILE", &index).output()?),
-    };
-    let contents = commits.iter().flat_map(|(_, changes)| changes).filter_map(|c| c.bytes.as_deref());
-    let mut ids = write_blobs(scratch.path(), contents)?.into_iter();
-    let (mut parent, mut made, mut blobs) = (head.map(str::to_owned), Vec::new(), BTreeMap::new());
+    let place = |change: &FileChange| BString::from(format!("{}{}", site.prefix, change.path));
+    let mut wanted = Vec::with_capacity(commits.len());
     for (message, changes) in commits {
-        let mut info = Vec::new();
-        for change in changes {
-            let path = format!("{}{}", site.prefix, change.path);
-            let blob = change.bytes.as_ref().and_then(|_| ids.next());
-            let line = match &blob {
-                Some(id) => format!("100644 {id}\t{path}\0"),
-                None => format!("0 {}\t{path}\0", gix_hash::Kind::Sha1.null()),
-            };
-            info.extend_from_slice(line.as_bytes());
-            blobs.insert(change.path.clone(), blob);
-        }
-        git.call(["update-index", "-z", "--index-info"])
-            .env("GIT_INDEX_FILE", &index)
-            .stdin(info)
-            .output()?;
-        let written = git.call(["write-tree"]).env("GIT_INDEX_FILE", &index).line()?;
-        if tree.as_ref() == Some(&written) {
-            continue;
-        }
-        let mut call = git.call(["commit-tree", &written, "-F", "-"]).stdin(message.as_bytes());
-        if let Some(parent) = &parent {
-            call = call.args(["-p", parent]);
-        }
-        for role in ["AUTHOR", "COMMITTER"] {
-            call = call.env(&format!("GIT_{role}_NAME"), &identity.name);
-            call = call.env(&format!("GIT_{role}_EMAIL"), &identity.email);
-        }
-        let id = call.line()?;
-        made.push(id.clone());
-        (parent, tree) = (Some(id), Some(written));
+        let files = changes.iter().map(|change| (place(change), change.bytes.as_deref())).collect();
+        wanted.push(NewCommit { message, files });
     }
-    Ok((made, blobs))
-}
-
-/// Writes blobs to the repository that the folder `scratch` is in, by way of files there; their ids.
-fn write_blobs<'a>(
-    scratch: &Path,
-    contents: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<String>, NightError> {
-    let mut names = String::new();
-    for (n, content) in contents.enumerate() {
-        let path = scratch.join(n.to_string());
-        std::fs::write(&path, content).map_err(|source| NightError::Io { path, source })?;
-        names.push_str(&format!("{n}\n"));
-    }
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let call = Git::at(scratch).call(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
-    Ok(call.stdin(names).output()?.lines().map(|id| id.to_str_lossy().into_owned()).collect())
+    let identity = &site.workspace.config.identity;
+    let made = chain(&site.git, head, (&identity.name, &identity.email), &wanted)?;
+    let paths = commits.iter().flat_map(|(_, changes)| changes).map(|change| change.path.clone());
+    Ok((made.commits, paths.zip(made.blobs.into_iter().flatten()).collect()))
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::error::{QueueError, Reason};
 use super::patch::Patch;
-use super::series::{Series, stem};
+use super::series::{Entry, Series, stem};
 
 /// No patch is larger; a file that is would only fill the memory.
 const LARGEST: u64 = 256 << 20;
+/// So many patches are worth a thread.
+const WORTH_A_THREAD: usize = 64;
 
 /// The ordered patches of one project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Queue {
             Err(_) if listed.is_empty() && !folder.join("series").exists() => Vec::new(),
             Err(why) => return Err(vec![QueueError::new("series", 0, Reason::Io(why))]),
         };
-        let queue = Self::from_files(&series, |file| read(&folder.join(file)));
+        let queue = Self::from_folder(&series, folder);
         let mut faults = queue.as_ref().err().cloned().unwrap_or_default();
         if let Ok(series) = Series::parse("series", &series) {
             for file in listed.iter().filter(|f| !series.entries().any(|e| e.file == **f)) {
@@ -45,22 +47,45 @@ impl Queue {
         mut read: impl FnMut(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Self, Vec<QueueError>> {
         let series = Series::parse("series", series).map_err(|e| vec![e])?;
+        let patches = series.entries().map(|entry| patch(entry, &mut read)).collect();
+        Self::of(series, patches)
+    }
+
+    /// The same of the files in a folder, on all cores.
+    fn from_folder(series: &[u8], folder: &Path) -> Result<Self, Vec<QueueError>> {
+        let series = Series::parse("series", series).map_err(|e| vec![e])?;
+        let entries: Vec<&Entry> = series.entries().collect();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = entries.len().div_ceil(cores).max(WORTH_A_THREAD);
+        let patches = std::thread::scope(|threads| {
+            let load = |entries: &[&Entry]| -> Vec<_> {
+                let mut read = |file: &str| read(&folder.join(file));
+                entries.iter().map(|entry| patch(entry, &mut read)).collect()
+            };
+            let mut shares = entries.chunks(share);
+            let first = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares.map(|share| threads.spawn(move || load(share))).collect();
+            let mut all = load(first);
+            for other in others {
+                all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            all
+        });
+        Self::of(series, patches)
+    }
+
+    /// The queue of a series and what became of its files, in its order.
+    fn of(series: Series, read: Vec<Result<Patch, QueueError>>) -> Result<Self, Vec<QueueError>> {
         let (mut patches, mut faults) = (Vec::new(), Vec::new());
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
-        for (line, entry) in series.numbered() {
+        for ((line, entry), patch) in series.numbered().zip(read) {
             if names.insert(entry.name().to_ascii_lowercase(), line).is_some() {
                 faults.push(QueueError::new("series", line, Reason::Duplicate(entry.name().into())));
                 continue;
             }
-            match read(&entry.file) {
-                Err(why) => faults.push(QueueError::new(entry.file.as_str(), 0, Reason::Io(why))),
-                Ok(bytes) => match Patch::parse(&entry.file, bytes, entry.strip) {
-                    Ok(mut patch) => {
-                        patch.hold = entry.hold.clone().or(patch.hold);
-                        patches.push(patch);
-                    }
-                    Err(fault) => faults.push(fault),
-                },
+            match patch {
+                Ok(patch) => patches.push(patch),
+                Err(fault) => faults.push(fault),
             }
         }
         if faults.is_empty() { Ok(Self { series, patches }) } else { Err(faults) }
@@ -70,6 +95,14 @@ impl Queue {
     pub fn get(&self, name: &str) -> Option<&Patch> {
         self.patches.iter().find(|p| p.name() == stem(name))
     }
+}
+
+/// One patch of a series.
+fn patch(entry: &Entry, read: &mut impl FnMut(&str) -> Result<Vec<u8>, String>) -> Result<Patch, QueueError> {
+    let bytes = read(&entry.file).map_err(|why| QueueError::new(entry.file.as_str(), 0, Reason::Io(why)))?;
+    let mut patch = Patch::parse(&entry.file, bytes, entry.strip)?;
+    patch.hold = entry.hold.clone().or(patch.hold);
+    Ok(patch)
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {

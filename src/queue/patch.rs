@@ -1,7 +1,6 @@
 //! A patch file as a value, and back.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -128,11 +127,8 @@ impl Patch {
 
 /// SHA-256 of a patch file, in hex.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A canonical patch file.

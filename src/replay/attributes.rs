@@ -13,7 +13,7 @@ use crate::store::tree::{Entry, RawTree};
 use crate::store::{ObjectError, Objects};
 
 /// The file's name.
-const FILE: &[u8] = b".gitattributes";
+pub(super) const FILE: &[u8] = b".gitattributes";
 /// Git reads no more of such a file (`ATTR_MAX_FILE_SIZE`).
 const LARGEST: usize = 100 << 20;
 
@@ -30,7 +30,8 @@ pub enum Driver {
     Named(String),
 }
 
-type Key = Vec<(BString, ObjectId)>;
+/// The files on the way to a path: each one's folder and blob.
+pub(super) type Key = Vec<(BString, ObjectId)>;
 
 thread_local! {
     /// The rules of the tree that was asked for last: a replay asks for nearly the same ones again and again.
@@ -61,16 +62,21 @@ pub fn driver(objects: &dyn Objects, root: &ObjectId, path: &BStr) -> Result<Dri
             None => None,
         };
     }
+    driver_by(objects, &key, path)
+}
+
+/// The driver for `path` by the files on the way to it.
+pub(super) fn driver_by(objects: &dyn Objects, key: &Key, path: &BStr) -> Result<Driver, ObjectError> {
     if key.is_empty() {
         return Ok(Driver::Text);
     }
     let known =
-        LAST.with_borrow(|last| last.as_ref().filter(|(k, _)| *k == key).map(|(_, rules)| rules.clone()));
+        LAST.with_borrow(|last| last.as_ref().filter(|(k, _)| k == key).map(|(_, rules)| rules.clone()));
     let rules = match known {
         Some(rules) => rules,
         None => {
-            let rules = Rc::new(read(objects, &key)?);
-            LAST.set(Some((key, rules.clone())));
+            let rules = Rc::new(read(objects, key)?);
+            LAST.set(Some((key.clone(), rules.clone())));
             rules
         }
     };

@@ -116,9 +116,9 @@ pub fn regions(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Region> {
     let merge = Merge::new(base, ours, theirs, Style::ZealousDiff3, GitVersion::NEWEST);
     let found = merge.conflicts().map(|c| Region {
         line: c.line + 1,
-        base: owned(c.base),
-        ours: owned(c.ours),
-        theirs: owned(c.theirs),
+        base: owned(&c.base),
+        ours: owned(&c.ours),
+        theirs: owned(&c.theirs),
     });
     found.collect()
 }

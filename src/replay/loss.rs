@@ -57,6 +57,13 @@ impl Loss {
         Self { missing, extra, doubled: Vec::new() }
     }
 
+    /// Does `change` add so many lines in a row that [`Self::note_doubled`] looks for them?
+    pub fn may_double(change: &FileChange) -> bool {
+        let Content::Text(hunks) = &change.content else { return false };
+        let runs = hunks.iter().flat_map(|hunk| hunk.lines.split(|l| l.kind != LineKind::Add));
+        runs.into_iter().any(|run| run.len() >= RUN)
+    }
+
     /// Notes the lines that `change` adds in a row and that the file had before it in the stack (`ours`), but not on
     /// the patch's own base (`base`).
     pub fn note_doubled(&mut self, change: &FileChange, base: &[u8], ours: &[u8]) {

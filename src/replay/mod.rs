@@ -1,11 +1,13 @@
 //! In: trees, blobs and the queue's before/after trees. Out: trees and one outcome a patch.
 //! Never: a work tree, an index, a ref, a file, the terminal.
 
+mod ahead;
 mod attributes;
 pub mod content;
 pub mod lines;
 pub mod loss;
 pub mod merge;
+mod open;
 pub mod origins;
 mod ort;
 pub mod prepare;
@@ -165,6 +167,19 @@ impl<T: PartialEq + Copy> Sides<T> {
     pub fn map<U>(self, f: impl Fn(T) -> U) -> Sides<U> {
         Sides { base: f(self.base), ours: f(self.ours), theirs: f(self.theirs) }
     }
+}
+
+/// A file that both a patch and the stack changed, or that both have anew alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Both {
+    /// Its path.
+    pub path: BString,
+    /// What stood there before the patch, on its own base.
+    pub base: Option<Entry>,
+    /// What stood there in the stack.
+    pub ours: Entry,
+    /// What stands there now.
+    pub merged: Entry,
 }
 
 /// What is to be known of a merge without a conflict.

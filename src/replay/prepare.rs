@@ -79,7 +79,7 @@ fn recorded<'a>(
     let mut stack = Some(*base);
     for patch in &lock.patches {
         let Some(hex) = &patch.tree else { continue };
-        let after = ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| objects.tree(id).is_ok());
+        let after = ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| objects.has(id));
         if let (Some(before), Some(after)) = (stack, after) {
             pairs.insert(patch.name.as_str(), (before, after));
         }
@@ -95,7 +95,7 @@ fn find(
     stack: &ObjectId,
 ) -> Result<Result<(ObjectId, ObjectId, Source), PlaceError>, ObjectError> {
     if let Some(good) = locked.and_then(|p| p.good.as_ref()) {
-        let tree = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| objects.tree(id).is_ok());
+        let tree = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| objects.has(id));
         if let (Some(before), Some(after)) = (tree(&good.before), tree(&good.after)) {
             return Ok(Ok((before, after, Source::LastGood)));
         }

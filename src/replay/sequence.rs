@@ -3,9 +3,11 @@
 use bstr::BString;
 use gix_hash::ObjectId;
 
+use super::ahead;
 use super::merge::merge_noting;
+use super::open::{Open, Put};
 use super::origins::Origins;
-use super::{Conflict, ConflictKind, Merged, Sides};
+use super::{Both, Conflict, ConflictKind, Merged, Sides};
 use crate::store::{ObjectError, Objects};
 
 /// A patch as the engine sees it: the trees before and after it in the stack on the recorded base.
@@ -43,6 +45,8 @@ pub enum Placed {
         after: ObjectId,
         /// Does it find each file that it changes just as on its own base?
         as_it_is: bool,
+        /// The files that both changed, where the merge was a plain one.
+        both: Option<Vec<Both>>,
         /// What settled its conflict, if it had one.
         settled: Option<String>,
     },
@@ -117,7 +121,13 @@ pub fn replay(
     }
     let mut placed = known;
     let mut marks = Vec::with_capacity(steps.len());
-    for (at, step) in steps.iter().enumerate().skip(placed.len()) {
+    let first = placed.len();
+    // What the steps change, from the first on for which that is asked.
+    let mut changes: Option<(usize, Vec<Option<ahead::Changes>>)> = None;
+    // The stack as patches are put on it, and the place of the first whose trees are not known yet.
+    let mut open: Option<(Open<'_>, usize)> = None;
+    let mut looked = false;
+    for (at, step) in steps.iter().enumerate().skip(first) {
         if step.role != Role::Carry {
             if step.role == Role::Held {
                 origins.leave_out(at, Vec::new());
@@ -126,10 +136,42 @@ pub fn replay(
             marks.push(objects.mark());
             continue;
         }
+        if open.is_none() && tree == step.before {
+            // The stack is as on the step's own base: on a night without a new trunk commit all the way.
+            let (before, after) = (tree, step.after);
+            let both = Some(Vec::new());
+            placed.push(Placed::Applied { before, after, as_it_is: true, both, settled: None });
+            marks.push(objects.mark());
+            tree = after;
+            continue;
+        }
+        let (from, changes) = changes.get_or_insert_with(|| (at, ahead::all_changes(objects, &steps[at..])));
+        let place = at - *from;
+        if open.is_none() {
+            let mut opened = Open::of(objects, &tree)?;
+            if let Some(open) = opened.as_mut().filter(|_| !looked) {
+                open.look_ahead(&tree, &changes[place..])?;
+                looked = true;
+            }
+            open = opened.map(|open| (open, at));
+        }
+        if let Some((open, _)) = &mut open
+            && let Some(Put { as_it_is, both }) = open.put(step, changes[place].take())?
+        {
+            let (before, after) = (tree, tree);
+            placed.push(Placed::Applied { before, after, as_it_is, both: Some(both), settled: None });
+            marks.push(objects.mark());
+            continue;
+        }
+        if let Some((open, from)) = &mut open {
+            tree = take_in(objects, open, tree, &mut placed[*from..], &mut marks[*from - first..])?;
+            *from = at;
+        }
+        let stack = tree;
         placed.push(match merge_noting(objects, &step.before, &tree, &step.after)? {
             (Merged::Clean(after), notes) if notes.generated.is_empty() => {
                 let before = std::mem::replace(&mut tree, after);
-                Placed::Applied { before, after, as_it_is: notes.as_it_is, settled: None }
+                Placed::Applied { before, after, as_it_is: notes.as_it_is, both: None, settled: None }
             }
             (Merged::Clean(merged), notes) => {
                 let made = match settle {
@@ -139,7 +181,7 @@ pub fn replay(
                 match made {
                     Some((after, by)) => {
                         let before = std::mem::replace(&mut tree, after);
-                        Placed::Applied { before, after, as_it_is: false, settled: Some(by) }
+                        Placed::Applied { before, after, as_it_is: false, both: None, settled: Some(by) }
                     }
                     None => {
                         origins.leave_out(at, Vec::new());
@@ -157,8 +199,15 @@ pub fn replay(
                 };
                 if let Some((after, by)) = settled {
                     let before = std::mem::replace(&mut tree, after);
-                    placed.push(Placed::Applied { before, after, as_it_is: false, settled: Some(by) });
+                    placed.push(Placed::Applied {
+                        before,
+                        after,
+                        as_it_is: false,
+                        both: None,
+                        settled: Some(by),
+                    });
                     marks.push(objects.mark());
+                    open = None;
                     continue;
                 }
                 let needs = origins.missing(at)?;
@@ -172,6 +221,47 @@ pub fn replay(
             }
         });
         marks.push(objects.mark());
+        match &mut open {
+            Some((_, from)) if stack == tree => *from = at + 1,
+            _ => open = None,
+        }
+    }
+    if let Some((open, from)) = &open {
+        tree = take_in(objects, open, tree, &mut placed[*from..], &mut marks[*from - first..])?;
     }
     Ok(Replay { placed, tree, marks })
+}
+
+/// Takes in the trees of the steps that were put on an open stack, and the marks after them; the stack's tree then.
+fn take_in(
+    objects: &dyn Objects,
+    open: &Open<'_>,
+    mut tree: ObjectId,
+    placed: &mut [Placed],
+    marks: &mut [usize],
+) -> Result<ObjectId, ObjectError> {
+    let grown = open.grown()?;
+    let mut roots = grown.roots.into_iter();
+    // The marks after the steps that were put on, the only ones that made something.
+    let (mut of_put, mut places) = (Vec::new(), Vec::new());
+    for (at, placed) in placed.iter_mut().enumerate() {
+        if let Placed::Applied { before, after, .. } = placed
+            && let Some(root) = roots.next()
+        {
+            (*before, *after) = (tree, root);
+            tree = root;
+            of_put.push(marks[at]);
+            places.push(at);
+        }
+    }
+    objects.adopt(grown.trees, &mut of_put)?;
+    let mut known = places.into_iter().zip(of_put).peekable();
+    let mut more = 0;
+    for (at, mark) in marks.iter_mut().enumerate() {
+        if let Some((_, now)) = known.next_if(|(place, _)| *place == at) {
+            more = now - *mark;
+        }
+        *mark += more;
+    }
+    Ok(tree)
 }

@@ -110,7 +110,7 @@ fn run(name: &str, command: &str, path: &BStr, sides: [&[u8]; 3]) -> Result<Driv
 }
 
 /// A path as `git fast-import` reads it.
-fn quote(path: &BStr) -> String {
+pub(super) fn quote(path: &BStr) -> String {
     let mut out = String::from("\"");
     for byte in path.bytes() {
         match byte {

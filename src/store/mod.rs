@@ -1,9 +1,13 @@
 //! In: ids, names and bytes. Out: git's objects and refs. The only module that knows git's object database.
 //! Never: a decision about a patch.
 
+mod chain;
 mod commit;
+mod deltas;
 mod drivers;
 pub mod git;
+pub mod grow;
+mod loose;
 mod odb;
 mod pack;
 mod package;
@@ -14,13 +18,15 @@ mod version;
 mod worktree;
 
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
+pub use chain::{Chain, NewCommit, chain};
 pub use commit::{Commit, Signature};
 pub use drivers::{Driven, Drivers};
-pub use odb::Odb;
+pub use odb::{Odb, Place};
+pub use pack::{common_end, common_start};
 pub use package::BundleHead;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
@@ -32,13 +38,30 @@ pub use worktree::{Unmerged, WorkTree};
 /// New objects stay in memory until the caller decides to keep them.
 pub trait Objects {
     /// The content of the tree `id`, in git's raw tree format.
-    fn tree(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError>;
+    fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError>;
     /// The content of the blob `id`.
-    fn blob(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError>;
+    fn blob(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError>;
     /// Keeps a tree (git's raw tree format) in memory and returns its id. `like` is one that it was made from.
     fn put_tree(&self, raw: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
     /// Keeps a blob in memory and returns its id. `like` is one that it was made from.
     fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
+    /// Keeps a blob whose id was worked out elsewhere, as [`Objects::put_blob`] does.
+    fn put_made(&self, id: ObjectId, data: Vec<u8>, like: Option<&ObjectId>) -> Result<(), ObjectError>;
+    /// How the tree `new` differs from the tree `old`, where both are as long and that is known without reading them:
+    /// the places that differ, in order, with their new bytes.
+    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
+        let _ = (old, new);
+        None
+    }
+    /// Where what is written can be read on another thread, too.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+    /// Is the object here, of whatever kind?
+    fn has(&self, id: &ObjectId) -> bool;
+    /// Keeps trees that grew step by step. `marks` has, for each step, how many objects there were after it without
+    /// its trees; they are taken in where their step ends, and counted in `marks`.
+    fn adopt(&self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError>;
     /// How many objects are kept in memory, for [`Odb::rewind`].
     fn mark(&self) -> usize;
     /// Writes what is kept in memory, where git is to see it.

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use gix_object::{Exists, Find, Kind};
 
-use super::{Commit, Drivers, GitVersion, ObjectError, Objects, StoreError, pack};
+use super::deltas::Deltas;
+use super::{Commit, Drivers, GitVersion, ObjectError, Objects, StoreError, grow, pack};
 
 /// Bytes of inflated pack entries that are kept, as later ones are differences to them.
 const BASES: usize = 8 << 20;
@@ -22,12 +22,32 @@ const WHOLE: usize = 8 << 20;
 /// A repository's objects, and the new ones that are not written yet.
 pub struct Odb {
     folder: PathBuf,
-    written: gix_odb::Handle,
+    written: gix_odb::HandleArc,
     /// Kept from read to read: fresh memory costs more than the reading.
     buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
+    /// What the packs store of differences, once that is asked for.
+    deltas: RefCell<Option<Deltas>>,
     drivers: Option<Arc<Drivers>>,
     as_of: GitVersion,
+}
+
+/// A repository's objects, to read what is written on another thread.
+pub struct Place {
+    folder: PathBuf,
+    written: gix_odb::HandleArc,
+    deltas: Deltas,
+    drivers: Option<Arc<Drivers>>,
+    as_of: GitVersion,
+}
+
+impl Place {
+    /// The objects, by a view of its own that keeps less in memory.
+    pub fn open(self) -> Odb {
+        let odb = Odb::of(self.folder, self.written, BASES / 2, RECENT / 2);
+        odb.deltas.replace(Some(self.deltas));
+        odb.with_drivers(self.drivers).as_git(self.as_of)
+    }
 }
 
 /// Objects in memory, in the order in which they were made.
@@ -39,7 +59,7 @@ struct New {
     order: Vec<Made>,
     places: HashMap<ObjectId, usize>,
     /// The last ones that are kept as differences, and their bytes in all.
-    whole: HashMap<ObjectId, Rc<Vec<u8>>>,
+    whole: HashMap<ObjectId, Arc<Vec<u8>>>,
     oldest: VecDeque<ObjectId>,
     bytes: usize,
 }
@@ -52,7 +72,7 @@ struct Made {
 }
 
 enum Body {
-    Whole(Rc<Vec<u8>>),
+    Whole(Arc<Vec<u8>>),
     /// A difference to an earlier one, and how many differences it stands on.
     Delta {
         base: usize,
@@ -74,7 +94,7 @@ impl New {
             let delta = pack::delta(&old, &data);
             (delta.len() < data.len() / 2).then_some((base, depth, delta))
         });
-        let data: Rc<Vec<u8>> = data.into();
+        let data: Arc<Vec<u8>> = data.into();
         let body = match delta {
             Some((base, depth, delta)) => {
                 self.keep_whole(id, data);
@@ -86,7 +106,58 @@ impl New {
         self.places.insert(id, at);
     }
 
-    fn keep_whole(&mut self, id: ObjectId, data: Rc<Vec<u8>>) {
+    /// Takes trees in where their steps end; every place after them moves.
+    fn adopt(&mut self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError> {
+        let there = |order: &[Made], places: &HashMap<ObjectId, usize>, id: &ObjectId| {
+            places.get(id).copied().filter(|at| order.get(*at).is_some_and(|made| made.id == *id))
+        };
+        let mut old = std::mem::take(&mut self.order).into_iter();
+        let (mut moved, mut taken) = (Vec::with_capacity(old.len()), 0);
+        let mut trees = trees.into_iter().peekable();
+        let mut order: Vec<Made> = Vec::with_capacity(old.len() + trees.len());
+        let mut move_up_to = |mark: usize, order: &mut Vec<Made>, places: &mut HashMap<ObjectId, usize>| {
+            while taken < mark
+                && let Some(mut made) = old.next()
+            {
+                if let Body::Delta { base, .. } = &mut made.body {
+                    *base = moved[*base];
+                }
+                taken += 1;
+                if let Some(at) = there(order, places, &made.id) {
+                    moved.push(at);
+                    continue;
+                }
+                moved.push(order.len());
+                places.insert(made.id, order.len());
+                order.push(made);
+            }
+        };
+        for (step, mark) in marks.iter_mut().enumerate() {
+            move_up_to(*mark, &mut order, &mut self.places);
+            while let Some(made) = trees.next_if(|made| made.step <= step) {
+                if there(&order, &self.places, &made.id).is_some() {
+                    continue;
+                }
+                let body = match made.body {
+                    grow::Body::Whole(data) => Body::Whole(data),
+                    grow::Body::Delta { base, depth, delta } => {
+                        let missing =
+                            || ObjectError { id: base, reason: "it was made, and is not here".into() };
+                        let base = there(&order, &self.places, &base).ok_or_else(missing)?;
+                        Body::Delta { base, depth, delta: delta.into() }
+                    }
+                };
+                self.places.insert(made.id, order.len());
+                order.push(Made { id: made.id, kind: Kind::Tree, body });
+            }
+            *mark = order.len();
+        }
+        move_up_to(usize::MAX, &mut order, &mut self.places);
+        self.order = order;
+        Ok(())
+    }
+
+    fn keep_whole(&mut self, id: ObjectId, data: Arc<Vec<u8>>) {
         self.bytes += data.len();
         self.oldest.push_back(id);
         self.whole.insert(id, data);
@@ -97,7 +168,7 @@ impl New {
     }
 
     /// The content of one.
-    fn data(&self, at: usize) -> Option<Rc<Vec<u8>>> {
+    fn data(&self, at: usize) -> Option<Arc<Vec<u8>>> {
         let made = self.order.get(at)?;
         match &made.body {
             Body::Whole(data) => Some(data.clone()),
@@ -106,7 +177,7 @@ impl New {
         }
     }
 
-    fn get(&mut self, id: &ObjectId) -> Option<Rc<Vec<u8>>> {
+    fn get(&mut self, id: &ObjectId) -> Option<Arc<Vec<u8>>> {
         let at = *self.places.get(id)?;
         let data = self.data(at)?;
         if matches!(self.order[at].body, Body::Delta { .. }) && !self.whole.contains_key(id) {
@@ -124,11 +195,17 @@ impl Odb {
         if !folder.is_dir() {
             return Err(failed("it has no folder 'objects'".into()));
         }
-        let mut written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
-        written.set_pack_cache(|| Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(BASES)));
-        written.set_object_cache(|| Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(RECENT)));
-        let (buffer, new) = (RefCell::default(), RefCell::default());
-        Ok(Self { folder, written, buffer, new, drivers: None, as_of: GitVersion::NEWEST })
+        let written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
+        let written = written.into_arc().map_err(|e| failed(e.to_string()))?;
+        Ok(Self::of(folder, written, BASES, RECENT))
+    }
+
+    /// The objects in a folder; so many bytes of what is read are kept.
+    fn of(folder: PathBuf, mut written: gix_odb::HandleArc, bases: usize, recent: usize) -> Self {
+        written.set_pack_cache(move || Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(bases)));
+        written.set_object_cache(move || Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(recent)));
+        let (buffer, new, deltas) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { folder, written, buffer, new, deltas, drivers: None, as_of: GitVersion::NEWEST }
     }
 
     /// The same, with the merge of a certain git.
@@ -212,14 +289,14 @@ impl Odb {
         self.new.borrow().places.contains_key(id) || self.written.exists(id)
     }
 
-    fn read(&self, id: &ObjectId, kind: Kind) -> Result<Rc<Vec<u8>>, ObjectError> {
+    fn read(&self, id: &ObjectId, kind: Kind) -> Result<Arc<Vec<u8>>, ObjectError> {
         if let Some(data) = self.new.borrow_mut().get(id) {
             return Ok(data);
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
         let mut buffer = self.buffer.borrow_mut();
         match self.written.try_find(id, &mut buffer) {
-            Ok(Some(object)) if object.kind == kind => Ok(Rc::new(object.data.to_vec())),
+            Ok(Some(object)) if object.kind == kind => Ok(Arc::new(object.data.to_vec())),
             Ok(Some(object)) => Err(failed(format!("it is a {}, not a {kind}", object.kind))),
             Ok(None) => Err(failed("it is not in the store".into())),
             Err(e) => Err(failed(e.to_string())),
@@ -244,11 +321,11 @@ pub(super) fn object_id(kind: Kind, data: &[u8]) -> Result<ObjectId, ObjectError
 }
 
 impl Objects for Odb {
-    fn tree(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
+    fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
         self.read(id, Kind::Tree)
     }
 
-    fn blob(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
+    fn blob(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
         self.read(id, Kind::Blob)
     }
 
@@ -258,6 +335,35 @@ impl Objects for Odb {
 
     fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Blob, data, like)
+    }
+
+    fn put_made(&self, id: ObjectId, data: Vec<u8>, like: Option<&ObjectId>) -> Result<(), ObjectError> {
+        let mut new = self.new.borrow_mut();
+        if !new.places.contains_key(&id) {
+            new.add(id, Kind::Blob, data, like);
+        }
+        Ok(())
+    }
+
+    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
+        let mut deltas = self.deltas.borrow_mut();
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder));
+        pack::over(&deltas.between(old, new)?)
+    }
+
+    fn place(&self) -> Option<Place> {
+        let mut deltas = self.deltas.borrow_mut();
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder)).again();
+        let (folder, written) = (self.folder.clone(), self.written.clone());
+        Some(Place { folder, written, deltas, drivers: self.drivers.clone(), as_of: self.as_of })
+    }
+
+    fn has(&self, id: &ObjectId) -> bool {
+        Self::has(self, id)
+    }
+
+    fn adopt(&self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError> {
+        self.new.borrow_mut().adopt(trees, marks)
     }
 
     fn write_out(&self) -> Result<(), ObjectError> {

@@ -119,7 +119,13 @@ fn deflate_all(items: &[Item<'_>]) -> io::Result<Vec<Vec<u8>>> {
         let work = |part: &'_ [Item<'_>]| {
             // One for all: a new one clears a quarter of a megabyte.
             let mut deflate = Compress::new(Compression::fast(), true);
-            part.iter().map(|item| deflated(&mut deflate, item.body.data())).collect::<io::Result<Vec<_>>>()
+            let form = |item: &Item<'_>| match item.body.data() {
+                data if data.len() <= SHORT || item.kind == Kind::Tree && data.len() >= LONG => {
+                    Ok(stored(data))
+                }
+                data => deflated(&mut deflate, data),
+            };
+            part.iter().map(form).collect::<io::Result<Vec<_>>>()
         };
         let shares: Vec<_> = items.chunks(share).map(|part| threads.spawn(move || work(part))).collect();
         let mut all = Vec::with_capacity(items.len());
@@ -128,6 +134,39 @@ fn deflate_all(items: &[Item<'_>]) -> io::Result<Vec<Vec<u8>>> {
         }
         Ok(all)
     })
+}
+
+/// Data of no more bytes than this does not get shorter.
+const SHORT: usize = 128;
+/// A folder of as many bytes is mostly ids, which do not get shorter either: the time is worth more.
+const LONG: usize = 16 << 10;
+
+/// Data in zlib's form, as it is (RFC 1950, and RFC 1951, 3.2.4).
+fn stored(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + 5 * data.len().div_ceil(0xffff) + 16);
+    out.extend_from_slice(&[0x78, 0x01]);
+    let mut blocks = data.chunks(0xffff).peekable();
+    loop {
+        let block = blocks.next().unwrap_or_default();
+        let is_last = blocks.peek().is_none();
+        let len = (block.len() as u16).to_le_bytes();
+        out.extend_from_slice(&[u8::from(is_last), len[0], len[1], !len[0], !len[1]]);
+        out.extend_from_slice(block);
+        if is_last {
+            break;
+        }
+    }
+    // Adler-32. So many sums fit before the remainder must be taken.
+    let (mut a, mut b) = (1u32, 0u32);
+    for block in data.chunks(5552) {
+        for byte in block {
+            a += u32::from(*byte);
+            b += a;
+        }
+        (a, b) = (a % 65521, b % 65521);
+    }
+    out.extend_from_slice(&(b << 16 | a).to_be_bytes());
+    out
 }
 
 fn deflated(deflate: &mut Compress, data: &[u8]) -> io::Result<Vec<u8>> {
@@ -215,58 +254,118 @@ pub(super) fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The same for a text that was written over at some places, in order; each has its new bytes.
+pub(super) fn delta_over(old: &[u8], over: &[(usize, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    number(&mut out, old.len());
+    number(&mut out, old.len());
+    let mut at = 0;
+    for (place, bytes) in over {
+        // The start of an entry, its mode and name, seldom changes.
+        let same = bytes.iter().zip(&old[*place..]).take_while(|(a, b)| a == b).count();
+        copy(&mut out, at, place + same - at);
+        insert(&mut out, &bytes[same..]);
+        at = place + bytes.len();
+    }
+    copy(&mut out, at, old.len() - at);
+    out
+}
+
 /// What a difference makes of `old`; nothing if it is not one to it.
 pub(super) fn patched(old: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = delta;
-    let mut next = || -> Option<usize> {
-        let (first, after) = rest.split_first()?;
-        rest = after;
+    let mut steps = Steps { rest: delta };
+    let (old_size, new_size) = (steps.size()?, steps.size()?);
+    let mut out = Vec::with_capacity(new_size);
+    while !steps.rest.is_empty() {
+        match steps.next()? {
+            Piece::New(bytes) => out.extend_from_slice(bytes),
+            Piece::Old(range) => out.extend_from_slice(old.get(range)?),
+        }
+    }
+    (old.len() == old_size && out.len() == new_size).then_some(out)
+}
+
+/// The places at which a difference writes over the old bytes, with the new ones; nothing if it moves any.
+pub(super) fn over(delta: &[u8]) -> Option<Vec<(usize, Vec<u8>)>> {
+    let mut steps = Steps { rest: delta };
+    let (old_size, new_size) = (steps.size()?, steps.size()?);
+    let (mut out, mut at): (Vec<(usize, Vec<u8>)>, usize) = (Vec::new(), 0);
+    while !steps.rest.is_empty() {
+        match steps.next()? {
+            Piece::New(bytes) => {
+                match out.last_mut().filter(|(place, last)| place + last.len() == at) {
+                    Some((_, last)) => last.extend_from_slice(bytes),
+                    None => out.push((at, bytes.to_vec())),
+                }
+                at += bytes.len();
+            }
+            Piece::Old(range) if range.start == at => at = range.end,
+            Piece::Old(_) => return None,
+        }
+    }
+    (old_size == new_size && at == new_size).then_some(out)
+}
+
+/// A part of what a difference makes.
+enum Piece<'d> {
+    New(&'d [u8]),
+    Old(std::ops::Range<usize>),
+}
+
+/// A difference that is read.
+struct Steps<'d> {
+    rest: &'d [u8],
+}
+
+impl<'d> Steps<'d> {
+    fn byte(&mut self) -> Option<usize> {
+        let (first, after) = self.rest.split_first()?;
+        self.rest = after;
         Some(usize::from(*first))
-    };
-    let mut sizes = [0usize; 2];
-    for size in &mut sizes {
+    }
+
+    fn size(&mut self) -> Option<usize> {
+        let mut size = 0;
         for shift in (0..).step_by(7) {
-            let byte = next()?;
-            *size |= (byte & 0x7f).checked_shl(shift)?;
+            let byte = self.byte()?;
+            size |= (byte & 0x7f).checked_shl(shift)?;
             if byte & 0x80 == 0 {
                 break;
             }
         }
+        Some(size)
     }
-    let [old_size, new_size] = sizes;
-    let mut out = Vec::with_capacity(new_size);
-    while let Some((code, after)) = rest.split_first() {
-        rest = after;
+
+    fn next(&mut self) -> Option<Piece<'d>> {
+        let code = self.byte()?;
         if code & 0x80 == 0 {
-            let (piece, after) = rest.split_at_checked(usize::from(*code))?;
-            out.extend_from_slice(piece);
-            rest = after;
-            continue;
+            let (piece, after) = self.rest.split_at_checked(code)?;
+            self.rest = after;
+            return Some(Piece::New(piece));
         }
         let mut words = [0usize; 2];
         for bit in (0..7).filter(|bit| code & (1 << bit) != 0) {
-            let (byte, after) = rest.split_first()?;
-            rest = after;
             let (word, shift) = if bit < 4 { (0, bit * 8) } else { (1, (bit - 4) * 8) };
-            words[word] |= usize::from(*byte) << shift;
+            words[word] |= self.byte()? << shift;
         }
-        out.extend_from_slice(old.get(words[0]..words[0].checked_add(words[1])?)?);
+        // No size is that of the largest piece of git's own form.
+        let size = if words[1] == 0 { 0x10000 } else { words[1] };
+        Some(Piece::Old(words[0]..words[0].checked_add(size)?))
     }
-    (old.len() == old_size && out.len() == new_size).then_some(out)
 }
 
 /// Bytes are compared by so many at once.
 const BLOCK: usize = 256;
 
 /// How many bytes two sequences have in common from their start.
-fn common_start(a: &[u8], b: &[u8]) -> usize {
+pub fn common_start(a: &[u8], b: &[u8]) -> usize {
     let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
     let start = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
     start + a[start..].iter().zip(&b[start..]).take_while(|(a, b)| a == b).count()
 }
 
 /// How many bytes two sequences have in common at their end.
-fn common_end(a: &[u8], b: &[u8]) -> usize {
+pub fn common_end(a: &[u8], b: &[u8]) -> usize {
     let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK));
     let end = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
     let (a, b) = (&a[..a.len() - end], &b[..b.len() - end]);
@@ -316,6 +415,30 @@ fn insert(out: &mut Vec<u8>, data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_by_zlib() {
+        use std::io::Read;
+        for len in [0, 1, 100, 5552, 0xffff, 0x10000, 300_000] {
+            let data: Vec<u8> = (0..len).map(|n: u32| (n % 251) as u8).collect();
+            let mut read = Vec::new();
+            flate2::read::ZlibDecoder::new(&stored(&data)[..]).read_to_end(&mut read).expect("it is whole");
+            assert_eq!(read, data);
+        }
+    }
+
+    #[test]
+    fn a_difference_made_of_what_was_written_over_is_one() {
+        let old: Vec<u8> = (0..3000u32).flat_map(|n| (n * 7919).to_le_bytes()).collect();
+        let over = vec![(0, old[..8].to_vec()), (40, vec![9; 30]), (70, vec![1; 300]), (11_990, vec![2; 10])];
+        let mut new = old.clone();
+        over.iter().for_each(|(at, bytes)| new[*at..at + bytes.len()].copy_from_slice(bytes));
+        assert_eq!(patched(&old, &delta_over(&old, &over)), Some(new));
+        let apart = [over[1].clone(), over[3].clone()];
+        assert_eq!(super::over(&delta_over(&old, &apart)), Some(apart.to_vec()));
+        assert_eq!(super::over(&delta(&old, &old[1..])), None);
+        assert_eq!(patched(&old, &delta_over(&old, &[])), Some(old));
+    }
 
     #[test]
     fn a_difference_makes_the_new_of_the_old() {

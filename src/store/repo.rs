@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
+use gix_object::Kind;
 
 use super::git::{Git, GitError};
 use super::{Drivers, Odb, StoreError};
 
 /// How long a call that reaches the network may say nothing.
 pub const SILENCE: Duration = Duration::from_secs(300);
+
+/// So many diffs are worth a call of git.
+const WORTH_A_CALL: usize = 16;
 
 /// A bare repository of the tool's own.
 #[derive(Debug, Clone)]
@@ -107,7 +111,56 @@ impl Repo {
 
     /// What the ref `name` (full) points at.
     pub fn reference(&self, name: &str) -> Result<Option<ObjectId>, StoreError> {
-        Ok(self.references(&[name])?.into_iter().find(|(n, _)| n == name).map(|(_, id)| id))
+        Ok(self.exactly(&[name])?.into_iter().next().flatten())
+    }
+
+    /// What each of the refs `names` (full) points at. They are read where they lie, as the store's form is known; git is
+    /// asked for what is stored in any other way.
+    pub fn exactly(&self, names: &[&str]) -> Result<Vec<Option<ObjectId>>, StoreError> {
+        let Some(found) = self.stored(names) else {
+            let found = self.references(names)?;
+            let of = |name: &&str| found.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
+            return Ok(names.iter().map(of).collect());
+        };
+        Ok(found)
+    }
+
+    /// The same by the files of the store: one a ref, else a line of `packed-refs`. None where that does not tell.
+    fn stored(&self, names: &[&str]) -> Option<Vec<Option<ObjectId>>> {
+        if self.path.join("reftable").exists() {
+            return None;
+        }
+        let absent = |e: &std::io::Error| {
+            matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
+        };
+        let mut packed: Option<Vec<u8>> = None;
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            if !name.starts_with("refs/") || name.contains("..") {
+                return None;
+            }
+            match std::fs::read(self.path.join(name)) {
+                Ok(text) => found.push(Some(ObjectId::from_hex(text.trim()).ok()?)),
+                Err(e) if absent(&e) => {
+                    let lines = match packed.take() {
+                        Some(lines) => lines,
+                        None => match std::fs::read(self.path.join("packed-refs")) {
+                            Ok(text) => text,
+                            Err(e) if absent(&e) => Vec::new(),
+                            Err(_) => return None,
+                        },
+                    };
+                    let line = |line: &[u8]| {
+                        let (id, of) = line.split_once_str(" ")?;
+                        (of == name.as_bytes()).then(|| ObjectId::from_hex(id).ok())
+                    };
+                    found.push(lines.lines().find_map(line).flatten());
+                    packed = Some(lines);
+                }
+                Err(_) => return None,
+            }
+        }
+        Some(found)
     }
 
     /// All refs under `prefixes` (`refs/carry/`, or full names), sorted by name.
@@ -201,6 +254,20 @@ impl Repo {
     /// The diff of each pair of trees, canonical: full ids, binary as data, renames found, and `strip` components
     /// before each path. All must be written.
     pub fn diffs(&self, pairs: &[(ObjectId, ObjectId)], strip: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = pairs.len().div_ceil(cores).max(WORTH_A_CALL);
+        std::thread::scope(|threads| {
+            let shares: Vec<_> =
+                pairs.chunks(share).map(|pairs| threads.spawn(move || self.diffs_of(pairs, strip))).collect();
+            let mut all = Vec::with_capacity(pairs.len());
+            for share in shares {
+                all.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(all)
+        })
+    }
+
+    fn diffs_of(&self, pairs: &[(ObjectId, ObjectId)], strip: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let prefix = |side: &str| format!("{side}/{}", "x/".repeat(strip.saturating_sub(1)));
         let prefixes = match strip {
             0 => vec!["--no-prefix".to_owned()],
@@ -307,8 +374,6 @@ impl Repo {
 
     /// Writes `data` as a blob, for a ref to point at.
     pub fn write_blob(&self, data: &[u8]) -> Result<ObjectId, StoreError> {
-        let id = self.git.call(["hash-object", "-w", "--stdin"]).stdin(data).line()?;
-        let bad = || GitError::Answer { command: "hash-object".into(), answer: id.clone() };
-        Ok(ObjectId::from_hex(id.as_bytes()).map_err(|_| bad())?)
+        super::loose::write(&self.path.join("objects"), Kind::Blob, data)
     }
 }

@@ -2,18 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
+use super::grow::{self, Body, Made};
 use super::odb::object_id;
-use super::{Drivers, GitVersion, ObjectError, Objects};
+use super::{Drivers, GitVersion, ObjectError, Objects, pack};
 
 /// Reads from the objects under it; keeps new ones to itself.
 pub struct Scratch<'a> {
     under: &'a dyn Objects,
-    new: RefCell<HashMap<ObjectId, Rc<Vec<u8>>>>,
+    new: RefCell<HashMap<ObjectId, Arc<Vec<u8>>>>,
 }
 
 impl<'a> Scratch<'a> {
@@ -30,12 +31,12 @@ impl<'a> Scratch<'a> {
 }
 
 impl Objects for Scratch<'_> {
-    fn tree(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
+    fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
         let own = self.new.borrow().get(id).cloned();
         own.map_or_else(|| self.under.tree(id), Ok)
     }
 
-    fn blob(&self, id: &ObjectId) -> Result<Rc<Vec<u8>>, ObjectError> {
+    fn blob(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
         let own = self.new.borrow().get(id).cloned();
         own.map_or_else(|| self.under.blob(id), Ok)
     }
@@ -46,6 +47,29 @@ impl Objects for Scratch<'_> {
 
     fn put_blob(&self, data: Vec<u8>, _: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Blob, data)
+    }
+
+    fn put_made(&self, id: ObjectId, data: Vec<u8>, _: Option<&ObjectId>) -> Result<(), ObjectError> {
+        self.new.borrow_mut().entry(id).or_insert_with(|| data.into());
+        Ok(())
+    }
+
+    fn has(&self, id: &ObjectId) -> bool {
+        self.new.borrow().contains_key(id) || self.under.has(id)
+    }
+
+    fn adopt(&self, trees: Vec<grow::Made>, _: &mut [usize]) -> Result<(), ObjectError> {
+        for Made { id, body, .. } in trees {
+            let data = match body {
+                Body::Whole(data) => data,
+                Body::Delta { base, delta, .. } => {
+                    let broken = || ObjectError { id, reason: "it is no difference to its base".into() };
+                    pack::patched(&self.tree(&base)?, &delta).ok_or_else(broken)?.into()
+                }
+            };
+            self.new.borrow_mut().insert(id, data);
+        }
+        Ok(())
     }
 
     fn write_out(&self) -> Result<(), ObjectError> {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -59,9 +59,10 @@ pub fn name_order(a: &BStr, a_is_tree: bool, b: &BStr, b_is_tree: bool) -> Order
 }
 
 /// One tree as it is stored. Its entries borrow their names from it.
+#[derive(Clone)]
 pub struct RawTree {
     id: ObjectId,
-    raw: Option<Rc<Vec<u8>>>,
+    raw: Option<Arc<Vec<u8>>>,
 }
 
 impl RawTree {
@@ -71,6 +72,22 @@ impl RawTree {
             Some(id) if !id.is_empty_tree() => Ok(Self { id: *id, raw: Some(objects.tree(id)?) }),
             _ => Ok(Self { id: gix_hash::Kind::Sha1.empty_tree(), raw: None }),
         }
+    }
+
+    /// The tree `id` that was made of this one by writing bytes over.
+    pub fn written_over(mut self, id: ObjectId, over: &[(usize, Vec<u8>)]) -> Self {
+        if let Some(raw) = &mut self.raw {
+            let raw = Arc::make_mut(raw);
+            for (at, bytes) in over {
+                raw[*at..at + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        Self { id, ..self }
+    }
+
+    /// The same bytes, to be kept.
+    pub fn shared(&self) -> Arc<Vec<u8>> {
+        self.raw.clone().unwrap_or_default()
     }
 
     /// Its entries, in git's order.
@@ -152,6 +169,87 @@ impl RawTree {
         })
     }
 }
+
+/// Where the entries of a stored tree begin, for a tree that is asked many times.
+pub struct Index {
+    starts: Vec<u32>,
+}
+
+impl Index {
+    /// The index of a tree's bytes.
+    pub fn of(raw: &[u8]) -> Result<Self, ObjectError> {
+        let tree = RawTree { id: gix_hash::Kind::Sha1.null(), raw: None };
+        let mut starts = Vec::with_capacity(raw.len() / 32);
+        let mut at = 0;
+        while let Some(len) = tree.entry_len(&raw[at..])? {
+            let start = u32::try_from(at).map_err(|e| ObjectError { id: tree.id, reason: e.to_string() })?;
+            starts.push(start);
+            at += len;
+        }
+        Ok(Self { starts })
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The bytes of the entry called `name`, and the entry. `raw` is what the index was made of, but for ids.
+    pub fn find(&self, raw: &[u8], name: &BStr) -> Option<(std::ops::Range<usize>, Entry)> {
+        [false, true].into_iter().find_map(|is_tree| {
+            let range = self.range(raw, self.search(raw, name, is_tree).ok()?);
+            Some((range.clone(), parsed(&raw[range])?.1))
+        })
+    }
+
+    /// The bytes of the entry that the byte `at` is in.
+    pub fn around(&self, raw: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
+        let after = self.starts.partition_point(|start| *start as usize <= at);
+        Some(self.range(raw, after.checked_sub(1)?))
+    }
+
+    /// Where a name belongs that is not there.
+    pub fn place(&self, raw: &[u8], name: &BStr, is_tree: bool) -> usize {
+        let at = self.search(raw, name, is_tree).unwrap_or_else(|at| at);
+        self.starts.get(at).map_or(raw.len(), |start| *start as usize)
+    }
+
+    fn range(&self, raw: &[u8], at: usize) -> std::ops::Range<usize> {
+        let end = self.starts.get(at + 1).map_or(raw.len(), |end| *end as usize);
+        self.starts[at] as usize..end
+    }
+
+    fn search(&self, raw: &[u8], name: &BStr, is_tree: bool) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.starts.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let stored = &raw[self.range(raw, middle)];
+            let order = name_order(name_of(stored, ID), stored.starts_with(b"40000 "), name, is_tree);
+            match order {
+                Ordering::Equal => return Ok(middle),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+}
+
+/// A stored entry's name and what it is.
+pub fn parsed(stored: &[u8]) -> Option<(&BStr, Entry)> {
+    let digits = stored[..stored.find_byte(b' ')?].iter();
+    let mode = digits.fold(0, |mode, digit| mode << 3 | u32::from(digit.wrapping_sub(b'0') & 7));
+    let id = ObjectId::try_from(stored.get(stored.len().checked_sub(ID)?..)?).ok()?;
+    Some((name_of(stored, ID), Entry { mode, id }))
+}
+
+/// Bytes of an id: a store has no other ones.
+const ID: usize = 20;
 
 /// A name at which two trees differ, and what each has there. A file and a folder of one name are two.
 pub type Differing<'t> = (&'t BStr, Option<Entry>, Option<Entry>);

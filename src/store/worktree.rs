@@ -1,6 +1,7 @@
 //! Work trees of a store, made and read through the `git` program: where a person mends a patch.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -19,6 +20,9 @@ const QUIET: [&str; 8] = [
     "-c",
     "rerere.enabled=false",
 ];
+
+/// Held while a store's settings are written.
+static SETTING: Mutex<()> = Mutex::new(());
 
 /// A work tree of a store.
 #[derive(Debug, Clone)]
@@ -62,6 +66,8 @@ impl WorkTree {
             std::fs::create_dir_all(folder)
                 .map_err(|e| StoreError::Write { path: folder.to_owned(), reason: e.to_string() })?;
         }
+        // Work trees are made on many threads, and git refuses to set what another call is setting.
+        let one_at_a_time = SETTING.lock().unwrap_or_else(PoisonError::into_inner);
         // People run git there themselves: these hold for their calls, too.
         for (key, value) in
             [("core.autocrlf", "false"), ("merge.conflictStyle", "zdiff3"), ("rerere.enabled", "false")]
@@ -69,6 +75,7 @@ impl WorkTree {
             set(repo, key, value)?;
         }
         repo.git().call(["worktree", "prune"]).output()?;
+        drop(one_at_a_time);
         // Git takes the folder of all work trees away with the last of them, and another worker may do so just now.
         for left in (0..ATTEMPTS).rev() {
             let call = repo.git().call(QUIET).args(["worktree", "add", "--quiet", "--detach", "--force"]);

@@ -10,12 +10,77 @@ mod histogram;
 use std::ops::Range;
 
 use bstr::{BStr, BString, ByteSlice};
-use imara_diff::{InternedInput, Token};
+use imara_diff::{Interner, Token};
 
-use crate::store::GitVersion;
+use crate::store::{GitVersion, common_end, common_start};
 
 /// A guess at the bytes of a line, for how much memory to take at once.
 const LINE: usize = 24;
+
+/// A version of a text.
+#[derive(Debug, Default)]
+struct Text<'d> {
+    data: &'d [u8],
+    /// Where each line begins, and at last where the text ends.
+    starts: Vec<usize>,
+    /// What each line is: equal lines have one token.
+    tokens: Vec<Token>,
+}
+
+impl<'d> Text<'d> {
+    /// Reads a text. The lines at both ends that `like` has as well are not looked at: most versions differ little.
+    fn read(data: &'d [u8], like: Option<&Self>, interner: &mut Interner<&'d [u8]>) -> Self {
+        let Some(like) = like else {
+            let mut text = Self { data, starts: Vec::new(), tokens: Vec::new() };
+            text.take(0, data, interner);
+            text.starts.push(data.len());
+            return text;
+        };
+        let same = common_start(like.data, data);
+        // A line at the end that is not ended may go on here.
+        let whole = like.starts.len() - 1 - usize::from(!like.data.is_empty() && !like.data.ends_with(b"\n"));
+        let head = like.starts[1..=whole].partition_point(|end| *end <= same);
+        let from = like.starts[head];
+        let same = common_end(&like.data[from..], &data[from..]);
+        // The line's end before it must be the same, too.
+        let tail = head + like.starts[head..].partition_point(|start| *start <= like.data.len() - same);
+        let tail = tail.min(like.tokens.len());
+        let rest = like.data.len() - like.starts[tail];
+        let to = data.len() - rest;
+        let mut text = Self {
+            data,
+            starts: Vec::with_capacity(like.starts.len() + 16),
+            tokens: Vec::with_capacity(like.tokens.len() + 16),
+        };
+        text.starts.extend_from_slice(&like.starts[..head]);
+        text.tokens.extend_from_slice(&like.tokens[..head]);
+        text.take(from, &data[from..to], interner);
+        text.starts.extend(like.starts[tail..].iter().map(|start| start + data.len() - like.data.len()));
+        text.tokens.extend_from_slice(&like.tokens[tail..]);
+        text
+    }
+
+    fn take(&mut self, mut at: usize, lines: &'d [u8], interner: &mut Interner<&'d [u8]>) {
+        for line in lines.lines_with_terminator() {
+            self.starts.push(at);
+            self.tokens.push(interner.intern(line));
+            at += line.len();
+        }
+    }
+
+    /// The bytes of some lines.
+    fn bytes(&self, lines: Range<usize>) -> &'d [u8] {
+        &self.data[self.starts[lines.start]..self.starts[lines.end]]
+    }
+
+    fn lines(&self, lines: Range<usize>) -> Vec<&'d [u8]> {
+        lines.map(|at| self.bytes(at..at + 1)).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.tokens.len()
+    }
+}
 
 /// How the lines of a conflict are shown (`git help config`, `merge.conflictStyle`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,63 +122,58 @@ struct Change {
 /// A merge of three versions of a text.
 #[derive(Debug)]
 pub struct Merge<'d> {
-    base: Vec<&'d [u8]>,
-    ours: Vec<&'d [u8]>,
-    theirs: Vec<&'d [u8]>,
+    base: Text<'d>,
+    ours: Text<'d>,
+    theirs: Text<'d>,
     regions: Vec<Region>,
     style: Style,
 }
 
 /// Where a merge conflicts: the lines of each version, from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflict<'a, 'd> {
+pub struct Conflict<'d> {
     /// The first line in ours.
     pub line: usize,
     /// Base's lines.
-    pub base: &'a [&'d [u8]],
+    pub base: Vec<&'d [u8]>,
     /// Our lines.
-    pub ours: &'a [&'d [u8]],
+    pub ours: Vec<&'d [u8]>,
     /// Their lines.
-    pub theirs: &'a [&'d [u8]],
+    pub theirs: Vec<&'d [u8]>,
 }
 
 impl<'d> Merge<'d> {
     /// Merges what changed from `base` to `theirs` into `ours`, as git does since `as_of`.
     pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style, as_of: GitVersion) -> Self {
         let differences = |old: &[Token], new: &[Token], tokens| differences(old, new, tokens, as_of);
-        let mut input: InternedInput<&'d [u8]> = InternedInput::default();
-        // Most lines are in all three.
-        input.interner.reserve(base.len().max(ours.len()).max(theirs.len()) / LINE);
-        input.update_before(imara_diff::sources::byte_lines(base));
-        input.update_after(imara_diff::sources::byte_lines(ours));
-        let our_tokens = std::mem::take(&mut input.after);
-        input.update_after(imara_diff::sources::byte_lines(theirs));
-        let tokens = [&input.before, &our_tokens, &input.after];
-        let all = input.interner.num_tokens();
-        let ours = differences(tokens[0], tokens[1], all);
-        let theirs = differences(tokens[0], tokens[2], all);
-        let lens = tokens.map(|t| t.len());
-        let mut regions = join(&ours, &theirs, lens, &|a, b| our_tokens[a] == input.after[b]);
+        let mut interner: Interner<&'d [u8]> = Interner::new(base.len() / LINE + 64);
+        let base = Text::read(base, None, &mut interner);
+        let ours = Text::read(ours, Some(&base), &mut interner);
+        let theirs = Text::read(theirs, Some(&base), &mut interner);
+        let all = interner.num_tokens();
+        let (mine, new) = (&ours.tokens, &theirs.tokens);
+        let lens = [base.len(), ours.len(), theirs.len()];
+        let by_us = differences(&base.tokens, mine, all);
+        let by_them = differences(&base.tokens, new, all);
+        let mut regions = join(&by_us, &by_them, lens, &|a, b| mine[a] == new[b]);
         match style {
             Style::Merge => {
-                regions = refine(regions, |o, t| differences(&tokens[1][o], &tokens[2][t], all));
+                regions = refine(regions, |o, t| differences(&mine[o], &new[t], all));
                 simplify(&mut regions);
             }
-            Style::ZealousDiff3 => trim(&mut regions, tokens[1], tokens[2]),
+            Style::ZealousDiff3 => trim(&mut regions, mine, new),
             Style::Diff3 => {}
         }
-        let lines = |tokens: &[Token]| tokens.iter().map(|t| input.interner[*t]).collect();
-        let [base, ours, theirs] = tokens.map(|t| lines(t));
         Self { base, ours, theirs, regions, style }
     }
 
     /// Where it conflicts.
-    pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_, 'd>> {
+    pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'d>> {
         self.regions.iter().filter(|r| r.take == Take::Conflict).map(|r| Conflict {
             line: r.ours.start,
-            base: &self.base[r.base.clone()],
-            ours: &self.ours[r.ours.clone()],
-            theirs: &self.theirs[r.theirs.clone()],
+            base: self.base.lines(r.base.clone()),
+            ours: self.ours.lines(r.ours.clone()),
+            theirs: self.theirs.lines(r.theirs.clone()),
         })
     }
 
@@ -135,13 +195,13 @@ impl<'d> Merge<'d> {
                 out.extend_from_slice(end);
             };
             mark(out, b'<', Some(ours));
-            copy(out, &self.ours[region.ours.clone()], Some(end));
+            copy(out, self.ours.bytes(region.ours.clone()), Some(end));
             if self.style != Style::Merge {
                 mark(out, b'|', Some(base));
-                copy(out, &self.base[region.base.clone()], Some(end));
+                copy(out, self.base.bytes(region.base.clone()), Some(end));
             }
             mark(out, b'=', None);
-            copy(out, &self.theirs[region.theirs.clone()], Some(end));
+            copy(out, self.theirs.bytes(region.theirs.clone()), Some(end));
             mark(out, b'>', Some(theirs));
         })
     }
@@ -150,25 +210,25 @@ impl<'d> Merge<'d> {
     pub fn union(&self) -> Vec<u8> {
         self.written(|out, region| {
             let end: &[u8] = if self.wants_cr(region) { b"\r\n" } else { b"\n" };
-            copy(out, &self.ours[region.ours.clone()], Some(end));
-            copy(out, &self.theirs[region.theirs.clone()], None);
+            copy(out, self.ours.bytes(region.ours.clone()), Some(end));
+            copy(out, self.theirs.bytes(region.theirs.clone()), None);
         })
     }
 
     fn written(&self, conflict: impl Fn(&mut Vec<u8>, &Region)) -> Vec<u8> {
-        let size = |lines: &[&[u8]]| lines.iter().map(|l| l.len()).sum::<usize>();
-        let mut out = Vec::with_capacity(size(&self.ours) + size(&self.theirs) / 8);
+        let more = self.theirs.data.len().saturating_sub(self.base.data.len());
+        let mut out = Vec::with_capacity(self.ours.data.len() + more);
         let mut at = 0;
         for region in self.regions.iter().filter(|r| r.take != Take::Alike) {
-            copy(&mut out, &self.ours[at..region.ours.start], None);
+            copy(&mut out, self.ours.bytes(at..region.ours.start), None);
             match region.take {
                 Take::Conflict => conflict(&mut out, region),
-                Take::Theirs => copy(&mut out, &self.theirs[region.theirs.clone()], None),
-                _ => copy(&mut out, &self.ours[region.ours.clone()], None),
+                Take::Theirs => copy(&mut out, self.theirs.bytes(region.theirs.clone()), None),
+                _ => copy(&mut out, self.ours.bytes(region.ours.clone()), None),
             }
             at = region.ours.end;
         }
-        copy(&mut out, &self.ours[at..], None);
+        copy(&mut out, self.ours.bytes(at..self.ours.len()), None);
         out
     }
 
@@ -186,21 +246,21 @@ impl<'d> Merge<'d> {
 }
 
 /// Does the line end in CR LF, or, if it has no end, the one before? Nothing if that tells nothing.
-fn ends_in_cr(lines: &[&[u8]], at: usize) -> Option<bool> {
-    let line = lines.get(at)?;
-    if line.ends_with(b"\n") {
-        return Some(line.ends_with(b"\r\n"));
+fn ends_in_cr(text: &Text<'_>, at: usize) -> Option<bool> {
+    let line = |at: usize| (at < text.len()).then(|| text.bytes(at..at + 1));
+    let last = line(at)?;
+    if last.ends_with(b"\n") {
+        return Some(last.ends_with(b"\r\n"));
     }
-    lines.get(at.checked_sub(1)?).map(|line| line.ends_with(b"\r\n"))
+    line(at.checked_sub(1)?).map(|line| line.ends_with(b"\r\n"))
 }
 
 /// Appends lines; the last gets an end if it has none and `end` is given.
-fn copy(out: &mut Vec<u8>, lines: &[&[u8]], end: Option<&[u8]>) {
-    for line in lines {
-        out.extend_from_slice(line);
-    }
-    if let (Some(end), Some(last)) = (end, lines.last())
-        && !last.ends_with(b"\n")
+fn copy(out: &mut Vec<u8>, lines: &[u8], end: Option<&[u8]>) {
+    out.extend_from_slice(lines);
+    if let Some(end) = end
+        && !lines.is_empty()
+        && !lines.ends_with(b"\n")
     {
         out.extend_from_slice(end);
     }

@@ -1,0 +1,350 @@
+//! Folders that change again and again, kept open: each is changed where it lies, hashed from its first new byte on, and
+//! kept as a difference to what it was. All that is done on a thread of its own, as nobody needs a folder's id before
+//! the last change is made.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use bstr::{BStr, BString};
+use gix_hash::{Hasher, ObjectId};
+
+use super::tree::{Entry, Index, MODE_TREE};
+use super::{ObjectError, pack};
+
+/// The hash of a large folder is kept at every so many bytes.
+const MARK: usize = 4096;
+
+/// Something that is done to the folders, in order.
+enum Act {
+    /// Folder number so-and-so, counted from 0, the root: where it lies, and its bytes.
+    Open { parent: Option<(usize, BString)>, raw: Arc<Vec<u8>> },
+    /// A name of a folder gets another entry, or none.
+    Set { folder: usize, name: BString, entry: Option<Entry> },
+    /// A step ends.
+    End,
+    /// What came of the steps is asked for.
+    Tell(Sender<Result<Grown, ObjectError>>),
+}
+
+/// A tree that was made.
+pub struct Made {
+    /// The step that made it, counted from the last time that was asked.
+    pub step: usize,
+    /// Its id.
+    pub id: ObjectId,
+    /// What is kept of it.
+    pub body: Body,
+}
+
+/// How it is kept.
+pub enum Body {
+    /// As it is.
+    Whole(Arc<Vec<u8>>),
+    /// As a difference to a tree that was made before, and how many differences it stands on.
+    Delta {
+        /// What it is a difference to.
+        base: ObjectId,
+        /// How many it stands on.
+        depth: usize,
+        /// The difference.
+        delta: Vec<u8>,
+    },
+}
+
+/// What came of some steps.
+#[derive(Default)]
+pub struct Grown {
+    /// The root after each step.
+    pub roots: Vec<ObjectId>,
+    /// The new trees, in the order in which they were made.
+    pub trees: Vec<Made>,
+}
+
+/// The open folders under one root.
+pub struct Grower {
+    acts: Sender<Act>,
+}
+
+impl Grower {
+    /// Opens the root `id`, which has the bytes `raw`.
+    pub fn open(id: ObjectId, raw: Arc<Vec<u8>>) -> Self {
+        let (acts, todo) = channel();
+        std::thread::spawn(move || {
+            let mut growing = Growing { root: id, ..Growing::default() };
+            for act in todo {
+                growing.act(act);
+            }
+        });
+        let grower = Self { acts };
+        grower.send(Act::Open { parent: None, raw });
+        grower
+    }
+
+    fn send(&self, act: Act) {
+        // The thread lasts as long as its sender: what it cannot do it tells when it is asked.
+        let _ = self.acts.send(act);
+    }
+
+    /// Opens the folder `name` of the folder `parent`. Folders are counted from 0, the root.
+    pub fn open_in(&self, parent: usize, name: &BStr, raw: Arc<Vec<u8>>) {
+        self.send(Act::Open { parent: Some((parent, name.into())), raw });
+    }
+
+    /// Puts an entry at a name of a folder, or takes it away. The folder must keep one.
+    pub fn set(&self, folder: usize, name: BString, entry: Option<Entry>) {
+        self.send(Act::Set { folder, name, entry });
+    }
+
+    /// Ends a step.
+    pub fn end(&self) {
+        self.send(Act::End);
+    }
+
+    /// What came of the steps since this was asked last.
+    pub fn tell(&self) -> Result<Grown, ObjectError> {
+        let (tell, told) = channel();
+        self.send(Act::Tell(tell));
+        let gone = |_| ObjectError {
+            id: gix_hash::Kind::Sha1.null(),
+            reason: "the thread that makes trees is gone".into(),
+        };
+        told.recv().map_err(gone)?
+    }
+}
+
+struct Growing {
+    folders: Vec<Folder>,
+    open: BTreeMap<usize, Vec<(BString, Option<Entry>)>>,
+    known: HashSet<ObjectId>,
+    root: ObjectId,
+    grown: Grown,
+    failed: Option<ObjectError>,
+}
+
+impl Default for Growing {
+    fn default() -> Self {
+        Self {
+            folders: Vec::new(),
+            open: BTreeMap::new(),
+            known: HashSet::new(),
+            root: gix_hash::Kind::Sha1.null(),
+            grown: Grown::default(),
+            failed: None,
+        }
+    }
+}
+
+/// A folder as it is now.
+struct Folder {
+    parent: Option<(usize, BString)>,
+    raw: Arc<Vec<u8>>,
+    index: Option<Index>,
+    /// The hash of its first bytes, at some places.
+    marks: Vec<(usize, Hasher)>,
+    /// What it was last made as, and how many differences that stands on.
+    made: Option<(ObjectId, usize)>,
+}
+
+impl Growing {
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Open { parent, raw } => {
+                self.folders.push(Folder { parent, raw, index: None, marks: Vec::new(), made: None });
+            }
+            Act::Set { folder, name, entry } => self.open.entry(folder).or_default().push((name, entry)),
+            Act::End => {
+                if let Err(error) = self.end() {
+                    self.failed.get_or_insert(error);
+                }
+                self.grown.roots.push(self.root);
+            }
+            Act::Tell(tell) => {
+                let grown = std::mem::take(&mut self.grown);
+                // Who asked may have given up.
+                let _ = tell.send(self.failed.clone().map_or(Ok(grown), Err));
+            }
+        }
+    }
+
+    /// Makes the folders that changed, the inner ones first: a folder is opened after the one that it is in.
+    fn end(&mut self) -> Result<(), ObjectError> {
+        let step = self.grown.roots.len();
+        while let Some((at, changes)) = self.open.pop_last() {
+            let Some(folder) = self.folders.get_mut(at) else { continue };
+            let delta = folder.change(changes)?;
+            let id = folder.hash()?;
+            if self.known.insert(id) {
+                let base = folder.made.filter(|(_, depth)| *depth < pack::DEPTH);
+                let small = delta.filter(|delta| delta.len() < folder.raw.len() / 2);
+                let body = match (base, small) {
+                    (Some((base, depth)), Some(delta)) if base != id => {
+                        Body::Delta { base, depth: depth + 1, delta }
+                    }
+                    _ => Body::Whole(Arc::new(folder.raw.to_vec())),
+                };
+                let depth = if let Body::Delta { depth, .. } = &body { *depth } else { 0 };
+                folder.made = Some((id, depth));
+                self.grown.trees.push(Made { step, id, body });
+            } else if folder.made.is_none_or(|(made, _)| made != id) {
+                folder.made = None;
+            }
+            match folder.parent.clone() {
+                Some((parent, name)) => {
+                    self.open.entry(parent).or_default().push((name, Some(Entry { mode: MODE_TREE, id })));
+                }
+                None => self.root = id,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Folder {
+    /// Makes changes; the difference to what it was.
+    fn change(&mut self, changes: Vec<(BString, Option<Entry>)>) -> Result<Option<Vec<u8>>, ObjectError> {
+        let mut index = match self.index.take() {
+            Some(index) => index,
+            None => Index::of(&self.raw)?,
+        };
+        // The last word on a name counts.
+        let changes: BTreeMap<BString, Option<Entry>> = changes.into_iter().collect();
+        // Entries of one length are written over; anything else moves what follows.
+        let mut over: Vec<(usize, Vec<u8>)> = Vec::with_capacity(changes.len());
+        let mut moving = Vec::new();
+        for (name, entry) in changes {
+            let there = index.find(&self.raw, name.as_ref());
+            if let (Some((range, was)), Some(entry)) = (&there, &entry)
+                && was.is_tree() == entry.is_tree()
+            {
+                let mut bytes = Vec::with_capacity(range.len());
+                entry.write(name.as_ref(), &mut bytes);
+                if bytes.len() == range.len() {
+                    over.push((range.start, bytes));
+                    continue;
+                }
+            }
+            moving.push((name, entry));
+        }
+        if moving.is_empty() {
+            over.sort_by_key(|(at, _)| *at);
+            let delta = pack::delta_over(&self.raw, &over);
+            let first = over.first().map_or(self.raw.len(), |(at, _)| *at);
+            self.marks.truncate(self.marks.partition_point(|(at, _)| *at <= first));
+            let raw = Arc::make_mut(&mut self.raw);
+            for (at, bytes) in over {
+                raw[at..at + bytes.len()].copy_from_slice(&bytes);
+            }
+            self.index = Some(index);
+            return Ok(Some(delta));
+        }
+        let old = self.raw.clone();
+        let mut raw = old.to_vec();
+        for (at, bytes) in over {
+            raw[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        for (name, entry) in moving {
+            if let Some((range, _)) = index.find(&raw, name.as_ref()) {
+                raw.drain(range);
+                index = Index::of(&raw)?;
+            }
+            if let Some(entry) = entry {
+                let at = index.place(&raw, name.as_ref(), entry.is_tree());
+                let mut bytes = Vec::new();
+                entry.write(name.as_ref(), &mut bytes);
+                raw.splice(at..at, bytes);
+                index = Index::of(&raw)?;
+            }
+        }
+        self.marks.clear();
+        let delta = pack::delta(&old, &raw);
+        (self.raw, self.index) = (Arc::new(raw), Some(index));
+        Ok(Some(delta))
+    }
+
+    /// Its id, from the last place before its first new byte on.
+    fn hash(&mut self) -> Result<ObjectId, ObjectError> {
+        let (mut at, mut hasher) = match self.marks.last() {
+            Some((at, hasher)) => (*at, hasher.clone()),
+            None => {
+                let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+                hasher.update(format!("tree {}\0", self.raw.len()).as_bytes());
+                (0, hasher)
+            }
+        };
+        while self.raw.len() - at > MARK {
+            hasher.update(&self.raw[at..at + MARK]);
+            at += MARK;
+            self.marks.push((at, hasher.clone()));
+        }
+        hasher.update(&self.raw[at..]);
+        // It only fails on bytes made to collide.
+        hasher
+            .try_finalize()
+            .map_err(|e| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::odb::object_id;
+    use gix_object::Kind;
+    use proptest::prelude::*;
+
+    fn entry(n: u8, mode: u32) -> Entry {
+        Entry { mode, id: ObjectId::from_bytes_or_panic(&[n; 20]) }
+    }
+
+    /// A tree's bytes of names and entries.
+    fn raw(entries: &BTreeMap<BString, Entry>) -> Vec<u8> {
+        let mut all: Vec<_> = entries.iter().collect();
+        all.sort_by(|(a, x), (b, y)| {
+            crate::store::tree::name_order(a.as_ref(), x.is_tree(), b.as_ref(), y.is_tree())
+        });
+        let mut out = Vec::new();
+        all.into_iter().for_each(|(name, entry)| entry.write(name.as_ref(), &mut out));
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn trees_that_grow_have_the_ids_and_bytes_of_trees_made_anew(
+            first in 1usize..400,
+            steps in proptest::collection::vec(proptest::collection::vec(
+                (0usize..420, any::<u8>(), prop_oneof![3 => Just(0o100644), 1 => Just(0o100755), 1 => Just(MODE_TREE), 1 => Just(0)]), 0..4), 1..40),
+        ) {
+            let name = |n: usize| BString::from(format!("name {n:03}{}", "-x".repeat(n % 3)));
+            let mut entries: BTreeMap<BString, Entry> =
+                (0..first).map(|n| (name(n), entry(1, 0o100644))).collect();
+            entries.insert("~".into(), entry(0, 0o100644));
+            let start = raw(&entries);
+            let grower = Grower::open(object_id(Kind::Tree, &start)?, Arc::new(start));
+            let mut expected = Vec::new();
+            for step in &steps {
+                for (n, byte, mode) in step {
+                    let new = (*mode != 0).then(|| entry(*byte, *mode));
+                    match new {
+                        Some(new) => drop(entries.insert(name(*n), new)),
+                        None => drop(entries.remove(&name(*n))),
+                    }
+                    grower.set(0, name(*n), new);
+                }
+                grower.end();
+                expected.push(raw(&entries));
+            }
+            let grown = grower.tell()?;
+            let mut bytes: BTreeMap<ObjectId, Vec<u8>> = BTreeMap::new();
+            for made in grown.trees {
+                let data = match made.body {
+                    Body::Whole(data) => data.to_vec(),
+                    Body::Delta { base, delta, .. } => pack::patched(&bytes[&base], &delta).expect("a difference"),
+                };
+                prop_assert_eq!(object_id(Kind::Tree, &data)?, made.id);
+                bytes.insert(made.id, data);
+            }
+            let ids: Result<Vec<_>, _> = expected.iter().map(|raw| object_id(Kind::Tree, raw)).collect();
+            prop_assert_eq!(grown.roots, ids?);
+        }
+    }
+}

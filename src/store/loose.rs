@@ -1,0 +1,42 @@
+//! One object in a file of its own (`gitrepository-layout(5)`, `objects/[0-9a-f][0-9a-f]`), where a pack is not worth it.
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use super::StoreError;
+use super::odb::object_id;
+
+/// Writes an object to the folder `objects`, if it has no such file yet.
+pub(super) fn write(objects: &Path, kind: Kind, data: &[u8]) -> Result<ObjectId, StoreError> {
+    let failed = |e: std::io::Error| StoreError::Write { path: objects.to_owned(), reason: e.to_string() };
+    let id = object_id(kind, data)?;
+    let hex = id.to_string();
+    let folder = objects.join(&hex[..2]);
+    let place = folder.join(&hex[2..]);
+    if place.exists() {
+        return Ok(id);
+    }
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o444));
+    }
+    // git's own housekeeping clears what a killed run leaves under this name.
+    let mut file = builder.prefix("tmp_obj_").tempfile_in(&folder).map_err(failed)?;
+    let mut deflate = ZlibEncoder::new(&mut file, Compression::fast());
+    deflate
+        .write_all(format!("{kind} {}\0", data.len()).as_bytes())
+        .and_then(|()| deflate.write_all(data))
+        .and_then(|()| deflate.finish().map(drop))
+        .and_then(|()| file.as_file().sync_data())
+        .map_err(failed)?;
+    file.persist(place).map_err(|e| failed(e.error))?;
+    Ok(id)
+}
