@@ -1,9 +1,9 @@
 //! In: the patches that applied, with their trees, and the trunk tip. Out: the stack's commits, the manifest, its
 //! signature and exports, and the build as files. Never: a decision about a patch, a ref.
 
-pub mod diff;
 pub mod artifact;
 mod cyclonedx;
+pub mod diff;
 pub mod manifest;
 pub mod signature;
 mod stack;

@@ -13,7 +13,11 @@ use crate::replay::sequence::{Role, Step};
 use crate::store::Odb;
 
 /// The edges of a build, and of `before`, the build that was made last.
-pub(super) fn edges(odb: &Odb, left: &[Left<'_>], before: Option<&Manifest>) -> Result<Vec<Edge>, NightError> {
+pub(super) fn edges(
+    odb: &Odb,
+    left: &[Left<'_>],
+    before: Option<&Manifest>,
+) -> Result<Vec<Edge>, NightError> {
     let mut nodes = Vec::with_capacity(left.len());
     for l in left {
         let Some((before, after)) = l.planned.applied else { continue };
