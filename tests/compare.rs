@@ -12,15 +12,14 @@ fn lab() -> Lab {
     let b = numbered("b", &[(10, "changes")]);
     let c = numbered("c", &[(10, "breaks")]);
     let b2 = numbered("b", &[(10, "changes more")]);
-    let files: Vec<(&str, Vec<(&str, Option<&str>)>)> = vec![
-        ("keeps", vec![("a", Some(&a))]),
-        ("lands", vec![("a", Some(&a2))]),
-        ("changes", vec![("b", Some(&b))]),
-        ("goes", vec![("new", Some("goes\n"))]),
-        ("breaks", vec![("c", Some(&c))]),
-        ("more", vec![("b", Some(&b2))]),
+    let patches: [(&str, Files<'_>); 6] = [
+        ("keeps", &[("a", Some(&a))]),
+        ("lands", &[("a", Some(&a2))]),
+        ("changes", &[("b", Some(&b))]),
+        ("goes", &[("new", Some("goes\n"))]),
+        ("breaks", &[("c", Some(&c))]),
+        ("more", &[("b", Some(&b2))]),
     ];
-    let patches: Vec<(&str, Files<'_>)> = files.iter().map(|(m, f)| (*m, &f[..])).collect();
     Lab::with_fork(&patches)
 }
 

@@ -172,7 +172,7 @@ proptest! {
             nodes.push(Node { step, metadata: &metadata, changes: &[] });
             before = after;
         }
-        let graph = Graph::of(&odb, &nodes).expect("all objects are there");
+        let graph = Graph::of(&odb, &nodes, &BTreeMap::new()).expect("all objects are there");
         odb.flush().expect("written");
         let applies = |names: &[&str]| -> bool {
             let mut stack = base.to_string();

@@ -100,10 +100,13 @@ impl Graph {
             edges.iter().map(|e| places.get(e.needs.as_str()).copied()).collect()
         };
         let paths: Vec<Vec<BString>> = nodes.iter().map(Node::paths).collect();
-        let known = Known { paths, needs: nodes.iter().map(proved).collect() };
+        // Changes that name no path of a patch that has some say nothing: then all trees are read.
+        let named = nodes.iter().zip(&paths).all(|(n, p)| n.step.before == n.step.after || !p.is_empty());
+        let needs_of = nodes.iter().map(proved).collect();
+        let known = Known { paths: if named { paths.clone() } else { Vec::new() }, needs: needs_of };
         for (at, needed) in needs(objects, &steps, &known)?.into_iter().enumerate() {
             for need in needed {
-                let files = known.paths[at].iter().filter(|path| known.paths[need].contains(path));
+                let files = paths[at].iter().filter(|path| paths[need].contains(path));
                 let files = files.map(ToString::to_string).collect();
                 graph.add_edge(indices[at], indices[need], Reason::Textual { files });
             }

@@ -257,8 +257,6 @@ fn close(out: &mut Skew, newest: usize, commands: Vec<(String, Vec<String>)>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -268,8 +266,7 @@ mod tests {
     use crate::risk::restart::Restarts;
 
     fn transition(findings: Vec<Finding>, contracts: &[&str]) -> Transition {
-        let restarts =
-            Restarts { services: Vec::new(), untouched: Vec::new(), because: BTreeMap::new(), mapped: true };
+        let restarts = Restarts { mapped: true, ..Restarts::default() };
         let step = crate::risk::plan::Step {
             id: "s1".into(),
             action: Do::Contract,
