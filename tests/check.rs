@@ -127,6 +127,33 @@ fn each_patch_can_be_held_to_a_check_and_one_that_is_not_required_stops_nothing(
 }
 
 #[test]
+fn each_stack_is_held_to_a_check_without_the_others() {
+    // `b` is only good where `a` has what another patch brings in, and no file says so.
+    let checks = "[[project.p.check]]\nname = \"unit\"\non = \"each-stack\"\nrequired = false\n\
+        run = [\"sh\", \"-c\", \"echo run >> LOG; ! grep -q uses b || grep -q brings a\"]\n";
+    let patches =
+        [("brings", "a", "brings"), ("more", "b", "ours"), ("uses", "b", "uses"), ("else", "c", "ours")];
+    let lab = lab(&patches, checks);
+    let night = &lab.json(0, &["nightly"])[0];
+    let check = &night["manifest"]["checks"][0];
+    let by = |check: &serde_json::Value| {
+        (check["ended"].as_str().map(str::to_owned), check["broken_by"]["patch"].as_str().map(str::to_owned))
+    };
+    assert_eq!(by(check), (Some("failed".to_owned()), Some("uses".to_owned())), "{check}");
+    // The build itself is well, and by hand the same is told from what is remembered.
+    let before = runs(&lab);
+    assert_eq!(lab.json(0, &["check"])["checks"], night["manifest"]["checks"]);
+    assert_eq!(runs(&lab), before);
+    // Declared, both are one stack.
+    let patch = lab.path("ws/patches/p/uses.patch");
+    let text = std::fs::read_to_string(&patch).expect("a patch");
+    let text = text.replacen("\n---\n", "\nDepends-On: brings\n\n---\n", 1);
+    lab.commit("ws", "say so", &[("patches/p/uses.patch", Some(&text))]);
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!(by(&night["manifest"]["checks"][0]), (Some("passed".to_owned()), None), "{night}");
+}
+
+#[test]
 #[cfg(unix)]
 fn a_check_that_hangs_is_ended_with_its_children_and_gets_no_more_environment_than_it_was_given() {
     let checks = "[[project.p.check]]\nname = \"hangs\"\nrequired = false\ntimeout = \"1s\"\n\

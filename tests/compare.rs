@@ -208,3 +208,40 @@ fn what_is_taken_over_of_the_graph_is_what_would_be_proved_again() {
         }
     }
 }
+
+#[test]
+fn a_manifest_tells_what_each_stage_s_gates_say_of_it_and_stages_name_the_builds_that_they_run() {
+    let lab = lab();
+    let config = read(&lab, "carry.toml");
+    let more = "[[project.p.check]]\nname = \"unit\"\nrequired = false\nrun = [\"sh\", \"-c\", \"! grep -q upstream a\"]\n\
+        [[project.p.stage]]\nname = \"test\"\nhold_on = \"never\"\n\
+        [[project.p.stage]]\nname = \"prod\"\nafter = \"test\"\nrequires = [\"unit\", \"signed\"]\n";
+    lab.commit("ws", "stages", &[("carry.toml", Some(&format!("{config}\n{more}")))]);
+    let first = lab.json(0, &["nightly"])[0]["manifest"].clone();
+    lab.carry_code(0, &["stage", "promote", build(&first), "test"]);
+    lab.commit("up", "on", &[("a", Some(&numbered("a", &[(1, "upstream")])))]);
+    let second = lab.json(0, &["nightly"])[0]["manifest"].clone();
+
+    let verdict = |m: &Value| -> Vec<(String, bool)> {
+        let stages = m["gates"].as_array().expect("stages");
+        stages.iter().map(|s| (s["stage"].as_str().expect("a name").to_owned(), s["met"] == true)).collect()
+    };
+    assert_eq!(verdict(&first), [("test".to_owned(), true), ("prod".to_owned(), true)]);
+    assert_eq!(verdict(&second), [("test".to_owned(), true), ("prod".to_owned(), false)]);
+    let unmet: Vec<&Value> =
+        second["gates"][1]["gates"].as_array().expect("gates").iter().filter(|g| g["met"] == false).collect();
+    assert_eq!(unmet.len(), 1, "{unmet:?}");
+    assert_eq!((&unmet[0]["gate"], &unmet[0]["about"]), (&json!("check"), &json!("unit")));
+    let schema: Value = serde_json::from_str(&lab.carry_code(0, &["manifest", "schema"])).expect("JSON");
+    assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&second));
+
+    let diff = lab.json(0, &["manifest", "diff", "test", "latest"]);
+    assert_eq!(
+        (&diff["from"]["build"], &diff["to"]["build"]),
+        (&first["deploy"]["build"], &second["deploy"]["build"])
+    );
+    assert_eq!(diff["checks"], json!([{"name": "unit", "before": "passed", "after": "failed"}]));
+    assert_eq!(lab.json(0, &["risk", "test", "main"])["from"], first["deploy"]["commit"]);
+    let text = lab.carry_code(1, &["manifest", "diff", "prod"]);
+    assert!(text.contains("no build 'prod' of 'p' is here"), "{text}");
+}

@@ -44,6 +44,21 @@ pub struct Manifest {
     /// Which patch of the build needs which, and why.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub edges: Vec<crate::graph::Edge>,
+    /// What the gates of each stage say of the build, as far as the build alone answers them. A signature is made over
+    /// this, and order, time and approvals come later: `git carry stage check` asks all.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub gates: Vec<StageGates>,
+}
+
+/// The gates before a stage that a build alone answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageGates {
+    /// The stage.
+    pub stage: String,
+    /// Are all of them met?
+    pub met: bool,
+    /// Each of them; `risk` is that of the move from the build before.
+    pub gates: Vec<crate::stage::Gate>,
 }
 
 /// The tool that made a build.
@@ -174,7 +189,7 @@ pub struct CheckRecord {
     pub name: String,
     /// The command: a program and its arguments.
     pub run: Vec<String>,
-    /// On what it runs: `build`, or `each-patch`.
+    /// On what it runs: `build`, `each-patch`, or `each-stack`.
     pub on: String,
     /// Is the build worth nothing if it fails?
     pub required: bool,

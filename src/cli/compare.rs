@@ -19,7 +19,7 @@ const LINES: usize = 30;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The build that is moved from: a build, or a manifest's file.
+    /// The build that is moved from: a build, a stage that runs one, or a manifest's file.
     #[arg(value_name = "FROM")]
     from: String,
     /// The build that is moved to; without it, the last one.

@@ -8,7 +8,9 @@ use gix_hash::ObjectId;
 
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, cut, painted, short, table};
-use crate::night::{NightError, RiskError, Site, assess_move, patches_of, recorded_manifest, rules_for};
+use crate::night::{
+    NightError, RiskError, Site, assess_move, commit_named, patches_of, recorded_manifest, rules_for,
+};
 use crate::risk::plan::{Mode, Plan};
 use crate::risk::{Assessment, Confidence, Finding, Severity, Transition};
 use crate::store::{Odb, Repo, StoreError};
@@ -17,7 +19,7 @@ use crate::workspace::{RiskRules, Workspace};
 /// What a move from one build to another asks: migrations, restarts, versions that meet, options, dependencies.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What runs: a build, a commit, a ref; without it, the build before the last one.
+    /// What runs: a build, a stage, a commit, a ref; without it, the build before the last one.
     #[arg(value_name = "FROM")]
     from: Option<String>,
     /// What is to run; without it, the last build.
@@ -102,11 +104,11 @@ fn of_workspace(from: &Path, args: &Args) -> Result<Transition, CliError> {
         hint: Some("name both ends: git carry risk FROM TO (builds, commits, refs, the trunk's name)".into()),
     };
     let new = match &args.to {
-        Some(rev) => site.commit(rev)?,
+        Some(rev) => commit_named(&site, rev)?,
         None => site.commit(&last.as_ref().ok_or_else(|| missing("no build"))?.deploy.commit)?,
     };
     let old = match &args.from {
-        Some(rev) => site.commit(rev)?,
+        Some(rev) => commit_named(&site, rev)?,
         None => {
             let previous = last.as_ref().and_then(|m| m.deploy.previous.as_deref());
             site.commit(previous.ok_or_else(|| missing("no build before the last one"))?)?

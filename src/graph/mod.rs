@@ -205,20 +205,30 @@ impl Graph {
 
     /// The patches that hang together, in the queue's order; a patch that stands alone is a stack of one.
     pub fn stacks(&self) -> Vec<Vec<&str>> {
-        let mut sets = petgraph::unionfind::UnionFind::new(self.graph.node_count());
-        for edge in self.graph.raw_edges() {
-            sets.union(edge.source().index(), edge.target().index());
-        }
-        let mut stacks: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
-        let mut order = Vec::new();
-        for i in self.graph.node_indices() {
-            let set = sets.find(i.index());
-            stacks.entry(set).or_insert_with(|| {
-                order.push(set);
-                Vec::new()
-            });
-            stacks.entry(set).and_modify(|stack| stack.push(&self.graph[i]));
-        }
-        order.iter().filter_map(|set| stacks.remove(set)).collect()
+        let patches = self.patches();
+        let found = stacks(&patches, &self.edges());
+        found.into_iter().map(|stack| stack.into_iter().map(|at| patches[at]).collect()).collect()
     }
+}
+
+/// The places of the patches that hang together by these edges, each stack in the queue's order; a patch that stands
+/// alone is a stack of one.
+pub fn stacks(patches: &[&str], edges: &[Edge]) -> Vec<Vec<usize>> {
+    let places: BTreeMap<&str, usize> = patches.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+    let mut sets = petgraph::unionfind::UnionFind::new(patches.len());
+    for edge in edges {
+        if let (Some(a), Some(b)) = (places.get(edge.patch.as_str()), places.get(edge.needs.as_str())) {
+            sets.union(*a, *b);
+        }
+    }
+    let mut found: Vec<Vec<usize>> = Vec::new();
+    let mut of_set: BTreeMap<usize, usize> = BTreeMap::new();
+    for at in 0..patches.len() {
+        let stack = *of_set.entry(sets.find(at)).or_insert_with(|| {
+            found.push(Vec::new());
+            found.len() - 1
+        });
+        found[stack].push(at);
+    }
+    found
 }

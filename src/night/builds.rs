@@ -4,10 +4,12 @@ use gix_hash::ObjectId;
 
 use super::publish::manifest_ref;
 use super::sign::signature_ref;
+use super::stage::{StageError, Stages};
 use super::writeback::build_id;
 use super::{NightError, Site};
 use crate::build::manifest::Manifest;
 use crate::store::{Objects as _, StoreError};
+use crate::workspace::LATEST;
 
 /// A build as it was recorded.
 #[derive(Debug, Clone)]
@@ -20,9 +22,35 @@ pub struct Recorded {
     pub signature: Option<Vec<u8>>,
 }
 
-/// A build by its id or the first digits of it; without one, the last.
+/// The commit that a build, a stage that runs one, or anything else of the store is called by.
+pub fn commit_named(site: &Site<'_>, name: &str) -> Result<ObjectId, NightError> {
+    match run_by(site, name)? {
+        Some(commit) => Ok(commit),
+        None => site.commit(name),
+    }
+}
+
+/// The commit of the build that the stage of this name runs, as it is known here; none if no stage is called so.
+fn run_by(site: &Site<'_>, name: &str) -> Result<Option<ObjectId>, NightError> {
+    if !site.project.stages.iter().any(|s| s.name == name) {
+        return Ok(None);
+    }
+    match Stages::here(site).and_then(|stages| stages.target(name)) {
+        Ok(target) => Ok(Some(target.commit)),
+        Err(StageError::Night(e)) => Err(e),
+        Err(_) => Err(NightError::NoBuild {
+            project: site.project.name.clone(),
+            build: Some(name.to_owned()),
+            several: Vec::new(),
+        }),
+    }
+}
+
+/// A build by its id or the first digits of it, or by a stage that runs it; without one, the last.
 pub fn recorded(site: &Site<'_>, build: Option<&str>) -> Result<Recorded, NightError> {
     let project = &site.project.name;
+    let by_stage = build.map(|name| run_by(site, name)).transpose()?.flatten().map(|id| id.to_string());
+    let build = by_stage.as_deref().or(build).filter(|name| *name != LATEST);
     let none = |several: Vec<String>| NightError::NoBuild {
         project: project.clone(),
         build: build.map(str::to_owned),

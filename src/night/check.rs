@@ -7,9 +7,11 @@ use std::thread;
 
 use gix_hash::ObjectId;
 
+use super::stacks::alone;
 use super::{Events, NightError, Site};
 use crate::build::manifest::{BrokenBy, CheckRecord};
 use crate::check::{Cache, Ended, Ran, first_bad};
+use crate::graph::Edge;
 use crate::store::{Odb, Repo, StoreError, WorkTree};
 use crate::trunk::read_range;
 use crate::workspace::{Check, CheckOn};
@@ -24,6 +26,8 @@ pub struct Subject<'a> {
     pub stack: &'a [(String, ObjectId)],
     /// The build's own commit.
     pub commit: ObjectId,
+    /// Which patch of the stack needs which; asked for where a check runs on each stack.
+    pub edges: &'a dyn Fn() -> Result<Vec<Edge>, NightError>,
 }
 
 /// What the checks said.
@@ -65,6 +69,14 @@ pub fn prove(
         let below = subject.stack.iter().map(|(_, id)| *id).filter(|id| *id != subject.commit);
         tasks.extend(below.map(|id| (at, id)));
     }
+    let mut stacks = Vec::new();
+    if checks.iter().any(|c| c.on == CheckOn::EachStack) {
+        stacks = alone(odb, &subject.tip, subject.stack, &(subject.edges)()?, events)?;
+        let tops: Vec<ObjectId> = stacks.iter().filter_map(|s| Some(s.last()?.1)).collect();
+        for (at, _) in checks.iter().enumerate().filter(|(_, c)| c.on == CheckOn::EachStack) {
+            tasks.extend(tops.iter().filter(|id| **id != subject.commit).map(|id| (at, *id)));
+        }
+    }
     let ran = prover.run_all(&tasks)?;
     let of = |task: &Task| ran.iter().find(|(t, _)| t == task).map(|(_, ran)| ran.clone());
     let mut proved = Proved { records: Vec::new(), broken: None };
@@ -79,6 +91,17 @@ pub fn prove(
             if let Some((name, id, ran)) = bad {
                 broken_by =
                     Some(BrokenBy { patch: Some(name), commit: id.to_string(), subject: String::new() });
+                result = ran;
+            }
+        }
+        if check.on == CheckOn::EachStack {
+            let bad = stacks.iter().find_map(|stack| {
+                let (_, top) = stack.last()?;
+                let ran = of(&(at, *top)).filter(|ran| ran.ended != Ended::Passed)?;
+                Some((Subject { stack, commit: *top, ..*subject }, ran))
+            });
+            if let Some((alone, ran)) = bad {
+                broken_by = prover.culprit(at, check, &alone)?;
                 result = ran;
             }
         }
@@ -117,7 +140,8 @@ pub fn prove_build(
         patches.filter_map(|p| Some((p.name.clone(), id(p.commit.as_ref()?)?))).collect();
     let tip = manifest.as_ref().and_then(|m| id(&m.trunk.commit)).unwrap_or(commit);
     let from = manifest.as_ref().and_then(|m| id(m.base.before.as_ref()?));
-    let subject = Subject { tip, from, stack: &stack, commit };
+    let edges = || Ok(manifest.as_ref().map(|m| m.edges.clone()).unwrap_or_default());
+    let subject = Subject { tip, from, stack: &stack, commit, edges: &edges };
     Ok((commit, prove(site, &odb, &subject, jobs, events)?.records))
 }
 

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bstr::BString;
 
 use super::NightError;
+use super::outcome::{Planned, PlannedPatch};
 use super::writeback::Left;
 use crate::build::manifest::{Manifest, PatchRecord};
 use crate::graph::{Edge, Graph, Node, Reason};
+use crate::queue::Patch;
 use crate::replay::sequence::{Role, Step};
 use crate::store::Odb;
 
@@ -20,13 +22,24 @@ pub(super) fn edges(
 ) -> Result<Vec<Edge>, NightError> {
     let mut nodes = Vec::with_capacity(left.len());
     for l in left {
-        let Some((before, after)) = l.planned.applied else { continue };
-        let patch = l.rewritten.as_ref().map_or(l.patch, |(anew, _)| anew);
-        let step = Step { name: l.planned.report.name.clone(), before, after, role: Role::Carry };
-        nodes.push(Node { step, metadata: &patch.metadata, changes: &patch.changes });
+        nodes.extend(node(&l.planned, l.rewritten.as_ref().map_or(l.patch, |(anew, _)| anew)));
     }
     let known = before.map(|manifest| known(left, manifest)).unwrap_or_default();
     Ok(Graph::of(odb, &nodes, &known)?.edges())
+}
+
+/// A patch of the build, as the graph sees it.
+fn node<'p>(planned: &PlannedPatch, patch: &'p Patch) -> Option<Node<'p>> {
+    let (before, after) = planned.applied?;
+    let step = Step { name: planned.report.name.clone(), before, after, role: Role::Carry };
+    Some(Node { step, metadata: &patch.metadata, changes: &patch.changes })
+}
+
+/// The edges of a build that is not written yet.
+pub(super) fn of_planned(planned: &Planned) -> Result<Vec<Edge>, NightError> {
+    let patches = planned.patches.iter().zip(&planned.queue.patches);
+    let nodes: Vec<Node<'_>> = patches.filter_map(|(p, patch)| node(p, patch)).collect();
+    Ok(Graph::of(&planned.odb, &nodes, &BTreeMap::new())?.edges())
 }
 
 /// The proved edges that still hold. A proof looks at the files that a patch touches, and at the patches before it that

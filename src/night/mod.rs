@@ -28,6 +28,7 @@ pub mod save;
 mod settle;
 mod sign;
 mod site;
+mod stacks;
 pub mod stage;
 mod take_in;
 pub mod task;
@@ -40,7 +41,7 @@ use gix_hash::ObjectId;
 use serde::Serialize;
 
 pub use artifacts::{Packed, folder as artifacts_folder, pack, prune};
-pub use builds::{Recorded, recorded};
+pub use builds::{Recorded, commit_named, recorded};
 pub use check::prove_build;
 pub use compare::compare_builds;
 pub use depend::{closure_files, look_ahead, queue_graph};
@@ -296,8 +297,14 @@ fn spend(
     broken = broken_at(lock, &tip, &broken);
     let (stacked, checks) = loop {
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
-        let subject =
-            check::Subject { tip, from: planned.base, stack: &stacked.patches, commit: stacked.commit };
+        let edges = || edges::of_planned(&planned);
+        let subject = check::Subject {
+            tip,
+            from: planned.base,
+            stack: &stacked.patches,
+            commit: stacked.commit,
+            edges: &edges,
+        };
         let proved = check::prove(site, &planned.odb, &subject, options.jobs, events)?;
         // A patch that a check fails with is left out, if it may be, and what needs it with it.
         let may_go = |name: &str| planned.patches.iter().any(|p| p.report.name == name && !p.report.required);

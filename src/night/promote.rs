@@ -10,7 +10,7 @@ use super::NightError;
 use super::builds::recorded;
 use super::sign::trust;
 use super::stage::{Kept, SignedBy, StageError, Stages, Target, id};
-use crate::build::manifest::Manifest;
+use crate::build::manifest::{Manifest, StageGates};
 use crate::build::signature::{self, Standing};
 use crate::check::{Cache, Ended};
 use crate::risk::{Severity, Transition};
@@ -18,7 +18,7 @@ use crate::stage::gate::{self, Checked, Gate, GateKind, Signed};
 use crate::stage::record::ran_before;
 use crate::stage::skew;
 use crate::stage::{Action, Approval, BuildFacts, Contract, Promotion, VERSION, Waiting, of_build};
-use crate::workspace::{Required, SIGNED, Stage};
+use crate::workspace::{Project, Required, SIGNED, Stage};
 
 /// What the gates of a stage say of a build.
 #[derive(Debug, Clone)]
@@ -261,15 +261,7 @@ pub fn approve(
 fn facts(stages: &Stages<'_>, stage: &Stage, target: &Target) -> Result<BuildFacts, StageError> {
     let site = stages.site;
     let manifest = &target.manifest;
-    let mut checks: Vec<Checked> = manifest
-        .checks
-        .iter()
-        .map(|c| {
-            let passed = c.ended == Ended::Passed;
-            let said = if passed { "passed when it was built".to_owned() } else { c.said.clone() };
-            Checked { name: c.name.clone(), passed, said }
-        })
-        .collect();
+    let mut checks = checked(manifest);
     // A check that came later may have been run by hand.
     let cache = Cache::at(&site.folder.join("checks"));
     let later = site.project.checks.iter().filter(|c| stage.requires.contains(&c.name));
@@ -289,6 +281,34 @@ fn facts(stages: &Stages<'_>, stage: &Stage, target: &Target) -> Result<BuildFac
         },
         left_out: left_out(manifest, site.project.policy.required),
     })
+}
+
+/// What the checks said when the build was made.
+fn checked(manifest: &Manifest) -> Vec<Checked> {
+    let check = |c: &crate::build::manifest::CheckRecord| {
+        let passed = c.ended == Ended::Passed;
+        let said = if passed { "passed when it was built".to_owned() } else { c.said.clone() };
+        Checked { name: c.name.clone(), passed, said }
+    };
+    manifest.checks.iter().map(check).collect()
+}
+
+/// What the gates of each stage say of a build that is being made, as far as the build alone answers them.
+pub(super) fn gates_of(project: &Project, manifest: &Manifest) -> Vec<StageGates> {
+    let facts = BuildFacts {
+        checks: checked(manifest),
+        signed: Signed::No,
+        left_out: left_out(manifest, project.policy.required),
+    };
+    let of = |stage: &Stage| {
+        let requires: Vec<String> = stage.requires.iter().filter(|r| *r != SIGNED).cloned().collect();
+        let mut gates = of_build(&requires, &facts);
+        if let Some(risk) = &manifest.risk {
+            gates.push(gate::of_risk(stage, Some(risk.assessment.level), &told(risk)));
+        }
+        StageGates { stage: stage.name.clone(), met: gates.iter().all(|g| g.met), gates }
+    };
+    project.stages.iter().map(of).collect()
 }
 
 /// The required patches that a build has not, each with its outcome.

@@ -6,6 +6,7 @@ use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::outcome::{PatchReport, Planned, PlannedPatch};
+use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::{NightError, Site, TrunkMove, edges};
 use crate::build::manifest::{
@@ -138,7 +139,7 @@ pub fn build(
     let records: Vec<PatchLock> = left.iter().map(record).collect();
     let last = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
     let edges = edges::edges(&odb, &left, last.as_ref())?;
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         version: manifest::VERSION,
         project: project.name.clone(),
         tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -168,8 +169,10 @@ pub fn build(
         risk,
         upstream,
         edges,
+        gates: Vec::new(),
         patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
     };
+    manifest.gates = gates_of(project, &manifest);
     let rendered =
         manifest.render().map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
     let blob = site.store.write_blob(rendered.as_bytes())?;

@@ -28,6 +28,8 @@ pub enum CheckOn {
     Build,
     /// The stack after each of its patches.
     EachPatch,
+    /// Each stack of patches that hang together, by itself on the trunk commit; and the build.
+    EachStack,
 }
 
 impl CheckOn {
@@ -36,6 +38,7 @@ impl CheckOn {
         match self {
             Self::Build => "build",
             Self::EachPatch => "each-patch",
+            Self::EachStack => "each-stack",
         }
     }
 }
@@ -51,7 +54,11 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Vec<Ch
         r.keys(table, &place, &["name", "run", "on", "timeout", "required", "env"]);
         let name = r.checked(table, "name", super::rules::project).map(toml::Spanned::into_inner);
         let run = r.list(table, "run");
-        let on = r.choice(table, "on", &[("build", CheckOn::Build), ("each-patch", CheckOn::EachPatch)]);
+        let on = r.choice(
+            table,
+            "on",
+            &[CheckOn::Build, CheckOn::EachPatch, CheckOn::EachStack].map(|on| (on.word(), on)),
+        );
         let timeout = r.duration(table, "timeout", TIMEOUT);
         let required = r.truth(table, "required", true);
         let env = r.list(table, "env");

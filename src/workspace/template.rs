@@ -52,7 +52,7 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # paths = [\"po/*.pot\"]\n\
         # run = [\"make\", \"pot\"]\n\n\
         # Commands that prove a build before it goes out, each in a work tree of its own; a patch that breaks one is left\n\
-        # out. on: build or each-patch; env: what is passed on besides PATH. For instance:\n\
+        # out. on: build, each-patch or each-stack; env: what is passed on besides PATH. For instance:\n\
         # [[project.{name}.check]]\n\
         # name = \"unit\"\n\
         # run = [\"make\", \"test\"]\n\
