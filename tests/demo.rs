@@ -14,7 +14,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_demo_shows_every_outcome_and_what_readme_prints() {
+fn the_demo_shows_every_outcome_stages_with_their_skew_and_what_readme_prints() {
     let dir = tempfile::tempdir().expect("a folder");
     let place = dir.path().join("demo");
     let out = Command::new(CARRY)
@@ -38,9 +38,18 @@ fn the_demo_shows_every_outcome_and_what_readme_prints() {
         "by the answer that Sam Petrov gave",
         "upstream has a revised version",
         "breaks 2 patches",
+        // Three stages, two cells of one region.
+        "may not come to 'cell-1'",
+        "wait with migration c2 (cell): not before cell-2 has moved",
+        "to one build:",
+        "nothing older runs any more; these may run now: c2 (cell)",
+        "2 commits taken in, by 2 authors",
     ] {
         assert!(text.contains(told), "nothing says '{told}':\n{text}");
     }
+
+    let refused = words(&text).into_iter().filter(|l| l == "(exit code 4)").count();
+    assert_eq!(refused, 1, "one promotion is refused:\n{text}");
 
     let readme = include_str!("../README.md");
     let picture = readme.split("```").nth(1).expect("README shows a night");

@@ -230,6 +230,11 @@ fn checks(assessment: &Assessment, maker: &mut Maker) {
         let (old, new) = (f.old.as_deref().unwrap_or("-"), f.new.as_deref().unwrap_or("-"));
         match f.kind.as_str() {
             "service.min_supported" => check(format!("no service is older than {new} (before: {old})")),
+            // Only those who know the databases can tell which it is.
+            "db.migration_baseline" if f.migration.is_none() => check(format!(
+                "the chain of migrations that begins with {} is run, or stamped where its tables are there",
+                f.name
+            )),
             kind if kind.starts_with("runtime.") => {
                 check(format!("every host has {} {new} (before: {old})", f.name))
             }

@@ -1,5 +1,7 @@
 //! `git carry demo`: a few nights of an example, with the real code.
 
+mod stages;
+
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
@@ -20,74 +22,74 @@ pub struct Args {
 }
 
 /// The example upstream's history: a stream for `git fast-import`, with a tag at each night's trunk tip.
-const UPSTREAM: &[u8] = include_bytes!("../../fixtures/cirrus.fi");
-const SERIES: &[u8] = include_bytes!("../../patches/cirrus/series");
+const UPSTREAM: &[u8] = include_bytes!("../../../fixtures/cirrus.fi");
+const SERIES: &[u8] = include_bytes!("../../../patches/cirrus/series");
 /// The example queue.
 const PATCHES: &[(&str, &[u8])] = &[
     (
         "Start-of-the-cirrus-carry-queue.patch",
-        include_bytes!("../../patches/cirrus/Start-of-the-cirrus-carry-queue.patch"),
+        include_bytes!("../../../patches/cirrus/Start-of-the-cirrus-carry-queue.patch"),
     ),
     (
         "UPSTREAM-carry-name-the-operators-runbook.patch",
-        include_bytes!("../../patches/cirrus/UPSTREAM-carry-name-the-operators-runbook.patch"),
+        include_bytes!("../../../patches/cirrus/UPSTREAM-carry-name-the-operators-runbook.patch"),
     ),
     (
         "api-cap-the-page-size-of-server-listings.patch",
-        include_bytes!("../../patches/cirrus/api-cap-the-page-size-of-server-listings.patch"),
+        include_bytes!("../../../patches/cirrus/api-cap-the-page-size-of-server-listings.patch"),
     ),
     (
         "api-keep-v1-for-the-billing-system.patch",
-        include_bytes!("../../patches/cirrus/api-keep-v1-for-the-billing-system.patch"),
+        include_bytes!("../../../patches/cirrus/api-keep-v1-for-the-billing-system.patch"),
     ),
     (
         "compute-ask-again-for-a-lost-port.patch",
-        include_bytes!("../../patches/cirrus/compute-ask-again-for-a-lost-port.patch"),
+        include_bytes!("../../../patches/cirrus/compute-ask-again-for-a-lost-port.patch"),
     ),
     (
         "compute-console-tokens-do-not-outlive-the-limit.patch",
-        include_bytes!("../../patches/cirrus/compute-console-tokens-do-not-outlive-the-limit.patch"),
+        include_bytes!("../../../patches/cirrus/compute-console-tokens-do-not-outlive-the-limit.patch"),
     ),
     (
         "conf-add-the-age-of-quota-counts.patch",
-        include_bytes!("../../patches/cirrus/conf-add-the-age-of-quota-counts.patch"),
+        include_bytes!("../../../patches/cirrus/conf-add-the-age-of-quota-counts.patch"),
     ),
     (
         "db-remember-the-cell-that-a-server-should-go-to.patch",
-        include_bytes!("../../patches/cirrus/db-remember-the-cell-that-a-server-should-go-to.patch"),
+        include_bytes!("../../../patches/cirrus/db-remember-the-cell-that-a-server-should-go-to.patch"),
     ),
     (
         "doc-our-logo-on-the-front-page.patch",
-        include_bytes!("../../patches/cirrus/doc-our-logo-on-the-front-page.patch"),
+        include_bytes!("../../../patches/cirrus/doc-our-logo-on-the-front-page.patch"),
     ),
     (
         "quota-fix-the-race-of-two-requests.patch",
-        include_bytes!("../../patches/cirrus/quota-fix-the-race-of-two-requests.patch"),
+        include_bytes!("../../../patches/cirrus/quota-fix-the-race-of-two-requests.patch"),
     ),
-    ("rpc-add-rescue-as-2.4.patch", include_bytes!("../../patches/cirrus/rpc-add-rescue-as-2.4.patch")),
+    ("rpc-add-rescue-as-2.4.patch", include_bytes!("../../../patches/cirrus/rpc-add-rescue-as-2.4.patch")),
     (
         "scheduler-do-not-favour-diskless-hosts.patch",
-        include_bytes!("../../patches/cirrus/scheduler-do-not-favour-diskless-hosts.patch"),
+        include_bytes!("../../../patches/cirrus/scheduler-do-not-favour-diskless-hosts.patch"),
     ),
     (
         "scheduler-hosts-with-the-vendor-s-card.patch",
-        include_bytes!("../../patches/cirrus/scheduler-hosts-with-the-vendor-s-card.patch"),
+        include_bytes!("../../../patches/cirrus/scheduler-hosts-with-the-vendor-s-card.patch"),
     ),
     (
         "scheduler-make-the-disk-weight-configurable.patch",
-        include_bytes!("../../patches/cirrus/scheduler-make-the-disk-weight-configurable.patch"),
+        include_bytes!("../../../patches/cirrus/scheduler-make-the-disk-weight-configurable.patch"),
     ),
     (
         "scheduler-weigh-hosts-by-free-disk.patch",
-        include_bytes!("../../patches/cirrus/scheduler-weigh-hosts-by-free-disk.patch"),
+        include_bytes!("../../../patches/cirrus/scheduler-weigh-hosts-by-free-disk.patch"),
     ),
     (
         "tools-drain-a-cell-before-its-upgrade.patch",
-        include_bytes!("../../patches/cirrus/tools-drain-a-cell-before-its-upgrade.patch"),
+        include_bytes!("../../../patches/cirrus/tools-drain-a-cell-before-its-upgrade.patch"),
     ),
     (
         "utils-bear-a-dot-at-the-end-of-a-host-name.patch",
-        include_bytes!("../../patches/cirrus/utils-bear-a-dot-at-the-end-of-a-host-name.patch"),
+        include_bytes!("../../../patches/cirrus/utils-bear-a-dot-at-the-end-of-a-host-name.patch"),
     ),
 ];
 
@@ -125,7 +127,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     let import = Git::bare(&upstream).call(["fast-import", "--quiet", "--force"]).stdin(UPSTREAM);
     import.output().map_err(NightError::from)?;
 
-    ui.line(&painted("git carry demo: seven nights of a small cloud's patch queue", BOLD));
+    ui.line(&painted("git carry demo: eight nights of a small cloud's patch queue", BOLD));
     ui.line(&format!("{}\n", painted(&format!("in {}", dir.display()), DIM)));
     trunk_at(&upstream, 0)?;
     let settings = init::Args {
@@ -138,20 +140,12 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     look_ahead_to(ui, &workspace, "proposed/*")?;
     take_in_queue(ui, &workspace)?;
     for (n, what) in NIGHTS.iter().enumerate() {
-        trunk_at(&upstream, n)?;
-        ui.line(&format!("{} {what}\n", painted(&format!("── night {n} ──"), BOLD)));
-        let (workspace, _guard) = guarded(ui, &workspace, "demo")?;
-        let project = workspace.project(None).map_err(NightError::from)?;
-        let mut night = night::run(&workspace, project, &Options::default(), ui)?;
-        let workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
-        let project = workspace.project(None).map_err(NightError::from)?;
-        night::note_forecast(&workspace, project, &mut night, false, ui)?;
-        report::print(ui, &night)?;
-        ui.line("");
+        one_night(ui, &workspace, &upstream, n, what)?;
         if n == PROPOSED {
-            resolve_ahead(ui, &workspace)?;
+            resolve_ahead(ui, &Workspace::load(&workspace).map_err(NightError::from)?)?;
         }
     }
+    stages::show(ui, &workspace, &upstream)?;
     ui.line(&painted("── what is carried now ──", BOLD));
     status::run(ui, &workspace, status::Args { project: None })?;
     ui.line("\nLook around:");
@@ -163,6 +157,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
         "graph",
         "log",
         "manifest verify",
+        "stage log cell-1",
         "nightly",
     ] {
         ui.line(&format!("  git-carry -C {at} {command}"));
@@ -171,15 +166,42 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     Ok(0)
 }
 
+/// A night, as `git carry nightly` runs it.
+fn one_night(ui: &Ui, root: &Path, upstream: &Path, n: usize, what: &str) -> Result<(), CliError> {
+    trunk_at(upstream, n)?;
+    ui.line(&format!("{} {what}\n", painted(&format!("── night {n} ──"), BOLD)));
+    let (workspace, _guard) = guarded(ui, root, "demo")?;
+    let project = workspace.project(None).map_err(NightError::from)?;
+    let mut night = night::run(&workspace, project, &Options::default(), ui)?;
+    let workspace = Workspace::load(root).map_err(NightError::from)?;
+    let project = workspace.project(None).map_err(NightError::from)?;
+    night::note_forecast(&workspace, project, &mut night, false, ui)?;
+    report::print(ui, &night)?;
+    ui.line("");
+    Ok(())
+}
+
 /// Names the upstream work that the nights look ahead to.
 fn look_ahead_to(ui: &Ui, root: &Path, refs: &str) -> Result<(), CliError> {
+    let edit = |text: &str| text.replace("#forecast = []", &format!("forecast = [{refs:?}]"));
+    configure(ui, root, &format!("look ahead to {refs}"), &edit, None)
+}
+
+/// Edits carry.toml as a person would, and adds a file beside it.
+fn configure(
+    ui: &Ui,
+    root: &Path,
+    why: &str,
+    edit: &dyn Fn(&str) -> String,
+    beside: Option<(&str, &[u8])>,
+) -> Result<(), CliError> {
     let (workspace, _guard) = guarded(ui, root, "demo")?;
     let site = Site::open(&workspace, workspace.project(None).map_err(NightError::from)?)?;
     let path = root.join(CONFIG);
     let text = std::fs::read_to_string(&path).map_err(CliError::io(&path))?;
-    let text = text.replace("#forecast = []", &format!("forecast = [{refs:?}]"));
-    let files = vec![FileChange { path: CONFIG.into(), bytes: Some(text.into_bytes()) }];
-    write(&site, Vec::new(), &[(format!("carry: look ahead to {refs}\n"), files)])?;
+    let mut files = vec![FileChange { path: CONFIG.into(), bytes: Some(edit(&text).into_bytes()) }];
+    files.extend(beside.map(|(name, bytes)| FileChange { path: name.into(), bytes: Some(bytes.to_vec()) }));
+    write(&site, Vec::new(), &[(format!("carry: {why}\n"), files)])?;
     Ok(())
 }
 
