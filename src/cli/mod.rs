@@ -11,6 +11,7 @@ mod export;
 mod exports;
 mod forecast;
 mod graph;
+mod help;
 mod history;
 mod hold;
 mod import;
@@ -33,11 +34,12 @@ mod why;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::night::{Events, NightError, Site, pending, recover};
 use crate::workspace::{Guard, Workspace};
 use error::CliError;
+pub use help::completed;
 use ui::Ui;
 
 /// Carry a queue of local patches on an upstream trunk that never stops moving.
@@ -88,7 +90,8 @@ enum Command {
     Log(history::LogArgs),
     Undo(history::UndoArgs),
     Demo(demo::Args),
-    /// Print a shell's completions, for instance: git-carry completions bash > ~/.local/share/bash-completion/completions/git-carry
+    Man(help::ManArgs),
+    /// Print a shell's completions, for git-carry and for git carry: patches, builds, stages and projects among them.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -97,7 +100,8 @@ enum Command {
 
 /// Runs the command line; the exit code is 0, or 1 to 4 as the guide tells.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let matches = help::command().try_get_matches_from(args);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(e) => {
             // A closed pipe is nobody's mistake.
@@ -138,12 +142,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
         Command::Demo(args) => demo::run(&ui, args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "git-carry", &mut script);
-            ui.line(String::from_utf8_lossy(&script).trim_end());
-            Ok(0)
-        }
+        Command::Man(args) => help::man(&ui, &args),
+        Command::Completions { shell } => help::completions(&ui, shell),
     };
     match result {
         Ok(code) => code,
