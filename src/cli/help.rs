@@ -286,9 +286,11 @@ pub fn man(ui: &Ui, args: &ManArgs) -> Result<u8, CliError> {
         return Ok(0);
     };
     std::fs::create_dir_all(dir).map_err(CliError::io(dir))?;
-    let pages = std::iter::once(command.clone()).chain(command.get_subcommands().cloned());
+    let mut open = vec![command];
     let mut count = 0;
-    for command in pages.filter(|c| c.get_name() != "help") {
+    // A command's page names those of its own commands.
+    while let Some(command) = open.pop() {
+        open.extend(command.get_subcommands().filter(|c| c.get_name() != "help").cloned());
         let (name, page) = page(command)?;
         let path = dir.join(format!("{name}.1"));
         std::fs::write(&path, page).map_err(CliError::io(&path))?;
