@@ -134,6 +134,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("unhold", &[("take it up again", "git carry unhold fix-quota-race")]),
     ("log", &[("what was done to the queue", "git carry log")]),
     ("undo", &[("take the last change back", "git carry undo")]),
+    (
+        "doctor",
+        &[
+            ("is all in place for tonight?", "git carry doctor"),
+            ("without the network", "git carry doctor --offline"),
+        ],
+    ),
     ("demo", &[("look at an example", "git carry demo")]),
     (
         "man",

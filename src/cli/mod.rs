@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod compare;
 mod demo;
+mod doctor;
 mod edit;
 mod error;
 mod export;
@@ -89,6 +90,7 @@ enum Command {
     Unhold(hold::UnholdArgs),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
+    Doctor(doctor::Args),
     Demo(demo::Args),
     Man(help::ManArgs),
     /// Print a shell's completions, for git-carry and for git carry: patches, builds, stages and projects among them.
@@ -141,6 +143,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Undo(args) => history::take_back(&ui, &from, args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
+        Command::Doctor(args) => doctor::run(&ui, &from, &args),
         Command::Demo(args) => demo::run(&ui, args),
         Command::Man(args) => help::man(&ui, &args),
         Command::Completions { shell } => help::completions(&ui, shell),

@@ -59,6 +59,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
                 let project = now.project(Some(name)).map_err(NightError::from)?;
                 night::note_forecast(&now, project, &mut night, args.offline, ui)?;
                 worst = worst.max(night.exit_code());
+                night::doctor::beat(&Site::open(&now, project)?, jiff::Timestamp::now())?;
                 if let Some(path) = &args.manifest {
                     write_manifest(path, &Site::open(&now, project)?, &night)?;
                 }

@@ -10,6 +10,7 @@ mod causes;
 mod check;
 mod compare;
 mod depend;
+pub mod doctor;
 mod draft;
 mod edges;
 pub mod edit;
