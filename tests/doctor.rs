@@ -103,3 +103,28 @@ fn each_thing_that_would_fail_the_night_is_told_with_its_remedy() {
     std::fs::rename(lab.path("packs"), lab.path("ws/.git/carry/p.git/objects/pack")).expect("moved back");
     assert_eq!(lab.json(0, &["doctor"])["health"], "good");
 }
+
+#[test]
+fn a_paused_project_has_no_nights_until_it_is_resumed_and_everyone_is_told_why() {
+    let lab = lab();
+    let config = || std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let (before, deployed) = (config(), lab.deployed());
+    lab.commit("up", "on", &[("new", Some("x\n"))]);
+    lab.carry_code(2, &["pause", "--reason", " "]);
+    lab.carry_code(0, &["pause", "--reason", "release \"freeze\""]);
+    let night = lab.json(0, &["nightly"]);
+    assert_eq!(
+        night[0],
+        serde_json::json!({"version": 1, "project": "p", "done": "paused", "reason": "release \"freeze\""})
+    );
+    assert_eq!(lab.deployed(), deployed);
+    let text = lab.carry_code(0, &["status"]);
+    assert!(text.contains("paused: release \"freeze\"  (git carry resume p)"), "{text}");
+    assert_eq!(look(&lab.json(0, &["doctor"]), "night")[0].0, "doubt");
+    assert!(lab.git("ws", &["log", "-1", "--format=%B"]).contains("release \"freeze\""));
+    lab.carry_code(0, &["resume", "p"]);
+    assert_eq!(config(), before, "nothing else was touched");
+    lab.carry_code(1, &["resume"]);
+    lab.carry_code(0, &["nightly"]);
+    assert_ne!(lab.deployed(), deployed);
+}

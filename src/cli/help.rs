@@ -132,6 +132,11 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("rename", &[("a better name", "git carry rename fix-quota-race quota-count-once")]),
     ("hold", &[("leave it out for now", "git carry hold fix-quota-race --reason 'waits for the driver'")]),
     ("unhold", &[("take it up again", "git carry unhold fix-quota-race")]),
+    (
+        "pause",
+        &[("no nights during a freeze", "git carry pause nova --reason 'release freeze until Monday'")],
+    ),
+    ("resume", &[("go on", "git carry resume nova")]),
     ("log", &[("what was done to the queue", "git carry log")]),
     ("undo", &[("take the last change back", "git carry undo")]),
     (

@@ -19,6 +19,7 @@ mod import;
 mod init;
 mod manifest;
 mod nightly;
+mod pause;
 mod rebase;
 mod report;
 mod resolutions;
@@ -86,6 +87,8 @@ enum Command {
     Drop(edit::DropArgs),
     Move(edit::MoveArgs),
     Rename(edit::RenameArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
     Log(history::LogArgs),
@@ -141,6 +144,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rename(args) => edit::rename(&ui, &from, args),
         Command::Log(args) => history::show(&ui, &from, args),
         Command::Undo(args) => history::take_back(&ui, &from, args),
+        Command::Pause(args) => pause::pause(&ui, &from, &args),
+        Command::Resume(args) => pause::resume(&ui, &from, &args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
         Command::Doctor(args) => doctor::run(&ui, &from, &args),

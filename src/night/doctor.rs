@@ -213,6 +213,10 @@ pub fn beat(site: &Site<'_>, now: Timestamp) -> Result<(), NightError> {
 }
 
 fn last_night(site: &Site<'_>, now: Timestamp) -> Look {
+    if let Some(reason) = &site.project.paused {
+        let remedy = format!("git carry resume {}", site.project.name);
+        return Look::doubt("night", format!("paused: {reason}"), remedy);
+    }
     let last = match history::log(site, 1) {
         Ok(log) => log.into_iter().next(),
         Err(e) => return Look::bad("night", e.to_string(), "git carry log"),
