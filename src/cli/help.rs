@@ -36,6 +36,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "a fork's branch, whose queue stands on a commit of upstream's",
                 "git carry import --fork ../fork --tip refs/heads/ours --base v2.49.0",
             ),
+            ("a job that runs the nights", "git carry init --schedule systemd"),
             (
                 "a Debian package's patches",
                 "git carry import --patches ../glibc/debian/patches --base upstream/2.36",

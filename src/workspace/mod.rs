@@ -9,6 +9,7 @@ mod guard;
 mod lockfile;
 mod reader;
 mod rules;
+pub mod schedule;
 mod stages;
 mod template;
 
