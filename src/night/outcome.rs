@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::causes::causes;
 use super::settle::Answers;
 use super::{NightError, Site};
-use crate::build::UpstreamRange;
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence};
 use crate::queue::{ChangeKind, Content, FileChange, Patch, Queue, apply, apply_to_tree};
@@ -94,8 +93,8 @@ pub struct Planned {
     pub base: Option<ObjectId>,
     /// How many commits the trunk moved.
     pub commits: usize,
-    /// What upstream did in them; none where trunk did not move.
-    pub upstream: Option<UpstreamRange>,
+    /// These commits.
+    pub range: Range,
     /// If a patch of the stack fell out: how far trunk could move with the whole stack.
     pub furthest: Option<Furthest>,
     /// How git describes the commit replayed onto.
@@ -217,8 +216,7 @@ pub fn plan(
             Some(Furthest { commit: commit.to_string(), commits: safe, of: commits })
         }
     };
-    let upstream = (commits > 0).then(|| UpstreamRange::of(&from, tip, &range.commits));
-    Ok(Planned { odb, queue, base, commits, upstream, furthest, describe, patches, tree: replayed.tree })
+    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, tree: replayed.tree })
 }
 
 /// Tells of the root conflicts that are with a revised version of the patch itself.
