@@ -17,11 +17,11 @@ use crate::store::git::without_secrets;
 use crate::trunk;
 
 /// The stack on the recorded base, as the questions need it.
-struct Stack<'a> {
-    odb: Odb,
-    base: ObjectId,
-    nodes: Vec<Node<'a>>,
-    absent: Vec<String>,
+pub(super) struct Stack<'a> {
+    pub odb: Odb,
+    pub base: ObjectId,
+    pub nodes: Vec<Node<'a>>,
+    pub absent: Vec<String>,
 }
 
 /// The graph of the patches in the stack on the recorded base, and the names of those that are not in it.
@@ -85,7 +85,7 @@ pub fn look_ahead(
     Ok(forecast(&site.store, &stack.odb, &stack.base, &steps, &graph, &work)?)
 }
 
-fn stack<'a>(site: &Site<'_>, queue: &'a Queue) -> Result<Stack<'a>, NightError> {
+pub(super) fn stack<'a>(site: &Site<'_>, queue: &'a Queue) -> Result<Stack<'a>, NightError> {
     let lock = site.workspace.lock.projects.get(&site.project.name);
     let odb = site.store.odb()?;
     let base = match lock {

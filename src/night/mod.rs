@@ -27,6 +27,7 @@ mod publish;
 pub mod resolve;
 mod risk;
 pub mod save;
+pub mod send;
 mod settle;
 mod sign;
 mod site;
@@ -34,6 +35,7 @@ mod stacks;
 pub mod stage;
 mod take_in;
 pub mod task;
+pub mod upstream;
 mod verify;
 mod writeback;
 

@@ -135,7 +135,7 @@ fn brought(
     gone: &BTreeMap<ObjectId, String>,
     next: &Next<'_>,
 ) -> Result<Option<Vec<Upstream>>, NightError> {
-    let stood_on = |base: ObjectId| before.is_some_and(|b| b.trunk.commit == base.to_string());
+    let stood_on = |base: ObjectId| before.is_some_and(|b| *b.trunk.commit == *base.to_string());
     if site.project.deploy.history != History::Rewrite || !next.base.is_some_and(stood_on) {
         return Ok(None);
     }

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::artifacts::{self, Artifacts};
 use super::checks::{self, Check};
+use super::forge::{self, Forge};
 use super::reader::{Reader, Table, kind};
 use super::rules;
 use super::stages::{self, Stage};
@@ -77,6 +78,8 @@ pub struct Project {
     pub stages: Vec<Stage>,
     /// What each night leaves as files; none: nothing.
     pub artifacts: Option<Artifacts>,
+    /// How patches go upstream; none: nothing can be sent.
+    pub forge: Option<Forge>,
 }
 
 /// By which rules a move from build to build is looked at.
@@ -253,7 +256,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 13] = [
+const PROJECT: [&str; 14] = [
     "upstream",
     "branch",
     "reference",
@@ -267,6 +270,7 @@ const PROJECT: [&str; 13] = [
     "check",
     "stage",
     "artifacts",
+    "forge",
 ];
 
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
@@ -316,6 +320,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
     let checks = checks::read(r, &place, table);
     let stages = stages::read(r, &place, table, &checks);
     let artifacts = artifacts::read(r, &place, table);
+    let forge = forge::read(r, &place, table);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
         r.keys(table, &format!("{place}.risk"), &["packs", "rules"]);
@@ -337,6 +342,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         checks,
         stages,
         artifacts,
+        forge,
     })
 }
 

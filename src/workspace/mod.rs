@@ -5,6 +5,7 @@ mod artifacts;
 mod checks;
 mod config;
 mod edit;
+mod forge;
 mod guard;
 mod lockfile;
 mod reader;
@@ -22,6 +23,7 @@ pub use config::{
     Required, RiskRules, Signing,
 };
 pub use edit::set_paused;
+pub use forge::{Forge, ForgeKind, GITHUB};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use reader::nearest;
