@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod culprit;
 pub mod forecast;
+pub mod forge;
 pub mod fork;
 pub mod graph;
 pub mod landed;

@@ -113,6 +113,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("what would leave, and where to", "git carry upstream fix-quota-race"),
             ("send it", "git carry upstream fix-quota-race --send"),
             ("as mails in a folder", "git carry upstream fix-quota-race --to ../mails"),
+            ("what became of all that was sent", "git carry upstream --status"),
         ],
     ),
     (

@@ -25,6 +25,7 @@ mod report;
 mod resolutions;
 mod resolve;
 mod risk;
+mod sent;
 mod show;
 mod stage;
 mod stages_shown;

@@ -62,6 +62,8 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
             ui.aside(&format!("  to go on: git carry resume {name}"));
             continue;
         }
+        // Before the replay: a patch that has landed leaves the queue with it.
+        let standing = super::sent::ask(ui, &workspace, project, args.offline);
         match night::run(&workspace, project, &options, ui) {
             Ok(mut night) => {
                 let now = Workspace::load(&workspace.root).map_err(NightError::from)?;
@@ -74,8 +76,13 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
                 }
                 if !ui.json {
                     report::print(ui, &night)?;
+                    super::sent::summary(ui, standing.as_ref());
                 }
-                nights.push(serde_json::to_value(&night)?);
+                let mut told = serde_json::to_value(&night)?;
+                if let (Some(standing), Some(told)) = (standing, told.as_object_mut()) {
+                    told.insert("sent".into(), serde_json::to_value(standing)?);
+                }
+                nights.push(told);
             }
             // One project's failure stops no other; the exit code tells.
             Err(e) if names.len() > 1 => {

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use super::error::CliError;
 use super::guarded;
 use super::ui::{BOLD, DIM, Ui, bare_table, clean, count, painted, short};
-use crate::night::send::{SendError, Series, allowed, mail, mail_folder, write_mails};
+use crate::forge::ForgeError;
+use crate::night::send::{
+    Manner, SendError, Series, allowed, gerrit, github, mail, mail_folder, write_mails,
+};
 use crate::night::upstream::{Outgoing, UpstreamError, Wish, make_ready, write_down};
 use crate::night::{NightError, Site};
 use crate::workspace::ForgeKind;
@@ -17,7 +20,14 @@ use crate::workspace::ForgeKind;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The patch's name.
-    patch: String,
+    #[arg(required_unless_present = "status")]
+    patch: Option<String>,
+    /// Say what became of all that was sent, instead.
+    #[arg(long, conflicts_with_all = ["patch", "send", "to"])]
+    status: bool,
+    /// With --status: what is known without asking the forge.
+    #[arg(long, requires = "status")]
+    offline: bool,
     /// The commit to put it on, instead of the trunk tip.
     #[arg(long, value_name = "COMMIT")]
     onto: Option<String>,
@@ -30,6 +40,15 @@ pub struct Args {
     /// Although its header says that it is not for upstream.
     #[arg(long)]
     force: bool,
+    /// GitHub: a new pull request is ready to be looked at, and no draft.
+    #[arg(long)]
+    no_draft: bool,
+    /// GitHub: give an open pull request its title and text anew, from the patch's message.
+    #[arg(long)]
+    describe: bool,
+    /// GitHub: replace the branch at the fork although it is at this commit, which was not pushed from here.
+    #[arg(long, value_name = "COMMIT")]
+    replace: Option<String>,
     /// Write it as mails into this folder, too; it must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
@@ -39,6 +58,13 @@ pub struct Args {
 }
 
 pub fn run(ui: &Ui, from: &Path, args: &Args) -> Result<u8, CliError> {
+    match &args.patch {
+        Some(patch) => send(ui, from, args, patch),
+        None => super::sent::run(ui, from, args.project.as_deref(), args.offline),
+    }
+}
+
+fn send(ui: &Ui, from: &Path, args: &Args, patch: &str) -> Result<u8, CliError> {
     let (workspace, _guard) = guarded(ui, from, "upstream")?;
     let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
@@ -49,7 +75,7 @@ pub fn run(ui: &Ui, from: &Path, args: &Args) -> Result<u8, CliError> {
     let forge = project.forge.as_ref();
     let sign_off = args.sign_off || forge.is_some_and(|f| f.sign_off);
     let wish = Wish { onto: args.onto.as_deref(), sign_off, force: args.force };
-    let outgoing = make_ready(&site, &queue, &args.patch, wish, ui)?;
+    let outgoing = make_ready(&site, &queue, patch, wish, ui)?;
     let series = match mails(&site, forge.map(|f| f.kind), args, &outgoing)? {
         Some(folder) => Some(write_mails(&site, &outgoing, &folder)?),
         None => None,
@@ -60,13 +86,20 @@ pub fn run(ui: &Ui, from: &Path, args: &Args) -> Result<u8, CliError> {
     if !ui.json {
         show(ui, &outgoing, forge.map(|f| f.kind), &targets, series.as_ref());
     }
-    let (mut url, mut commits) = (None, Vec::new());
+    let (mut url, mut new, mut commits) = (None, false, Vec::new());
     if args.send {
-        allowed(&site, &outgoing)?;
-        let notes = match &series {
-            Some(series) => mail(&site, &outgoing, series, ui)?,
-            None => return Err(SendError::NoForge { project: project.name.clone() }.into()),
+        let forge = allowed(&site, &outgoing)?;
+        let manner =
+            Manner { no_draft: args.no_draft, describe: args.describe, replace: args.replace.as_deref() };
+        let (notes, was_new) = match (forge.kind, &series) {
+            (ForgeKind::Github, _) => github(&site, &outgoing, manner, ui)?,
+            (ForgeKind::Gerrit, _) => gerrit(&site, &outgoing, ui)?,
+            (ForgeKind::Mail, Some(series)) => mail(&site, &outgoing, series, ui)?,
+            (ForgeKind::Mail, None) => {
+                return Err(SendError::NoForge { project: project.name.clone() }.into());
+            }
         };
+        new = was_new;
         url = notes.last().map(|n| n.url.clone());
         let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         commits = write_down(&site, &queue, &notes, &today)?;
@@ -77,14 +110,20 @@ pub fn run(ui: &Ui, from: &Path, args: &Args) -> Result<u8, CliError> {
         let document = serde_json::json!({
             "version": 1, "project": project.name, "outgoing": outgoing, "targets": targets,
             "mails": series.as_ref().map(|s| &s.files), "command": series.as_ref().map(|s| &s.command),
-            "sent": args.send, "url": url, "workspace_commits": commits,
+            "sent": args.send, "new": new, "url": url, "workspace_commits": commits,
         });
         ui.document(&document)?;
         return Ok(0);
     }
     match url {
         Some(url) => {
-            ui.line(&format!("sent  {}", clean(&url)));
+            let word = match forge.map(|f| f.kind) {
+                Some(ForgeKind::Github) if new => "opened",
+                Some(ForgeKind::Gerrit) if !new => "there already",
+                Some(ForgeKind::Github) => "updated",
+                _ => "sent",
+            };
+            ui.line(&format!("{word}  {}", clean(&url)));
             if !commits.is_empty() {
                 ui.line("next  git push the workspace: the patch's header says now where it was sent");
             }
@@ -233,7 +272,32 @@ pub fn told(e: &SendError) -> (Vec<String>, Option<String>) {
         SendError::Mail { .. } => {
             "is git send-email installed, and sendemail.smtpServer set? git help send-email".into()
         }
+        SendError::Moved { found, .. } => {
+            format!("look at what was pushed there; to replace it all the same: --replace {found}")
+        }
+        SendError::Push { .. } => "nothing was written down; mend it and send it again".into(),
+        SendError::Forge(e) => return (Vec::new(), Some(forge_hint(e))),
         SendError::Night(_) => return (Vec::new(), None),
     };
     (Vec::new(), Some(hint))
+}
+
+/// What to do when a forge gives no answer.
+pub fn forge_hint(e: &ForgeError) -> String {
+    match e {
+        ForgeError::NoToken { host } if host == "github.com" => {
+            "set GH_TOKEN or GITHUB_TOKEN; or: gh auth login; or give git a credential helper that knows it"
+                .into()
+        }
+        ForgeError::NoToken { host } => format!(
+            "set GH_ENTERPRISE_TOKEN; or: gh auth login --hostname {host}; or give git a credential helper that knows it"
+        ),
+        ForgeError::Limited { .. } | ForgeError::Unreachable { .. } => "try again later".into(),
+        ForgeError::Refused { status: 401 | 403 | 404, .. } => {
+            "may the token do this? it needs to write pull requests of upstream's repository".into()
+        }
+        ForgeError::Refused { .. } | ForgeError::Answer { .. } => {
+            "look at 'api', 'repository' and 'push' in [project.X.forge] of carry.toml".into()
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub mod resolve;
 mod risk;
 pub mod save;
 pub mod send;
+pub mod sent;
 mod settle;
 mod sign;
 mod site;

@@ -1,0 +1,86 @@
+//! In: where a project's patches go, and what was sent. Out: pull requests, and what became of all that was sent.
+//! The only module with network clients of its own (fetch and push are git's). Never: a git object, a patch, the terminal.
+
+mod cache;
+mod gerrit;
+mod github;
+mod state;
+mod token;
+
+pub use cache::Cache;
+pub use github::{Proposal, Proposed, propose, ready};
+pub use state::{Change, Checks, Phase, Review, Sent, Side, State, sent};
+pub use token::Token;
+
+use crate::store::git::Git;
+use crate::workspace::{Forge, ForgeKind};
+
+/// How long a server may take to answer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Why a forge gave no answer. No message holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgeError {
+    /// There is no token for it.
+    #[error("there is no token for {host}")]
+    NoToken {
+        /// The server.
+        host: String,
+    },
+    /// It cannot be reached, or did not answer in time.
+    #[error("{host} cannot be reached: {reason}")]
+    Unreachable {
+        /// The server.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// It wants fewer requests.
+    #[error("{host} takes no more requests for now{}", .until.as_ref().map(|u| format!(", until {u}")).unwrap_or_default())]
+    Limited {
+        /// The server.
+        host: String,
+        /// Until when, as it says.
+        until: Option<String>,
+    },
+    /// It refused.
+    #[error("{host} refused ({status}): {reason}")]
+    Refused {
+        /// The server.
+        host: String,
+        /// The status code of HTTP.
+        status: u16,
+        /// What it said.
+        reason: String,
+    },
+    /// It answered something that cannot be understood.
+    #[error("{host} answered something unexpected: {reason}")]
+    Answer {
+        /// The server.
+        host: String,
+        /// What.
+        reason: String,
+    },
+}
+
+/// The server of an address.
+fn host(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+/// Asks what became of what was sent, hundreds in one call. One state for each, none where the forge knows nothing of it;
+/// of mails nothing can be asked. `git` is asked for credentials, `cache` holds what may be used again.
+pub fn ask(
+    forge: &Forge,
+    git: &Git,
+    sent: &[Sent],
+    cache: &mut Cache,
+) -> Result<Vec<Option<State>>, ForgeError> {
+    match forge.kind {
+        _ if sent.is_empty() => Ok(Vec::new()),
+        ForgeKind::Github => github::ask(forge, git, sent),
+        ForgeKind::Gerrit => gerrit::ask(forge, git, sent, cache),
+        ForgeKind::Mail => Ok(vec![None; sent.len()]),
+    }
+}
