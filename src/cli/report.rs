@@ -167,8 +167,7 @@ pub fn what(p: &PatchReport) -> String {
 
 /// How it is known that upstream has a patch, in one line.
 pub fn evidence_in_words(e: &Evidence) -> String {
-    let how = serde_json::to_value(e.rung).ok().and_then(|v| v.as_str().map(str::to_owned));
-    let (subject, how) = (cut(&e.subject, 50), how.unwrap_or_default());
+    let (subject, how) = (cut(&e.subject, 50), e.rung.word());
     format!("upstream has it: {} {subject} ({}, {how})", short(&e.commit), e.author)
 }
 
@@ -185,6 +184,8 @@ pub fn record_report(record: &PatchRecord) -> PatchReport {
         conflicts: record.conflicts.clone(),
         culprit: record.culprit.clone(),
         evolved: record.evolved.clone(),
+        proposed: Vec::new(),
+        fixes: Vec::new(),
         resolution: record.resolution.clone(),
         needs: record.needs.clone(),
         loss: record.loss.clone(),

@@ -14,6 +14,7 @@ mod draft;
 mod edges;
 pub mod edit;
 mod error;
+mod evidence;
 mod explain;
 pub mod history;
 mod journal;

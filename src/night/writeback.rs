@@ -20,7 +20,7 @@ use crate::replay::Both;
 use crate::replay::loss::Loss;
 use crate::store::tree::entry_at;
 use crate::store::{NewCommit, Objects, Odb, RefUpdate, StoreError, chain};
-use crate::workspace::{Good, History, LOCK, Landed, Lock, Outcome, PatchLock, ProjectLock};
+use crate::workspace::{Good, History, LOCK, Landed, LandedLock, Lock, Outcome, PatchLock, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn build(
 ) -> Result<Built, NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
-    let Planned { odb, queue, base, patches, tree, upstream, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, upstream, mut landed, .. } = planned;
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
     let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
@@ -182,10 +182,11 @@ pub fn build(
         new: Some(blob.to_string()),
     }];
 
+    landed.extend(gone(&left));
     let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
     // Only what is published is recorded as deployed: the lease of the next push is held against it.
     let deployed = if pushed { Some(commit.to_string()) } else { previous };
-    let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept };
+    let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept, landed };
     let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), new_lock, trunk)?;
     let reports = left.into_iter().map(|l| l.planned.report).collect();
     Ok(Built { reports, manifest, tip: *tip, commit, commits, refs })
@@ -290,6 +291,22 @@ fn note_doubled(
     Ok(())
 }
 
+/// The patches that leave the queue as upstream has them, each with the one before it.
+fn gone(left: &[Left<'_>]) -> Vec<LandedLock> {
+    let before = [None].into_iter().chain(left.iter().map(|l| Some(l.patch.name().to_owned())));
+    let gone = |(l, after): (&Left<'_>, Option<String>)| {
+        Some(LandedLock {
+            name: l.patch.name().to_owned(),
+            file: l.patch.file.clone(),
+            digest: l.patch.digest.clone(),
+            after,
+            evidence: l.planned.report.evidence.clone()?,
+            reverted: None,
+        })
+    };
+    left.iter().zip(before).filter(|(l, _)| l.dropped).filter_map(gone).collect()
+}
+
 /// What the lock says of a patch; `was` is what it said, and `base` the commit that the queue stood on.
 fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, tip_date: &str) -> PatchLock {
     let name = left.patch.name();
@@ -315,6 +332,8 @@ fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, 
         good,
         culprit: left.planned.report.culprit.clone(),
         evolved: left.planned.report.evolved.clone(),
+        proposed: left.planned.report.proposed.clone(),
+        fixes: left.planned.report.fixes.clone(),
     }
 }
 
@@ -444,11 +463,11 @@ fn message(left: &[Left<'_>], project: &str, tip: &str, trunk: &TrunkMove) -> St
             Outcome::Landed => {
                 let by = r.evidence.as_ref().map(|e| {
                     format!(
-                        " as {} \"{}\" by {} ({:?})",
+                        " as {} \"{}\" by {} ({})",
                         &e.commit[..12.min(e.commit.len())],
                         e.subject,
                         e.author,
-                        e.rung
+                        e.rung.word()
                     )
                 });
                 format!("landed{}; {}", by.unwrap_or_default(), if l.dropped { "dropped" } else { "kept" })

@@ -4,6 +4,7 @@
 mod artifacts;
 mod checks;
 mod config;
+mod evidence;
 mod guard;
 mod lockfile;
 mod reader;
@@ -19,6 +20,7 @@ pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
     Required, RiskRules, Signing,
 };
+pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use reader::nearest;
