@@ -83,7 +83,8 @@ fn last(repo: &Repo, odb: &Odb, tip: &ObjectId, length: usize) -> Range {
 
 /// For each commit that came by a merge of the range, that merge: both name the change.
 fn merges(range: &Range) -> BTreeMap<String, String> {
-    let on_line = range.first_parent.iter().map(|at| &range.commits[*at]).filter(|u| u.commit.parents.len() > 1);
+    let on_line =
+        range.first_parent.iter().map(|at| &range.commits[*at]).filter(|u| u.commit.parents.len() > 1);
     on_line.filter_map(|u| Some((u.commit.parents.get(1)?.to_string(), u.id.to_string()))).collect()
 }
 
@@ -102,7 +103,9 @@ fn picks_of(
         let [parent] = commit.parents[..] else { continue };
         let metadata = read_metadata(&commit.message, &Vec::new());
         // A pick of a pick has a line for each; the first names the trunk's commit.
-        let Some(origin) = metadata.cherry_picked_from.iter().find(|id| known.contains(*id)) else { continue };
+        let Some(origin) = metadata.cherry_picked_from.iter().find(|id| known.contains(*id)) else {
+            continue;
+        };
         let before = odb.commit(&parent).expect("a commit").tree;
         picks.push(Pick {
             name: ranged.id.to_string(),
@@ -120,8 +123,8 @@ fn picks_of(
 
 fn hold(repo: &Repo, odb: &Odb, picks: &[Pick], range: &Range, merges: &BTreeMap<String, String>, say: bool) {
     let nothing = Metadata::default();
-    let candidate = |p: &Pick| -> Candidate<'_> { candidate(odb, p, &nothing) };
-    let candidates: Vec<Candidate<'_>> = picks.iter().map(candidate).collect();
+
+    let candidates: Vec<Candidate<'_>> = picks.iter().map(|p| candidate(odb, p, &nothing)).collect();
     let started = Instant::now();
     let found = find(repo, odb, &candidates, range).expect("an answer");
     let took = started.elapsed();
@@ -143,7 +146,12 @@ fn hold(repo: &Repo, odb: &Odb, picks: &[Pick], range: &Range, merges: &BTreeMap
         let Some(evidence) = evidence else {
             nothing += 1;
             if say {
-                println!("    not found       {} of {} {}", short(&pick.name), short(&pick.origin), pick.subject);
+                println!(
+                    "    not found       {} of {} {}",
+                    short(&pick.name),
+                    short(&pick.origin),
+                    pick.subject
+                );
             }
             continue;
         };
@@ -172,7 +180,10 @@ fn hold(repo: &Repo, odb: &Odb, picks: &[Pick], range: &Range, merges: &BTreeMap
     for (rung, (right, wrong)) in counts {
         println!("| {rung} | {right} | {wrong} |");
     }
-    println!("dropped by themselves {}, of them wrong {wrong}; asked {asked}; not found {nothing}", settled.len());
+    println!(
+        "dropped by themselves {}, of them wrong {wrong}; asked {asked}; not found {nothing}",
+        settled.len()
+    );
     println!("the ladder {} ms, became-empty {} ms", took.as_millis(), emptied_took.as_millis());
 }
 

@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if git_carry::cli::completed() {
+        return ExitCode::SUCCESS;
+    }
     ExitCode::from(git_carry::cli::run(std::env::args_os()))
 }

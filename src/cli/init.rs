@@ -6,6 +6,7 @@ use super::error::CliError;
 use super::ui::Ui;
 use crate::night::{FileChange, NightError, Site, write};
 use crate::store::git::Git;
+use crate::workspace::schedule::{Scheduler, job, next_step};
 use crate::workspace::{
     CONFIG, Config, Guard, LOCK, Lock, Workspace, WorkspaceError, add_project, carry_toml,
 };
@@ -14,51 +15,144 @@ use crate::workspace::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The project's name.
-    #[arg(long)]
-    pub project: String,
+    #[arg(long, required_unless_present = "schedule", requires_all = ["upstream", "branch"])]
+    pub project: Option<String>,
     /// Where the trunk comes from: anything that git fetch takes.
-    #[arg(long, value_name = "ADDRESS")]
-    pub upstream: String,
+    #[arg(long, value_name = "ADDRESS", requires = "project")]
+    pub upstream: Option<String>,
     /// The branch to follow.
-    #[arg(long)]
-    pub branch: String,
+    #[arg(long, requires = "project")]
+    pub branch: Option<String>,
     /// Where the deploy branch is pushed to; without one it stays in the project's store.
     #[arg(long, value_name = "ADDRESS")]
     pub remote: Option<String>,
+    /// Write a job that runs the nights; without a project, for the workspace that is here.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    schedule: Option<Kind>,
+}
+
+/// What runs the nights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// A line of a crontab.
+    Cron,
+    /// A service and a timer of systemd.
+    Systemd,
+    /// A workflow of GitHub Actions.
+    GithubActions,
+    /// A job of GitLab CI.
+    GitlabCi,
+    /// A pipeline of Jenkins.
+    Jenkins,
+}
+
+/// A project to follow.
+pub struct Follow<'a> {
+    /// Its name.
+    pub project: &'a str,
+    /// Where the trunk comes from.
+    pub upstream: &'a str,
+    /// The branch to follow.
+    pub branch: &'a str,
+    /// Where the deploy branch is pushed to.
+    pub remote: Option<&'a str>,
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
-    let root = make(from, &args)?;
+    let follow = match (&args.project, &args.upstream, &args.branch) {
+        (Some(project), Some(upstream), Some(branch)) => {
+            Some(Follow { project, upstream, branch, remote: args.remote.as_deref() })
+        }
+        _ => None,
+    };
+    let root = match &follow {
+        Some(follow) => make(from, follow)?,
+        None => Workspace::find(from).map_err(NightError::from)?.root,
+    };
+    let job = args.schedule.map(|kind| schedule_in(&root, kind)).transpose()?;
     if ui.json {
-        ui.document(&serde_json::json!({ "version": 1, "workspace": root, "project": args.project }))?;
+        let files = job.iter().flat_map(|(files, _)| files).collect::<Vec<_>>();
+        let document = serde_json::json!({
+            "version": 1, "workspace": root, "project": args.project, "job": files,
+        });
+        ui.document(&document)?;
         return Ok(0);
     }
-    let settings = root.join(CONFIG);
-    ui.line(&format!(
-        "Project '{}' follows {}. Its settings: {}",
-        args.project,
-        args.branch,
-        settings.display()
-    ));
-    ui.line("Next: take its queue in, for instance");
-    ui.line("  git carry import --fork ADDRESS --tip BRANCH");
-    ui.line("  git carry import --patches FOLDER");
+    if let Some(follow) = &follow {
+        let settings = root.join(CONFIG);
+        ui.line(&format!(
+            "Project '{}' follows {}. Its settings: {}",
+            follow.project,
+            follow.branch,
+            settings.display()
+        ));
+    }
+    if let Some((files, next)) = &job {
+        ui.line(&format!("A job for the nights was written: {}", files.join(", ")));
+        ui.line(&format!("Next: {next}"));
+    }
+    if follow.is_some() {
+        ui.line("Next: take its queue in, for instance");
+        ui.line("  git carry import --fork ADDRESS --tip BRANCH");
+        ui.line("  git carry import --patches FOLDER");
+    }
     Ok(0)
 }
 
+/// Writes a job that runs the nights, and commits it: its files, and what a person does next. A file that is there and
+/// says something else is left alone.
+fn schedule_in(root: &Path, kind: Kind) -> Result<(Vec<&'static str>, &'static str), CliError> {
+    let scheduler = match kind {
+        Kind::Cron => Scheduler::Cron,
+        Kind::Systemd => Scheduler::Systemd,
+        Kind::GithubActions => Scheduler::GithubActions,
+        Kind::GitlabCi => Scheduler::GitlabCi,
+        Kind::Jenkins => Scheduler::Jenkins,
+    };
+    let files = job(scheduler, root);
+    for (path, text) in &files {
+        let file = root.join(path);
+        if std::fs::read_to_string(&file).is_ok_and(|there| there != *text) {
+            return Err(CliError::Usage {
+                what: format!("'{}' is there and says something else", file.display()),
+                hint: Some("move it away, run this again, and bring both together by hand".into()),
+            });
+        }
+    }
+    let workspace = Workspace::load(root).map_err(NightError::from)?;
+    let _guard = Guard::acquire(&Site::folder_of(root)?, "init")?;
+    let first = workspace.config.projects.keys().next().map(String::as_str);
+    let site = Site::open(&workspace, workspace.project(first).map_err(NightError::from)?)?;
+    if !site.prefix.is_empty() && !matches!(kind, Kind::Cron | Kind::Systemd) {
+        return Err(CliError::Usage {
+            what: format!(
+                "this workspace is the folder '{}' of a repository, and CI looks at its top",
+                site.prefix
+            ),
+            hint: Some("make the workspace a repository of its own, or write the job by hand".into()),
+        });
+    }
+    let names = files.iter().map(|(path, _)| *path).collect();
+    let changes = files
+        .into_iter()
+        .map(|(path, text)| FileChange { path: path.into(), bytes: Some(text.into_bytes()) });
+    write(&site, Vec::new(), &[("carry: a job for the nights\n".to_owned(), changes.collect())])?;
+    Ok((names, next_step(scheduler)))
+}
+
 /// Makes the workspace or adds the project, and commits that. Returns the workspace's root.
-pub fn make(from: &Path, args: &Args) -> Result<PathBuf, CliError> {
+pub fn make(from: &Path, args: &Follow<'_>) -> Result<PathBuf, CliError> {
     let root = match Workspace::find(from) {
         Ok(workspace) => workspace.root,
         Err(WorkspaceError::NotFound { .. }) => from.to_owned(),
         Err(e) => return Err(NightError::from(e).into()),
     };
     let path = root.join(CONFIG);
-    let (remote, text) = (args.remote.as_deref(), std::fs::read_to_string(&path));
+    let (remote, text) = (args.remote, std::fs::read_to_string(&path));
     let text = match text {
-        Ok(text) => add_project(&text, &args.project, &args.upstream, &args.branch, remote),
+        Ok(text) => add_project(&text, args.project, args.upstream, args.branch, remote),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Ok(carry_toml(&args.project, &args.upstream, &args.branch, remote))
+            Ok(carry_toml(args.project, args.upstream, args.branch, remote))
         }
         Err(e) => return Err(CliError::io(&path)(e)),
     };
@@ -73,7 +167,7 @@ pub fn make(from: &Path, args: &Args) -> Result<PathBuf, CliError> {
     let lock_text = std::fs::read_to_string(root.join(LOCK)).unwrap_or_default();
     let lock = Lock::parse(LOCK, &lock_text).map_err(|e| NightError::from(WorkspaceError::from(e)))?;
     let workspace = Workspace { root: root.clone(), config, lock };
-    let project = workspace.project(Some(&args.project)).map_err(NightError::from)?;
+    let project = workspace.project(Some(args.project)).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
     site.preflight()?;
     let files = [

@@ -5,18 +5,21 @@ mod build;
 mod check;
 mod compare;
 mod demo;
+mod doctor;
 mod edit;
 mod error;
 mod export;
 mod exports;
 mod forecast;
 mod graph;
+mod help;
 mod history;
 mod hold;
 mod import;
 mod init;
 mod manifest;
 mod nightly;
+mod pause;
 mod rebase;
 mod report;
 mod resolutions;
@@ -33,11 +36,12 @@ mod why;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::night::{Events, NightError, Site, pending, recover};
 use crate::workspace::{Guard, Workspace};
 use error::CliError;
+pub use help::completed;
 use ui::Ui;
 
 /// Carry a queue of local patches on an upstream trunk that never stops moving.
@@ -83,12 +87,16 @@ enum Command {
     Drop(edit::DropArgs),
     Move(edit::MoveArgs),
     Rename(edit::RenameArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
+    Doctor(doctor::Args),
     Demo(demo::Args),
-    /// Print a shell's completions, for instance: git-carry completions bash > ~/.local/share/bash-completion/completions/git-carry
+    Man(help::ManArgs),
+    /// Print a shell's completions, for git-carry and for git carry: patches, builds, stages and projects among them.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -97,7 +105,8 @@ enum Command {
 
 /// Runs the command line; the exit code is 0, or 1 to 4 as the guide tells.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let matches = help::command().try_get_matches_from(args);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(e) => {
             // A closed pipe is nobody's mistake.
@@ -135,15 +144,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rename(args) => edit::rename(&ui, &from, args),
         Command::Log(args) => history::show(&ui, &from, args),
         Command::Undo(args) => history::take_back(&ui, &from, args),
+        Command::Pause(args) => pause::pause(&ui, &from, &args),
+        Command::Resume(args) => pause::resume(&ui, &from, &args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
+        Command::Doctor(args) => doctor::run(&ui, &from, &args),
         Command::Demo(args) => demo::run(&ui, args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "git-carry", &mut script);
-            ui.line(String::from_utf8_lossy(&script).trim_end());
-            Ok(0)
-        }
+        Command::Man(args) => help::man(&ui, &args),
+        Command::Completions { shell } => help::completions(&ui, shell),
     };
     match result {
         Ok(code) => code,

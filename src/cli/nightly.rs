@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::exports::put_beside;
-use super::ui::Ui;
+use super::ui::{Ui, clean};
 use super::{guarded, report};
 use crate::night::{self, Night, NightError, Options, Site};
 use crate::workspace::Workspace;
@@ -50,22 +50,32 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         ..Options::default()
     };
     let mut worst = 0;
-    let mut nights: Vec<Night> = Vec::new();
+    let mut nights: Vec<serde_json::Value> = Vec::new();
     for name in &names {
         let project = workspace.project(Some(name)).map_err(NightError::from)?;
+        if let Some(reason) = &project.paused {
+            // Nothing is fetched, replayed or published.
+            nights.push(
+                serde_json::json!({ "version": 1, "project": name, "done": "paused", "reason": reason }),
+            );
+            ui.aside(&format!("{name} is paused: {}", clean(reason)));
+            ui.aside(&format!("  to go on: git carry resume {name}"));
+            continue;
+        }
         match night::run(&workspace, project, &options, ui) {
             Ok(mut night) => {
                 let now = Workspace::load(&workspace.root).map_err(NightError::from)?;
                 let project = now.project(Some(name)).map_err(NightError::from)?;
                 night::note_forecast(&now, project, &mut night, args.offline, ui)?;
                 worst = worst.max(night.exit_code());
+                night::doctor::beat(&Site::open(&now, project)?, jiff::Timestamp::now())?;
                 if let Some(path) = &args.manifest {
                     write_manifest(path, &Site::open(&now, project)?, &night)?;
                 }
                 if !ui.json {
                     report::print(ui, &night)?;
                 }
-                nights.push(night);
+                nights.push(serde_json::to_value(&night)?);
             }
             // One project's failure stops no other; the exit code tells.
             Err(e) if names.len() > 1 => {

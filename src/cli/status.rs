@@ -30,6 +30,8 @@ struct Status {
     /// Commits of the fetched trunk that the queue was not replayed on.
     behind: Option<usize>,
     deploy: Option<String>,
+    /// Why no night touches it for now.
+    paused: Option<String>,
     patches: Vec<Row>,
 }
 
@@ -100,6 +102,7 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
         trunk: tip.map(|t| t.to_string()),
         behind,
         deploy: lock.and_then(|l| l.deploy.clone()),
+        paused: site.project.paused.clone(),
         patches: queue.patches.iter().map(row).collect(),
     })
 }
@@ -113,6 +116,9 @@ fn print(ui: &Ui, status: &Status) {
     let base = status.base.as_deref().map_or("-", short);
     let deploy = status.deploy.as_deref().map_or("-", short);
     ui.line(&format!("{}  base {base}, {behind}; deployed {deploy}", painted(&status.project, BOLD)));
+    if let Some(reason) = &status.paused {
+        ui.line(&format!("  paused: {}  (git carry resume {})", clean(reason), status.project));
+    }
     let mut rows = table(&["patch", "outcome", "owner", "since", "subject"]);
     for p in &status.patches {
         let word = match (p.outcome, p.edited) {

@@ -126,10 +126,16 @@ pub fn painted(text: &str, style: Style) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A table without lines, as wide as the terminal allows.
-pub fn table(header: &[&str]) -> Table {
+/// A table without lines or a heading, as wide as the terminal allows.
+pub fn bare_table() -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+/// The same, with a heading.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = bare_table();
     table.set_header(header.iter().map(|h| painted(h, DIM)));
     table
 }

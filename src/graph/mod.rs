@@ -65,6 +65,15 @@ pub struct Node<'a> {
     pub changes: &'a [FileChange],
 }
 
+/// What was proved of a patch before.
+#[derive(Debug, Clone, Default)]
+pub struct Proved<'a> {
+    /// Its edges.
+    pub edges: Vec<&'a Edge>,
+    /// Are the files that it touches, and what the patches before it do to them, what they were?
+    pub holds: bool,
+}
+
 impl Node<'_> {
     /// The paths that it touches, sorted, the old ones of moved files too.
     fn paths(&self) -> Vec<BString> {
@@ -83,12 +92,12 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Finds all edges. `nodes` are in the queue's order, each on the stack of those before it. `known` has the proved
-    /// edges of patches of which nothing has to be proved again.
+    /// Finds all edges. `nodes` are in the queue's order, each on the stack of those before it. `known` has the edges of
+    /// patches that were proved before, and whether nothing has changed by which they were.
     pub fn of(
         objects: &dyn Objects,
         nodes: &[Node<'_>],
-        known: &BTreeMap<&str, Vec<&Edge>>,
+        known: &BTreeMap<&str, Proved<'_>>,
     ) -> Result<Self, ObjectError> {
         let mut graph = DiGraph::new();
         let indices: Vec<NodeIndex> = nodes.iter().map(|n| graph.add_node(n.step.name.clone())).collect();
@@ -96,14 +105,19 @@ impl Graph {
         let places: BTreeMap<&str, usize> =
             nodes.iter().enumerate().map(|(at, n)| (n.step.name.as_str(), at)).collect();
         let proved = |node: &Node<'_>| -> Option<Vec<usize>> {
-            let edges = known.get(node.step.name.as_str())?;
-            edges.iter().map(|e| places.get(e.needs.as_str()).copied()).collect()
+            let proved = known.get(node.step.name.as_str())?;
+            let needs = proved.edges.iter().map(|e| places.get(e.needs.as_str()).copied());
+            let mut needs = needs.collect::<Option<Vec<usize>>>()?;
+            needs.sort_unstable();
+            Some(needs)
         };
         let paths: Vec<Vec<BString>> = nodes.iter().map(Node::paths).collect();
         // Changes that name no path of a patch that has some say nothing: then all trees are read.
         let named = nodes.iter().zip(&paths).all(|(n, p)| n.step.before == n.step.after || !p.is_empty());
         let needs_of = nodes.iter().map(proved).collect();
-        let known = Known { paths: if named { paths.clone() } else { Vec::new() }, needs: needs_of };
+        let holds = nodes.iter().map(|n| known.get(n.step.name.as_str()).is_some_and(|p| p.holds)).collect();
+        let paths_of = if named { paths.clone() } else { Vec::new() };
+        let known = Known { paths: paths_of, needs: needs_of, holds };
         for (at, needed) in needs(objects, &steps, &known)?.into_iter().enumerate() {
             for need in needed {
                 let files = paths[at].iter().filter(|path| paths[need].contains(path));

@@ -18,7 +18,8 @@ pub fn emptied(
     range: &Range,
 ) -> Result<Option<Evidence>, StoreError> {
     let scratch = Scratch::over(odb);
-    let empty = |tree: &ObjectId| Ok(merge_trees(&scratch, &trees.0, tree, &trees.1)? == Merged::Clean(*tree));
+    let empty =
+        |tree: &ObjectId| Ok(merge_trees(&scratch, &trees.0, tree, &trees.1)? == Merged::Clean(*tree));
     let Some((at, merge)) = first(repo, odb, range, &paths(odb, trees)?, &empty)? else { return Ok(None) };
     let proof = match merge {
         None => "the patch changes nothing after it".to_owned(),

@@ -29,8 +29,10 @@ pub fn fixes(patches: &[Candidate<'_>], range: &Range) -> BTreeMap<String, Vec<B
             continue;
         }
         for fixed in read_metadata(&upstream.commit.message, &Vec::new()).fixes {
-            let id = fixed.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default().to_ascii_lowercase();
-            let names = |origin: &str| id.len() >= DIGITS && (origin.starts_with(&id) || id.starts_with(origin));
+            let id =
+                fixed.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default().to_ascii_lowercase();
+            let names =
+                |origin: &str| id.len() >= DIGITS && (origin.starts_with(&id) || id.starts_with(origin));
             for (origin, patch) in origins.iter().filter(|(origin, _)| names(origin)) {
                 let all = found.entry((*patch).to_owned()).or_default();
                 let one = bearing(upstream, origin);

@@ -96,7 +96,10 @@ fn hash(line: &[u8]) -> u64 {
 
 /// Both contents of a file of text that changed, without the lines that both begin and end with. None for anything but
 /// text.
-pub(super) fn sides(objects: &dyn Objects, change: &Change) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn sides(
+    objects: &dyn Objects,
+    change: &Change,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
     if [change.old, change.new].iter().flatten().any(|entry| !entry.is_file()) {
         return Ok(None);
     }
@@ -126,8 +129,7 @@ mod tests {
     fn two_changes_of_one_line_are_not_alike_for_that() {
         let (a, b) = (lines(&[("x = 1", -1), ("x = 2", 1)]), lines(&[("x = 1", -1), ("x = 3", 1)]));
         assert_eq!(a.likeness(&b), 0);
-        let (a, b) =
-            (lines(&[("x", -1), ("y", 1), ("z", 1)]), lines(&[("x", -1), ("y", 1), ("zz", 1)]));
+        let (a, b) = (lines(&[("x", -1), ("y", 1), ("z", 1)]), lines(&[("x", -1), ("y", 1), ("zz", 1)]));
         assert_eq!(a.likeness(&b), 66);
         assert_eq!(a.likeness(&a), 100);
     }

@@ -10,8 +10,8 @@ mod footers;
 mod lines;
 mod near;
 mod patch_id;
-mod revised;
 mod reversed;
+mod revised;
 mod split;
 mod squashed;
 mod undone;
@@ -63,12 +63,7 @@ pub struct Found {
 ///
 /// The ladder is climbed down: a patch that a rung settles is not looked for by the next. What a person rejected is not
 /// found again.
-pub fn find(
-    repo: &Repo,
-    odb: &Odb,
-    patches: &[Candidate<'_>],
-    range: &Range,
-) -> Result<Found, StoreError> {
+pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) -> Result<Found, StoreError> {
     let mut found = Found::default();
     let (Some(tip), false) = (range.first_parent.last(), patches.is_empty()) else { return Ok(found) };
     let reverted = range.reverted();
@@ -109,7 +104,8 @@ pub fn find(
     }
     let (near, own) = near::near(odb, &open, range, &standing)?;
     // The strongest comes last, and stays.
-    let weak = [squashed::find(&open, &near, &own), split::find(&near, &own), revised::find(&open, &near, &own)];
+    let weak =
+        [squashed::find(&open, &near, &own), split::find(&near, &own), revised::find(&open, &near, &own)];
     for (at, evidence) in weak.into_iter().flatten() {
         found.proposed.insert(open[at].name.to_owned(), evidence);
     }

@@ -28,7 +28,8 @@ pub(super) fn alike(
     let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
     let mut alike = Vec::new();
     let mut ours: BTreeMap<usize, Option<Net>> = BTreeMap::new();
-    for (at, upstream) in range.commits.iter().enumerate() {
+    // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
+    for (at, upstream) in range.commits.iter().enumerate().rev() {
         if upstream.commit.parents.len() > 1 || !standing(upstream) {
             continue;
         }
@@ -53,6 +54,7 @@ pub(super) fn alike(
             alike.push((at, same));
         }
     }
+    alike.reverse();
     Ok(alike)
 }
 

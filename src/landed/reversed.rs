@@ -46,7 +46,9 @@ pub(super) fn find(
         if *n > 0 { come += n } else { gone -= n }
     }
     let by = merge.map(|m| format!("; it came by the merge {}", m.id)).unwrap_or_default();
-    let proof = format!("from it on trunk has all {come} lines that the patch adds where it adds them, and none of the {gone} that it removes{by}");
+    let proof = format!(
+        "from it on trunk has all {come} lines that the patch adds where it adds them, and none of the {gone} that it removes{by}"
+    );
     Ok(Some(told(Rung::ReverseApplies, at, proof)))
 }
 

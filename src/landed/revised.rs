@@ -49,7 +49,8 @@ pub(super) fn find(
                 (false, false) => "",
             };
             let (ours, theirs) = (own[*at].total(), upstream.lines.total());
-            let proof = format!("{shared} changed lines are the same, of {ours} here and {theirs} there{same}");
+            let proof =
+                format!("{shared} changed lines are the same, of {ours} here and {theirs} there{same}");
             let mut evidence = told(Rung::Revised, upstream.upstream, proof);
             evidence.likeness = Some(like);
             best.insert(*at, (like, evidence));

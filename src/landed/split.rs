@@ -39,10 +39,19 @@ pub(super) fn find(near: &[Near<'_>], own: &[Lines]) -> BTreeMap<usize, Evidence
         chosen.sort_by_key(|c| near.iter().position(|n| n.upstream.id == c.upstream.id));
         let Some((last, before)) = chosen.split_last() else { continue };
         let told_of = |n: &&Near<'_>| {
-            format!("{} {} ({} lines)", n.upstream.id.to_hex_with_len(12), n.upstream.commit.subject(), n.lines.shared(lines))
+            format!(
+                "{} {} ({} lines)",
+                n.upstream.id.to_hex_with_len(12),
+                n.upstream.commit.subject(),
+                n.lines.shared(lines)
+            )
         };
         let parts: Vec<String> = chosen.iter().map(told_of).collect();
-        let proof = format!("{} commits have {have} of the {all} changed lines together: {}", chosen.len(), parts.join("; "));
+        let proof = format!(
+            "{} commits have {have} of the {all} changed lines together: {}",
+            chosen.len(),
+            parts.join("; ")
+        );
         let mut evidence = told(Rung::Split, last.upstream, proof);
         evidence.with = before.iter().map(|n| n.upstream.id.to_string()).collect();
         evidence.likeness = Some(per_cent(have, all));

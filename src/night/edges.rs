@@ -9,7 +9,7 @@ use super::NightError;
 use super::outcome::{Planned, PlannedPatch};
 use super::writeback::Left;
 use crate::build::manifest::{Manifest, PatchRecord};
-use crate::graph::{Edge, Graph, Node, Reason};
+use crate::graph::{Edge, Graph, Node, Proved, Reason};
 use crate::queue::Patch;
 use crate::replay::sequence::{Role, Step};
 use crate::store::Odb;
@@ -42,9 +42,9 @@ pub(super) fn of_planned(planned: &Planned) -> Result<Vec<Edge>, NightError> {
     Ok(Graph::of(&planned.odb, &nodes, &BTreeMap::new())?.edges())
 }
 
-/// The proved edges that still hold. A proof looks at the files that a patch touches, and at the patches before it that
-/// touch them too: it holds as long as all these are what they were.
-fn known<'m>(left: &[Left<'_>], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&'m Edge>> {
+/// What was proved of the patches before. A proof looks at the files that a patch touches, and at the patches before it
+/// that touch them too: it holds as long as all these are what they were.
+fn known<'m>(left: &[Left<'_>], before: &'m Manifest) -> BTreeMap<&'m str, Proved<'m>> {
     let was: BTreeMap<&str, &PatchRecord> = before.patches.iter().map(|p| (p.name.as_str(), p)).collect();
     let name = |l: &'_ Left<'_>| l.planned.report.name.clone();
     let is_built = |l: &&Left<'_>| l.planned.applied.is_some();
@@ -59,31 +59,35 @@ fn known<'m>(left: &[Left<'_>], before: &'m Manifest) -> BTreeMap<&'m str, Vec<&
     if before.tool.version != env!("CARGO_PKG_VERSION") || gone || !common.eq(order.iter()) {
         return BTreeMap::new();
     }
-    let same = |l: &&Left<'_>| {
-        let record = was.get(l.planned.report.name.as_str()).filter(|p| p.commit.is_some());
-        match (l.planned.applied, record) {
-            (Some(_), Some(p)) => l.planned.as_it_is && p.digest == l.planned.digest,
-            (None, None) => true,
-            _ => false,
-        }
-    };
     let paths = |l: &'_ Left<'_>| -> Vec<BString> {
         let rewritten = l.rewritten.iter().flat_map(|(anew, _)| &anew.changes);
         let changes = l.patch.changes.iter().chain(rewritten);
         changes.flat_map(|c| [&c.old_path, &c.new_path]).flatten().cloned().collect()
     };
-    let changed: BTreeSet<BString> = left.iter().filter(|l| !same(l)).flat_map(paths).collect();
-    let mut known: BTreeMap<&str, Vec<&Edge>> = BTreeMap::new();
-    for l in left.iter().filter(is_built).filter(same) {
-        if let Some(record) = was.get(l.planned.report.name.as_str())
-            && !paths(l).iter().any(|path| changed.contains(path))
-        {
-            known.insert(&record.name, Vec::new());
+    // The files of a patch at which it finds or leaves something else than it did.
+    let changed = |l: &Left<'_>| -> Vec<BString> {
+        let record = was.get(l.planned.report.name.as_str()).filter(|p| p.commit.is_some());
+        match (l.planned.applied, record) {
+            (None, None) => Vec::new(),
+            (Some(_), Some(p)) if p.digest == l.planned.digest => match &l.planned.both {
+                _ if l.planned.as_it_is => Vec::new(),
+                Some(both) => both.iter().map(|file| file.path.clone()).collect(),
+                None => paths(l),
+            },
+            _ => paths(l),
+        }
+    };
+    let changed: BTreeSet<BString> = left.iter().flat_map(changed).collect();
+    let mut known: BTreeMap<&str, Proved<'_>> = BTreeMap::new();
+    for l in left.iter().filter(is_built) {
+        if let Some(record) = was.get(l.planned.report.name.as_str()).filter(|p| p.commit.is_some()) {
+            let holds = !paths(l).iter().any(|path| changed.contains(path));
+            known.insert(&record.name, Proved { edges: Vec::new(), holds });
         }
     }
     for edge in before.edges.iter().filter(|e| matches!(e.reason, Reason::Textual { .. })) {
-        if let Some(edges) = known.get_mut(edge.patch.as_str()) {
-            edges.push(edge);
+        if let Some(proved) = known.get_mut(edge.patch.as_str()) {
+            proved.edges.push(edge);
         }
     }
     known

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::outcome::PatchReport;
 use crate::landed::{Evidence, Rung};
 use crate::trunk::Range;
-use crate::workspace::{Bearing, Decision, Evolved, Outcome, PatchLock, Proposal, ProjectLock};
+use crate::workspace::{Bearing, Decision, Evolved, Outcome, PatchLock, ProjectLock, Proposal};
 
 /// The upstream commits that a person said do not have the patch.
 pub fn rejected(was: Option<&PatchLock>) -> BTreeSet<String> {

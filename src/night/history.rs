@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bstr::ByteSlice;
 use serde::Serialize;
 
+use super::commits::DRIFT;
 use super::publish::RUN;
 use super::settle::place;
 use super::task::TaskError;
-use super::writeback::DRIFT;
 use super::{FileChange, NightError, Site, write};
 use crate::workspace::{LOCK, Lock};
 

@@ -8,8 +8,10 @@ mod broken;
 mod builds;
 mod causes;
 mod check;
+mod commits;
 mod compare;
 mod depend;
+pub mod doctor;
 mod draft;
 mod edges;
 pub mod edit;
@@ -339,11 +341,10 @@ fn spend(
     if options.dry_run {
         night.done = Done::DryRun;
     } else if built.manifest.verdict.publishable {
-        let manifest = rendered(&built.manifest)?;
         let (signature, kept) = sign(site, &built.manifest, goes_out)?;
         built.refs.push(kept);
         if let Some(pack) = &pack {
-            pack.seal(&manifest, signature.as_deref())?;
+            pack.seal(&rendered(&built.manifest)?, signature.as_deref())?;
         }
         night.workspace_commits = publish::publish(site, lock, built, options, events)?;
         night.signed_by = signature.and_then(|s| key_of(&s));

@@ -11,7 +11,6 @@ use super::causes::causes;
 use super::evidence::{confirmed, note, rejected, undone};
 use super::settle::Answers;
 use super::{NightError, Site};
-use crate::build::UpstreamRange;
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence, Found};
 use crate::queue::{ChangeKind, Content, FileChange, Patch, Queue, apply, apply_to_tree};
@@ -22,7 +21,9 @@ use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
 use crate::store::{Objects, Odb, Place, StoreError};
 use crate::trunk::{Range, read_range};
-use crate::workspace::{Bearing, Culprit, Evolved, LandedLock, Outcome, PatchLock, ProjectLock, Proposal, Required};
+use crate::workspace::{
+    Bearing, Culprit, Evolved, LandedLock, Outcome, PatchLock, ProjectLock, Proposal, Required,
+};
 
 /// What became of one patch, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -101,8 +102,8 @@ pub struct Planned {
     pub base: Option<ObjectId>,
     /// How many commits the trunk moved.
     pub commits: usize,
-    /// What upstream did in them; none where trunk did not move.
-    pub upstream: Option<UpstreamRange>,
+    /// These commits.
+    pub range: Range,
     /// If a patch of the stack fell out: how far trunk could move with the whole stack.
     pub furthest: Option<Furthest>,
     /// How git describes the commit replayed onto.
@@ -232,8 +233,7 @@ pub fn plan(
             Some(Furthest { commit: commit.to_string(), commits: safe, of: commits })
         }
     };
-    let upstream = (commits > 0).then(|| UpstreamRange::of(&from, tip, &range.commits));
-    Ok(Planned { odb, queue, base, commits, upstream, furthest, describe, patches, landed, tree: replayed.tree })
+    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, landed, tree: replayed.tree })
 }
 
 /// The patches that are looked for in the range, with the paths that they touch.

@@ -6,9 +6,10 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::builds::Recorded;
+use super::commits::commit_files;
 use super::journal::{Journal, Push, WorkspaceMove, head};
 use super::sign::signature_ref;
-use super::writeback::{Built, FileChange, build_id, commit_files};
+use super::writeback::{Built, FileChange, build_id};
 use super::{Events, NightError, Options, Site};
 use crate::build::manifest::Manifest;
 use crate::queue::digest;
@@ -138,7 +139,7 @@ pub fn publish(
     // With a remote the immutable ref is the witness: the branch may move on before anyone asks.
     let witness = if push.is_some() { update(build_ref(project, &build), &commit) } else { witness };
 
-    transact(site, push, refs, witness, &built.commits)
+    transact(site, built.head, push, refs, witness, &built.commits)
 }
 
 /// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.
@@ -172,18 +173,18 @@ pub fn write(
 ) -> Result<Vec<String>, NightError> {
     let null = RefUpdate { name: base_ref(&site.project.name), old: None, new: None };
     let witness = refs.first().cloned().unwrap_or(null);
-    transact(site, None, refs, witness, commits)
+    transact(site, head(&site.git)?, None, refs, witness, commits)
 }
 
 fn transact(
     site: &Site<'_>,
+    old: Option<String>,
     push: Option<Push>,
     refs: Vec<RefUpdate>,
     witness: RefUpdate,
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
-    let old = head(&site.git)?;
     let commits = signed(old.as_deref(), commits);
     let (made, files) = commit_files(site, old.as_deref(), &commits)?;
     let Some(new) = made.last().cloned().or_else(|| old.clone()) else { return Ok(made) };

@@ -8,11 +8,13 @@ use gix_hash::ObjectId;
 
 use super::publish::manifest_of;
 use super::{NightError, Site};
+use crate::build::manifest::{Manifest, PatchRecord};
 use crate::risk::pack::{PackError, Rules, detected};
 use crate::risk::{Transition, assess, origin, plan};
 use crate::store::tree::entry_at;
 use crate::store::{Odb, Repo, StoreError};
-use crate::workspace::RiskRules;
+use crate::trunk::Upstream;
+use crate::workspace::{History, RiskRules};
 
 /// Rules that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +56,26 @@ pub fn assess_move(
     repo: &Repo,
     odb: &Odb,
     rules: &Rules,
+    builds: [&ObjectId; 2],
+    patches: &BTreeMap<ObjectId, String>,
+) -> Result<Transition, StoreError> {
+    assess_known(repo, odb, rules, builds, None, patches)
+}
+
+/// The same, where the commits that `new` has and `old` has not may be known.
+fn assess_known(
+    repo: &Repo,
+    odb: &Odb,
+    rules: &Rules,
     [old, new]: [&ObjectId; 2],
+    brought: Option<Vec<Upstream>>,
     patches: &BTreeMap<ObjectId, String>,
 ) -> Result<Transition, StoreError> {
     let (before, after) = (odb.commit(old)?.tree, odb.commit(new)?.tree);
     let mut assessment = assess(odb, before, after, rules)?;
     let patch_of = |id: &ObjectId| patches.get(id).cloned();
     origin::attribute(repo, odb, rules, [old, new], &mut assessment.findings, &patch_of)?;
-    assessment.findings.extend(origin::messages(repo, odb, rules, [old, new], &patch_of)?);
+    assessment.findings.extend(origin::messages(repo, odb, rules, [old, new], brought, &patch_of)?);
     assessment.settle();
     let plan = plan::of(&assessment, rules);
     Ok(Transition { from: old.to_string(), to: new.to_string(), assessment, plan })
@@ -69,27 +83,65 @@ pub fn assess_move(
 
 /// The patches of a build, by their commits; none if its manifest is not here.
 pub fn patches_of(site: &Site<'_>, commit: &ObjectId) -> Result<BTreeMap<ObjectId, String>, NightError> {
-    let Some(manifest) = manifest_of(site, commit)? else { return Ok(BTreeMap::new()) };
-    let of = |p: crate::build::manifest::PatchRecord| {
-        Some((ObjectId::from_hex(p.commit?.as_bytes()).ok()?, p.name))
-    };
-    Ok(manifest.patches.into_iter().filter_map(of).collect())
+    Ok(manifest_of(site, commit)?.map_or_else(BTreeMap::new, |manifest| by_commit(&manifest)))
+}
+
+fn by_commit(manifest: &Manifest) -> BTreeMap<ObjectId, String> {
+    let of =
+        |p: &PatchRecord| Some((ObjectId::from_hex(p.commit.as_ref()?.as_bytes()).ok()?, p.name.clone()));
+    manifest.patches.iter().filter_map(of).collect()
+}
+
+/// What is known of the build that is being made.
+pub struct Next<'a> {
+    /// Its commit.
+    pub commit: ObjectId,
+    /// Its patches from the bottom: each one's name and its commit.
+    pub patches: &'a [(String, ObjectId)],
+    /// The trunk commit that the queue stood on before.
+    pub base: Option<ObjectId>,
+    /// The commits from there to the one that it stands on.
+    pub range: &'a [Upstream],
 }
 
 /// What the move from the previous build to the one that is being made asks; nothing if that build is not here.
+/// `before` is its manifest.
 pub fn from_previous(
     site: &Site<'_>,
     odb: &Odb,
     previous: &str,
-    new: &ObjectId,
-    mut patches: BTreeMap<ObjectId, String>,
+    before: Option<&Manifest>,
+    next: &Next<'_>,
 ) -> Result<Option<Transition>, NightError> {
     let Ok(old) = ObjectId::from_hex(previous.as_bytes()) else { return Ok(None) };
-    if !odb.has(&old) || old == *new {
+    if !odb.has(&old) || old == next.commit {
         return Ok(None);
     }
-    patches.extend(patches_of(site, &old)?);
-    let tree = odb.commit(new).map_err(StoreError::from)?.tree;
+    let gone = before.map(by_commit).unwrap_or_default();
+    let brought = brought(site, odb, before, &gone, next)?;
+    let mut patches = gone;
+    patches.extend(next.patches.iter().map(|(name, id)| (*id, name.clone())));
+    let tree = odb.commit(&next.commit).map_err(StoreError::from)?.tree;
     let rules = rules_for(odb, &tree, &site.project.risk, &site.workspace.root)?;
-    Ok(Some(assess_move(&site.store, odb, &rules, [&old, new], &patches)?))
+    Ok(Some(assess_known(&site.store, odb, &rules, [&old, &next.commit], brought, &patches)?))
+}
+
+/// The commits that the next build has and the one before has not, if both are stacks on the ends of the range that was
+/// read already: its commits, and the next build's own.
+fn brought(
+    site: &Site<'_>,
+    odb: &Odb,
+    before: Option<&Manifest>,
+    gone: &BTreeMap<ObjectId, String>,
+    next: &Next<'_>,
+) -> Result<Option<Vec<Upstream>>, NightError> {
+    let stood_on = |base: ObjectId| before.is_some_and(|b| b.trunk.commit == base.to_string());
+    if site.project.deploy.history != History::Rewrite || !next.base.is_some_and(stood_on) {
+        return Ok(None);
+    }
+    let mut all: Vec<Upstream> = next.range.iter().filter(|u| !gone.contains_key(&u.id)).cloned().collect();
+    for (_, id) in next.patches.iter().filter(|(_, id)| !gone.contains_key(id)) {
+        all.push(Upstream { id: *id, commit: odb.commit(id).map_err(StoreError::from)? });
+    }
+    Ok(Some(all))
 }

@@ -57,7 +57,21 @@ impl Home {
         Ok(home)
     }
 
+    /// Where the workspace is a repository's own work tree, git would say just this (`gitrepository-layout(5)`).
+    fn plain(root: &Path) -> Option<Self> {
+        let git_dir = root.canonicalize().ok()?.join(".git");
+        let is_one = !git_dir.is_symlink()
+            && git_dir.join("HEAD").is_file()
+            && git_dir.join("objects").is_dir()
+            && git_dir.join("refs").is_dir()
+            && !git_dir.join("commondir").exists();
+        is_one.then(|| Self { common_dir: git_dir.clone(), git_dir, prefix: String::new() })
+    }
+
     fn ask(root: &Path) -> Result<Self, NightError> {
+        if let Some(home) = Self::plain(root) {
+            return Ok(home);
+        }
         let call =
             Git::at(root).call(["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir"]);
         let missing = || NightError::NoRepository { root: root.to_owned() };

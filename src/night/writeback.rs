@@ -2,25 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use bstr::{BString, ByteSlice};
+use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
+use super::commits::files;
+use super::journal::head;
 use super::outcome::{PatchReport, Planned, PlannedPatch};
 use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
+use super::risk::{Next, from_previous};
 use super::{NightError, Site, TrunkMove, edges};
 use crate::build::manifest::{
     self, ArtifactRecord, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk,
     VerdictRecord,
 };
-use crate::build::{Layer, stack};
+use crate::build::{Layer, UpstreamRange, stack};
 use crate::check::Ended;
 use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
 use crate::replay::Both;
 use crate::replay::loss::Loss;
 use crate::store::tree::entry_at;
-use crate::store::{NewCommit, Objects, Odb, RefUpdate, StoreError, chain};
-use crate::workspace::{Good, History, LOCK, Landed, LandedLock, Lock, Outcome, PatchLock, ProjectLock};
+use crate::store::{Objects, Odb, RefUpdate, StoreError};
+use crate::workspace::{Good, History, Landed, LandedLock, Outcome, PatchLock, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct Built {
     pub tip: ObjectId,
     /// Its commit.
     pub commit: ObjectId,
+    /// The commit that the workspace's branch is at.
+    pub head: Option<String>,
     /// The workspace's commits to make: message and files.
     pub commits: Vec<(String, Vec<FileChange>)>,
     /// The refs that the store gets besides the deploy branch.
@@ -54,7 +59,7 @@ pub(super) struct Left<'q> {
     /// Its file's new bytes, if it is written anew; and whether only line numbers and context changed.
     pub rewritten: Option<(Patch, bool)>,
     /// Does it leave the queue?
-    dropped: bool,
+    pub dropped: bool,
     patch_id: Option<ObjectId>,
 }
 
@@ -105,12 +110,33 @@ pub fn build(
 ) -> Result<Built, NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
-    let Planned { odb, queue, base, patches, tree, upstream, mut landed, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, range, mut landed, .. } = planned;
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
-    let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
 
-    let mut left = leave(site, &odb, patches, &queue.patches)?;
+    let (mut left, last) = std::thread::scope(|threads| {
+        let last = threads.spawn(|| lock.map(|l| recorded_manifest(site, l)).transpose());
+        let left = leave(site, &odb, patches, &queue.patches)?;
+        Ok::<_, NightError>((left, joined(last)?.flatten()))
+    })?;
+    let next = Next { commit, patches: &commits, base, range: &range.commits };
+    // What the move asks, which patch needs which, and where the workspace stands have nothing to do with each other.
+    let (risk, edges, head) = std::thread::scope(|threads| {
+        let (previous, last) = (previous.as_deref(), last.as_ref());
+        let view = odb.place();
+        let next = &next;
+        let risk = threads.spawn(move || match previous {
+            Some(previous) => {
+                let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
+                from_previous(site, &odb, previous, last, &next)
+            }
+            None => Ok(None),
+        });
+        let at = threads.spawn(|| head(&site.git));
+        let edges = edges::edges(&odb, &left, last)?;
+        Ok::<_, NightError>((joined(risk)?, edges, joined(at)?))
+    })?;
+    let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
     let series = {
         let mut series = queue.series.clone();
         for gone in left.iter().filter(|l| l.dropped) {
@@ -127,18 +153,11 @@ pub fn build(
         Ok(jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string())
     };
     let tip_date = date(tip)?;
-    let names: BTreeMap<ObjectId, String> = commits.iter().map(|(name, id)| (*id, name.clone())).collect();
-    let risk = match &previous {
-        Some(previous) => super::risk::from_previous(site, &odb, previous, &commit, names)?,
-        None => None,
-    };
     let before: BTreeMap<&str, &PatchLock> =
         lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
     let base_before = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
     let record = |l: &Left<'_>| record(l, before.get(l.patch.name()).copied(), &base_before, tip, &tip_date);
     let records: Vec<PatchLock> = left.iter().map(record).collect();
-    let last = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
-    let edges = edges::edges(&odb, &left, last.as_ref())?;
     let mut manifest = Manifest {
         version: manifest::VERSION,
         project: project.name.clone(),
@@ -167,7 +186,8 @@ pub fn build(
         checks,
         artifacts,
         risk,
-        upstream,
+        upstream: (!range.commits.is_empty())
+            .then(|| UpstreamRange::of(&base.unwrap_or(*tip), tip, &range.commits)),
         edges,
         gates: Vec::new(),
         patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
@@ -189,7 +209,12 @@ pub fn build(
     let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept, landed };
     let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), new_lock, trunk)?;
     let reports = left.into_iter().map(|l| l.planned.report).collect();
-    Ok(Built { reports, manifest, tip: *tip, commit, commits, refs })
+    Ok(Built { reports, manifest, tip: *tip, commit, head, commits, refs })
+}
+
+/// What a thread came to; a panic in it goes on here.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, NightError>>) -> Result<T, NightError> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// A build's id: the first 12 digits of its commit.
@@ -398,127 +423,4 @@ fn verdict(left: &[Left<'_>], checks: &[CheckRecord]) -> VerdictRecord {
         reasons.push(format!("{kind} '{}' fails{who}: {}", check.name, check.said));
     }
     VerdictRecord { publishable, reasons }
-}
-
-/// What the commit of mere drift says.
-pub const DRIFT: &str = "line numbers and context for";
-
-/// The workspace's commits: first the changes of line numbers and context alone, then all else.
-fn files(
-    site: &Site<'_>,
-    left: &[Left<'_>],
-    series_before: &[u8],
-    series_after: &[u8],
-    lock: ProjectLock,
-    trunk: &TrunkMove,
-) -> Result<Vec<(String, Vec<FileChange>)>, NightError> {
-    let place = |file: &str| format!("{}/{file}", site.project.patches);
-    let (mut drift, mut content) = (Vec::new(), Vec::new());
-    for l in left {
-        if l.dropped {
-            content.push(FileChange { path: place(&l.patch.file), bytes: None });
-        } else if let Some((anew, only_drift)) = &l.rewritten {
-            let change = FileChange { path: place(&l.patch.file), bytes: Some(anew.bytes.clone()) };
-            if *only_drift { drift.push(change) } else { content.push(change) }
-        }
-    }
-    if series_before != series_after {
-        content.push(FileChange { path: place("series"), bytes: Some(series_after.to_vec()) });
-    }
-    let mut all = Lock { version: 1, projects: site.workspace.lock.projects.clone() };
-    all.projects.insert(site.project.name.clone(), lock);
-    let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
-    content.push(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) });
-
-    let project = &site.project.name;
-    let tip = trunk.to.get(..12).unwrap_or(&trunk.to);
-    let mut commits = Vec::new();
-    if !drift.is_empty() {
-        let message =
-            format!("carry: {project}: {DRIFT} {tip}\n\nNo patch changes what it adds or removes.\n");
-        commits.push((message, drift));
-    }
-    commits.push((message(left, project, tip, trunk), content));
-    Ok(commits)
-}
-
-fn message(left: &[Left<'_>], project: &str, tip: &str, trunk: &TrunkMove) -> String {
-    let named = trunk.describe.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
-    let mut text = format!("carry: {project}: replay on {tip}{named}\n\n");
-    text.push_str(&format!("The trunk moved by {} commits.\n", trunk.commits));
-    let count = |o: Outcome| left.iter().filter(|l| l.planned.report.outcome == o).count();
-    let counts: Vec<String> = Outcome::ALL
-        .iter()
-        .filter(|o| count(**o) > 0)
-        .map(|o| format!("{} {}", count(*o), o.word()))
-        .collect();
-    text.push_str(&format!(
-        "Patches: {}.\n",
-        if counts.is_empty() { "none".into() } else { counts.join(", ") }
-    ));
-    let mut lines = Vec::new();
-    for l in left {
-        let r = &l.planned.report;
-        let why = match r.outcome {
-            Outcome::Landed => {
-                let by = r.evidence.as_ref().map(|e| {
-                    format!(
-                        " as {} \"{}\" by {} ({})",
-                        &e.commit[..12.min(e.commit.len())],
-                        e.subject,
-                        e.author,
-                        e.rung.word()
-                    )
-                });
-                format!("landed{}; {}", by.unwrap_or_default(), if l.dropped { "dropped" } else { "kept" })
-            }
-            Outcome::Refreshed => match &l.rewritten {
-                Some((_, true)) => "refreshed: line numbers and context".into(),
-                _ => "refreshed".into(),
-            },
-            Outcome::Resolved => match &r.resolution {
-                Some(used) => format!("resolved by {}, recorded {} by {}", used.id, used.recorded, used.by),
-                None => "resolved".into(),
-            },
-            Outcome::Evolved => {
-                let by =
-                    r.evolved.as_ref().map(|e| format!(": {} \"{}\" by {}", e.commit, e.subject, e.author));
-                format!("evolved{}", by.unwrap_or_default())
-            }
-            Outcome::Conflict => {
-                let paths: Vec<&str> = r.conflicts.iter().map(|c| c.path.as_str()).collect();
-                format!("conflict in {}", if paths.is_empty() { "its base".into() } else { paths.join(", ") })
-            }
-            Outcome::Blocked => format!("blocked: needs {}", r.needs.join(", ")),
-            _ => continue,
-        };
-        lines.push(format!("- {}: {why}\n", r.name));
-    }
-    if !lines.is_empty() {
-        text.push('\n');
-        text.push_str(&lines.concat());
-    }
-    text
-}
-
-/// The blob of each file that changes, by its path; none: it goes.
-pub type Blobs = BTreeMap<String, Option<String>>;
-
-/// Makes a chain of commits in the workspace's repository, without touching its work tree, index or refs: the new
-/// commits, and the blob of each file written last (none: it goes).
-pub fn commit_files(
-    site: &Site<'_>,
-    head: Option<&str>,
-    commits: &[(String, Vec<FileChange>)],
-) -> Result<(Vec<String>, Blobs), NightError> {
-    let place = |change: &FileChange| BString::from(format!("{}{}", site.prefix, change.path));
-    let mut wanted = Vec::with_capacity(commits.len());
-    for (message, changes) in commits {
-        let files = changes.iter().map(|change| (place(change), change.bytes.as_deref())).collect();
-        wanted.push(NewCommit { message, files });
-    }
-    let identity = &site.workspace.config.identity;
-    let made = chain(&site.git, head, (&identity.name, &identity.email), &wanted)?;
-    let paths = commits.iter().flat_map(|(_, changes)| changes).map(|change| change.path.clone());
-    Ok((made.commits, paths.zip(made.blobs.into_iter().flatten()).collect()))
 }

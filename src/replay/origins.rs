@@ -37,8 +37,10 @@ pub(super) struct Origins<'a> {
 pub struct Known {
     /// The paths that each step touches, so that only the trees of those that meet are read; empty: none is known.
     pub paths: Vec<Vec<BString>>,
-    /// What some steps need, near; empty: of none.
+    /// What some steps needed, near, when they were asked about last; empty: of none.
     pub needs: Vec<Option<Vec<usize>>>,
+    /// Those of which the same holds still, as long as what the steps need that share a path with them is what it was.
+    pub holds: Vec<bool>,
 }
 
 /// What each step needs, in the queue's order: the earlier steps without which it does not apply on its own base; not
@@ -52,8 +54,17 @@ pub fn needs(objects: &dyn Objects, steps: &[Step], known: &Known) -> Result<Vec
     }
     origins.indexed = known.paths.len() == steps.len();
     let mut all = Vec::with_capacity(steps.len());
+    // The steps that do not need what they needed, near or far.
+    let mut moved: BTreeSet<usize> = BTreeSet::new();
     for at in 0..steps.len() {
-        if let Some(Some(needs)) = known.needs.get(at) {
+        let before = known.needs.get(at).and_then(Option::as_ref);
+        let meets = |paths: &Vec<BString>| {
+            let of = |path| origins.by_path.get(path).into_iter().flat_map(|steps| steps.range(..at));
+            paths.iter().flat_map(of).any(|step| moved.contains(step))
+        };
+        let stays = known.holds.get(at) == Some(&true)
+            && (moved.is_empty() || origins.indexed && known.paths.get(at).is_some_and(|p| !meets(p)));
+        if let Some(needs) = before.filter(|_| stays) {
             origins.leave_out(at, needs.clone());
             all.push(needs.clone());
             continue;
@@ -65,6 +76,9 @@ pub fn needs(objects: &dyn Objects, steps: &[Step], known: &Known) -> Result<Vec
             if needs.len() > 1 && origins.applies_with(&others, at)? {
                 needs = others;
             }
+        }
+        if before != Some(&needs) || needs.iter().any(|need| moved.contains(need)) {
+            moved.insert(at);
         }
         origins.leave_out(at, needs.clone());
         all.push(needs);

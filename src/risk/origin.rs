@@ -15,7 +15,7 @@ use super::pack::Rules;
 use super::trees::Trees;
 use super::{Finding, Origin, Severity, findings};
 use crate::store::{Odb, Repo, StoreError};
-use crate::trunk::delta;
+use crate::trunk::{Upstream, delta, read_range};
 
 /// Commits that are looked into for one finding.
 const TRIED: usize = 40;
@@ -92,29 +92,34 @@ fn is_numbered_by_upstream(kind: &str) -> bool {
         || ["service.", "rpc.", "object.", "api."].iter().any(|k| kind.starts_with(k))
 }
 
-/// What the messages of the commits say that `new` has and `old` has not.
+/// What the messages of the commits say that `new` has and `old` has not. `brought` are these commits, where they are
+/// known; else they are asked for.
 pub fn messages(
     repo: &Repo,
     odb: &Odb,
     rules: &Rules,
     [old, new]: [&ObjectId; 2],
+    brought: Option<Vec<Upstream>>,
     patch_of: &dyn Fn(&ObjectId) -> Option<String>,
 ) -> Result<Vec<Finding>, StoreError> {
     let mut out = Vec::new();
     if rules.commits.is_empty() || old == new {
         return Ok(out);
     }
-    for ranged in repo.range(Some(old), new)? {
-        let commit = odb.commit(&ranged.id)?;
-        let message = commit.message.to_str_lossy();
+    let brought = match brought {
+        Some(brought) => brought,
+        None => read_range(repo, odb, old, new)?.commits,
+    };
+    for upstream in &brought {
+        let message = upstream.commit.message.to_str_lossy();
         for rule in &rules.commits {
             let Some(found) = rule.regex.0.find(&message) else { continue };
             let line = message[found.start()..].lines().next().unwrap_or_default();
             let severity = rules.severity_of(&rule.kind, rule.severity);
             let mut finding = Finding::new(&rule.kind, severity, &rule.id, "");
-            finding.name = ranged.id.to_hex_with_len(12).to_string();
+            finding.name = upstream.id.to_hex_with_len(12).to_string();
             finding.text = Some(line.to_owned());
-            finding.origin = Some(origin(odb, &ranged.id, patch_of(&ranged.id), false)?);
+            finding.origin = Some(origin(odb, &upstream.id, patch_of(&upstream.id), false)?);
             out.push(finding);
         }
     }

@@ -1,31 +1,86 @@
-//! Differences as a repository's packs store them: what changed between two trees is read there without either tree.
+//! Objects and differences as a repository's packs store them: one of a chain of differences is made once, and what
+//! changed between two trees is read without either.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
+use gix_object::Kind;
+use gix_pack::data::Entry;
 use gix_pack::data::entry::Header;
+use libdeflater::Decompressor;
+
+use super::pack::patched;
+
+/// What is on the way to another object is kept up to this size. The library keeps only what was asked for, so each
+/// tree of a history would be made from the bottom of its chain again.
+const STEP: usize = 64 << 10;
 
 /// The packs of a repository, without those that are lent.
 pub(super) struct Deltas {
     packs: Arc<Vec<gix_pack::Bundle>>,
-    inflate: gix_zlib::Inflate,
+    /// The fastest where the size is known, as it is here; a third of a replay of real patches is this.
+    inflate: Decompressor,
+    /// The pack in which the last object was: the next one is most likely there, too.
+    last: usize,
+    kept: Kept,
 }
 
 impl Deltas {
-    /// Those in the folder `objects`. A pack that cannot be opened is left out: nobody needs it here.
-    pub fn of(objects: &Path) -> Self {
+    /// Those in the folder `objects`; so many bytes of what is read are kept. A pack that cannot be opened is left out:
+    /// nobody needs it here.
+    pub fn of(objects: &Path, limit: usize) -> Self {
         let files = std::fs::read_dir(objects.join("pack")).into_iter().flatten().flatten();
         let indexes =
             files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "idx"));
         let open = |path| gix_pack::Bundle::at(path, gix_hash::Kind::Sha1).ok();
-        let packs = Arc::new(indexes.filter_map(open).collect());
-        Self { packs, inflate: gix_zlib::Inflate::default() }
+        Self::with(Arc::new(indexes.filter_map(open).collect()), limit)
     }
 
     /// The same packs, for another thread.
-    pub fn again(&self) -> Self {
-        Self { packs: self.packs.clone(), inflate: gix_zlib::Inflate::default() }
+    pub fn again(&self, limit: usize) -> Self {
+        Self::with(self.packs.clone(), limit)
+    }
+
+    fn with(packs: Arc<Vec<gix_pack::Bundle>>, limit: usize) -> Self {
+        Self { packs, inflate: Decompressor::new(), last: 0, kept: Kept::up_to(limit) }
+    }
+
+    /// The object `id`, if it is in one of the packs and stands there on nothing outside of it.
+    pub fn whole(&mut self, id: &ObjectId) -> Option<(Kind, Arc<Vec<u8>>)> {
+        let packs = self.packs.clone();
+        let place = |n: &usize| {
+            let index = &packs.get(*n)?.index;
+            Some((*n, index.pack_offset_at_index(index.lookup(id)?)))
+        };
+        let (n, offset) = place(&self.last).or_else(|| (0..packs.len()).find_map(|n| place(&n)))?;
+        self.last = n;
+        let pack = &packs[n].pack;
+        let (mut at, mut steps) = (offset, Vec::new());
+        let (kind, mut data) = loop {
+            if let Some(known) = self.kept.get((n, at)) {
+                break known;
+            }
+            let entry = pack.entry(at).ok()?;
+            let bytes = inflated(&mut self.inflate, pack, &entry)?;
+            match entry.header {
+                Header::OfsDelta { base_distance } => {
+                    steps.push((at, bytes));
+                    at = entry.checked_base_pack_offset(base_distance)?;
+                }
+                header => {
+                    let whole = (header.as_kind()?, Arc::new(bytes));
+                    self.kept.put((n, at), &whole, at == offset);
+                    break whole;
+                }
+            }
+        };
+        for (at, delta) in steps.into_iter().rev() {
+            data = Arc::new(patched(&data, &delta)?);
+            self.kept.put((n, at), &(kind, data.clone()), at == offset);
+        }
+        Some((kind, data))
     }
 
     /// The difference that makes `new` of `old`, if `new` is stored as that.
@@ -37,9 +92,60 @@ impl Deltas {
             if entry.checked_base_pack_offset(base_distance)? != at(old)? {
                 return None;
             }
-            let mut delta = vec![0; usize::try_from(entry.decompressed_size).ok()?];
-            bundle.pack.decompress_entry(&entry, &mut self.inflate, &mut delta).ok()?;
-            Some(delta)
+            inflated(&mut self.inflate, &bundle.pack, &entry)
         })
+    }
+}
+
+/// The bytes of an entry: the object, or the difference. What is behind it in the pack is not looked at.
+fn inflated(inflate: &mut Decompressor, pack: &gix_pack::data::File, entry: &Entry) -> Option<Vec<u8>> {
+    let size = usize::try_from(entry.decompressed_size).ok()?;
+    let packed = pack.entry_slice(entry.data_offset..u64::try_from(pack.pack_end()).ok()?)?;
+    // More than this deflate cannot do (`zlib.net/zlib_tech.html`): what claims it is broken.
+    if size / 1032 > packed.len() {
+        return None;
+    }
+    let mut bytes = vec![0; size];
+    (inflate.zlib_decompress(packed, &mut bytes).ok()? == size).then_some(bytes)
+}
+
+/// A pack, by its place, and where in it an object lies.
+type Key = (usize, u64);
+type Whole = (Kind, Arc<Vec<u8>>);
+
+/// The objects that were made last, in two generations: the old one goes as a whole, but for what was asked for again.
+struct Kept {
+    young: HashMap<Key, Whole>,
+    old: HashMap<Key, Whole>,
+    /// Bytes of the young ones, and how many there may be.
+    bytes: usize,
+    limit: usize,
+}
+
+impl Kept {
+    fn up_to(limit: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), bytes: 0, limit: limit / 2 }
+    }
+
+    fn get(&mut self, key: Key) -> Option<Whole> {
+        if let Some(known) = self.young.get(&key) {
+            return Some(known.clone());
+        }
+        let known = self.old.remove(&key)?;
+        self.put(key, &known, true);
+        Some(known)
+    }
+
+    fn put(&mut self, key: Key, whole: &Whole, wanted: bool) {
+        let size = whole.1.len();
+        if size > self.limit / 2 || !wanted && size > STEP {
+            return;
+        }
+        if self.bytes + size > self.limit {
+            self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
+        }
+        self.bytes += size;
+        self.young.insert(key, whole.clone());
     }
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use bstr::ByteSlice;
 
+/// The variable that says how many seconds a remote may say nothing.
+const SILENCE: &str = "GIT_CARRY_SILENCE";
+
 /// Variables that would point a call at another repository than the one asked for (hooks export them).
 const INHERITED: [&str; 9] = [
     "GIT_DIR",
@@ -209,9 +212,12 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Ends the call when it says nothing for so long. For calls that reach the network.
+    /// Ends the call when it says nothing for so long. For calls that reach the network; [`SILENCE`] in the environment
+    /// says otherwise.
     pub fn silence(mut self, limit: Duration) -> Self {
-        self.silence = Some(limit);
+        let told =
+            std::env::var(SILENCE).ok().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        self.silence = Some(told.unwrap_or(limit));
         self
     }
 

@@ -12,10 +12,12 @@ use gix_object::{Exists, Find, Kind};
 use super::deltas::Deltas;
 use super::{Commit, Drivers, GitVersion, ObjectError, Objects, StoreError, grow, pack};
 
-/// Bytes of inflated pack entries that are kept, as later ones are differences to them.
-const BASES: usize = 8 << 20;
-/// Bytes of whole objects that are kept: a patch's trees are its neighbours' trees.
-const RECENT: usize = 4 << 20;
+/// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
+const PACKED: usize = 12 << 20;
+/// The same for what the library reads: lent objects, and those that stand on others in no usual way.
+const BASES: usize = 4 << 20;
+/// Bytes of whole objects that it keeps.
+const RECENT: usize = 1 << 20;
 /// Bytes of new objects that are kept whole beside their differences.
 const WHOLE: usize = 8 << 20;
 
@@ -26,7 +28,7 @@ pub struct Odb {
     /// Kept from read to read: fresh memory costs more than the reading.
     buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
-    /// What the packs store of differences, once that is asked for.
+    /// What the packs store, once that is asked for.
     deltas: RefCell<Option<Deltas>>,
     drivers: Option<Arc<Drivers>>,
     as_of: GitVersion,
@@ -294,6 +296,12 @@ impl Odb {
             return Ok(data);
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
+        let mut deltas = self.deltas.borrow_mut();
+        match deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED)).whole(id) {
+            Some((found, data)) if found == kind => return Ok(data),
+            Some((found, _)) => return Err(failed(format!("it is a {found}, not a {kind}"))),
+            None => {}
+        }
         let mut buffer = self.buffer.borrow_mut();
         match self.written.try_find(id, &mut buffer) {
             Ok(Some(object)) if object.kind == kind => Ok(Arc::new(object.data.to_vec())),
@@ -347,13 +355,13 @@ impl Objects for Odb {
 
     fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
         let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder));
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED));
         pack::over(&deltas.between(old, new)?)
     }
 
     fn place(&self) -> Option<Place> {
         let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder)).again();
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED)).again(PACKED / 2);
         let (folder, written) = (self.folder.clone(), self.written.clone());
         Some(Place { folder, written, deltas, drivers: self.drivers.clone(), as_of: self.as_of })
     }

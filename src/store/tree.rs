@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use super::{ObjectError, Objects};
+use super::{ObjectError, Objects, common_start};
 
 /// Mode bits of a folder.
 pub const MODE_TREE: u32 = 0o040000;
@@ -262,11 +262,15 @@ pub fn differing<'t>(
     let (mut left, mut right) = (old.raw(), new.raw());
     let mut next = move || -> Result<Option<Differing<'t>>, ObjectError> {
         loop {
-            while let Some(len) = old.entry_len(left)?
-                && right.get(..len) == Some(&left[..len])
-            {
-                (left, right) = (&left[len..], &right[len..]);
+            // Most of two trees is the same bytes. They are compared many at a time, and at the end all at once.
+            if left == right {
+                return Ok(None);
             }
+            let (same, mut at) = (common_start(left, right), 0);
+            while let Some(len) = old.entry_len(&left[at..])?.filter(|len| at + len <= same) {
+                at += len;
+            }
+            (left, right) = (&left[at..], &right[at..]);
             let (gone, come) = (old.first(left)?, new.first(right)?);
             let order = match (&gone, &come) {
                 (Some((a, x)), Some((b, y))) => name_order(a, x.is_tree(), b, y.is_tree()),

@@ -57,6 +57,8 @@ pub struct Project {
     pub branch: String,
     /// A local clone whose objects may be used, so that nothing is downloaded twice.
     pub reference: Option<PathBuf>,
+    /// Why no night touches it for now; none: nights run.
+    pub paused: Option<String>,
     /// The folder of the patches, from the workspace's root.
     pub patches: String,
     /// Where the build goes.
@@ -251,10 +253,11 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 12] = [
+const PROJECT: [&str; 13] = [
     "upstream",
     "branch",
     "reference",
+    "paused",
     "patches",
     "deploy",
     "policy",
@@ -278,6 +281,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
     let upstream = r.checked(table, "upstream", rules::address);
     let branch = r.checked(table, "branch", rules::branch);
     let reference = r.text(table, "reference").map(|v| PathBuf::from(v.into_inner()));
+    let paused = r.text(table, "paused").map(Spanned::into_inner).filter(|why| !why.trim().is_empty());
     let patches = match r.checked(table, "patches", rules::folder) {
         Some(folder) => folder.into_inner().trim_end_matches('/').to_owned(),
         None => format!("patches/{name}"),
@@ -323,6 +327,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         upstream: upstream?.into_inner(),
         branch: branch?.into_inner(),
         reference,
+        paused,
         patches,
         deploy,
         policy,

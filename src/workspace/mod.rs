@@ -4,11 +4,13 @@
 mod artifacts;
 mod checks;
 mod config;
+mod edit;
 mod evidence;
 mod guard;
 mod lockfile;
 mod reader;
 mod rules;
+pub mod schedule;
 mod stages;
 mod template;
 
@@ -20,6 +22,7 @@ pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
     Required, RiskRules, Signing,
 };
+pub use edit::set_paused;
 pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};

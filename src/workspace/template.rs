@@ -26,6 +26,8 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         branch = {}\n\
         # A local clone whose objects may be used, so that nothing is downloaded twice.\n\
         #reference = \"/srv/mirrors/{project}.git\"\n\
+        # A reason for which no night touches the project: git carry pause and resume set it.\n\
+        #paused = \"\"\n\
         # The folder of the patches and their series.\n\
         #patches = \"patches/{project}\"\n\
         # Upstream work that each night looks ahead to: which of it, once merged, breaks which patch.\n\

@@ -130,11 +130,11 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     ui.line(&painted("git carry demo: eight nights of a small cloud's patch queue", BOLD));
     ui.line(&format!("{}\n", painted(&format!("in {}", dir.display()), DIM)));
     trunk_at(&upstream, 0)?;
-    let settings = init::Args {
-        project: "cirrus".into(),
-        upstream: "../upstream.git".into(),
-        branch: "main".into(),
-        remote: Some("../deploy.git".into()),
+    let settings = init::Follow {
+        project: "cirrus",
+        upstream: "../upstream.git",
+        branch: "main",
+        remote: Some("../deploy.git"),
     };
     init::make(&workspace, &settings)?;
     look_ahead_to(ui, &workspace, "proposed/*")?;
