@@ -53,7 +53,9 @@ fn main() {
     let ids: BTreeSet<String> = range.commits.iter().map(|u| u.id.to_string()).collect();
     let mut picks = Vec::new();
     for stable in stables.iter().rev() {
-        picks.extend(picks_of(&repo, &odb, &tip, &commit(stable), &ids, wanted - picks.len()));
+        if picks.len() < wanted {
+            picks.extend(picks_of(&repo, &odb, &tip, &commit(stable), &ids, wanted - picks.len()));
+        }
     }
     println!("{} picks of {}, {} commits of {trunk}", picks.len(), stables.join(", "), range.commits.len());
     let merges = merges(&range);
@@ -132,7 +134,7 @@ fn hold(repo: &Repo, odb: &Odb, picks: &[Pick], range: &Range, merges: &BTreeMap
     let mut settled: BTreeMap<&str, Evidence> = BTreeMap::new();
     for pick in picks {
         let known = found.settled.get(&pick.name).cloned();
-        let known = known.or_else(|| emptied(repo, odb, &pick.trees, range).expect("an answer"));
+        let known = known.or_else(|| emptied(odb, &pick.trees, range).expect("an answer"));
         settled.extend(known.map(|e| (pick.name.as_str(), e)));
     }
     let emptied_took = started.elapsed();

@@ -17,6 +17,7 @@ mod history;
 mod hold;
 mod import;
 mod init;
+mod landed;
 mod manifest;
 mod nightly;
 mod pause;
@@ -89,6 +90,7 @@ enum Command {
     Rename(edit::RenameArgs),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Landed(landed::Args),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
     Log(history::LogArgs),
@@ -146,6 +148,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Undo(args) => history::take_back(&ui, &from, args),
         Command::Pause(args) => pause::pause(&ui, &from, &args),
         Command::Resume(args) => pause::resume(&ui, &from, &args),
+        Command::Landed(args) => landed::run(&ui, &from, args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
         Command::Doctor(args) => doctor::run(&ui, &from, &args),

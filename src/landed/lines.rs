@@ -94,12 +94,12 @@ fn hash(line: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// What a file was, and what it is.
+pub(super) type Sides = (Vec<u8>, Vec<u8>);
+
 /// Both contents of a file of text that changed, without the lines that both begin and end with. None for anything but
 /// text.
-pub(super) fn sides(
-    objects: &dyn Objects,
-    change: &Change,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn sides(objects: &dyn Objects, change: &Change) -> Result<Option<Sides>, StoreError> {
     if [change.old, change.new].iter().flatten().any(|entry| !entry.is_file()) {
         return Ok(None);
     }

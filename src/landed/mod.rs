@@ -95,7 +95,7 @@ pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) ->
         if delta::touched(odb, &start, &end, &patch.paths)?.is_empty() {
             continue;
         }
-        match reversed::find(repo, odb, patch, range)? {
+        match reversed::find(odb, patch, range)? {
             Some(evidence) if !patch.rejected.iter().any(|c| evidence.rests_on(c)) => {
                 found.settled.insert(patch.name.to_owned(), evidence);
             }
@@ -103,12 +103,20 @@ pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) ->
         }
     }
     let (near, own) = near::near(odb, &open, range, &standing)?;
-    // The strongest comes last, and stays.
-    let weak =
-        [squashed::find(&open, &near, &own), split::find(&near, &own), revised::find(&open, &near, &own)];
-    for (at, evidence) in weak.into_iter().flatten() {
-        found.proposed.insert(open[at].name.to_owned(), evidence);
+    // A commit that has several patches is more than a version of one of them, and several commits that have nearly
+    // all of a patch are more than a version that has some of it.
+    let mut weak = revised::find(&open, &near, &own);
+    for (at, evidence) in split::find(&near, &own) {
+        if weak.get(&at).is_none_or(|known| known.likeness < Some(split::ENOUGH)) {
+            weak.insert(at, evidence);
+        }
     }
+    for (at, (evidence, many)) in squashed::find(&open, &near, &own) {
+        if many || !weak.contains_key(&at) {
+            weak.insert(at, evidence);
+        }
+    }
+    found.proposed.extend(weak.into_iter().map(|(at, evidence)| (open[at].name.to_owned(), evidence)));
     Ok(found)
 }
 

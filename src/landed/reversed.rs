@@ -11,19 +11,14 @@ use super::lines::sides;
 use super::{Candidate, Evidence, Rung, told};
 use crate::replay::Merged;
 use crate::replay::merge::merge_trees;
-use crate::store::{Objects, Odb, Repo, Scratch, StoreError};
+use crate::store::{Objects, Odb, Scratch, StoreError};
 use crate::trunk::{Range, delta};
 
 /// The evidence that trunk has the patch's lines at the end of the range, and did not before it.
 ///
 /// The patch is taken off by a three-way merge whose base is the tree after it; what goes by that must be, file by
 /// file and line by line, what the patch brings.
-pub(super) fn find(
-    repo: &Repo,
-    odb: &Odb,
-    patch: &Candidate<'_>,
-    range: &Range,
-) -> Result<Option<Evidence>, StoreError> {
+pub(super) fn find(odb: &Odb, patch: &Candidate<'_>, range: &Range) -> Result<Option<Evidence>, StoreError> {
     let (before, after) = patch.trees;
     let Some(own) = net(odb, &before, &after)? else { return Ok(None) };
     let scratch = Scratch::over(odb);
@@ -40,7 +35,7 @@ pub(super) fn find(
     if !comes_off(&tip.commit.tree)? || comes_off(&base)? {
         return Ok(None);
     }
-    let Some((at, merge)) = first(repo, odb, range, &patch.paths, &comes_off)? else { return Ok(None) };
+    let Some((at, merge)) = first(odb, range, &patch.paths, &comes_off)? else { return Ok(None) };
     let (mut come, mut gone) = (0, 0);
     for n in own.values().flat_map(BTreeMap::values) {
         if *n > 0 { come += n } else { gone -= n }

@@ -7,7 +7,7 @@ use super::near::Near;
 use super::{Evidence, Rung, told};
 
 /// In per cent: so much of the patch do the commits have together.
-const ENOUGH: u8 = 80;
+pub(super) const ENOUGH: u8 = 80;
 /// In per cent: so much of a commit is of the patch.
 const OWN: u8 = 50;
 /// So many changed lines a part has of the patch.

@@ -11,13 +11,14 @@ const ENOUGH: u8 = 80;
 /// So many changed lines at least: a change of one line has many likes.
 const LEAST: u32 = 5;
 
-/// For each patch the commit that has most of it, if it has nearly all. The commit's other patches are named.
+/// For each patch the commit that has most of it, if it has nearly all, and whether it has others of the queue as well: they
+/// are named.
 pub(super) fn find(
     patches: &[&Candidate<'_>],
     near: &[Near<'_>],
     own: &[Lines],
-) -> BTreeMap<usize, Evidence> {
-    let mut best: BTreeMap<usize, (u8, Evidence)> = BTreeMap::new();
+) -> BTreeMap<usize, (Evidence, bool)> {
+    let mut best: BTreeMap<usize, (u8, Evidence, bool)> = BTreeMap::new();
     for upstream in near {
         let whole = |at: &&usize| {
             let shared = own[**at].shared(&upstream.lines);
@@ -28,10 +29,11 @@ pub(super) fn find(
             let shared = own[*at].shared(&upstream.lines);
             let (ours, theirs) = (own[*at].total(), upstream.lines.total());
             let part = per_cent(shared, ours);
-            if best.get(at).is_some_and(|(known, _)| part <= *known) {
+            if best.get(at).is_some_and(|(known, ..)| part <= *known) {
                 continue;
             }
             let others: Vec<&str> = inside.iter().filter(|o| *o != at).map(|o| patches[*o].name).collect();
+            let many = !others.is_empty();
             let others = match others[..] {
                 [] => String::new(),
                 _ => format!(", beside {}", others.join(", ")),
@@ -40,8 +42,8 @@ pub(super) fn find(
                 format!("{shared} of the {ours} changed lines are in it{others}; it changes {theirs} in all");
             let mut evidence = told(Rung::Squashed, upstream.upstream, proof);
             evidence.likeness = Some(part);
-            best.insert(*at, (part, evidence));
+            best.insert(*at, (part, evidence, many));
         }
     }
-    best.into_iter().map(|(at, (_, evidence))| (at, evidence)).collect()
+    best.into_iter().map(|(at, (_, evidence, many))| (at, (evidence, many))).collect()
 }

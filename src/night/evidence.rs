@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::PatchReport;
-use crate::landed::{Evidence, Rung};
+use crate::landed::Evidence;
 use crate::trunk::Range;
 use crate::workspace::{Bearing, Decision, Evolved, Outcome, PatchLock, ProjectLock, Proposal};
 
@@ -42,7 +42,7 @@ pub fn note(
     report.fixes.extend(fixes);
     // A patch that conflicts with a revised version of itself is called so.
     let open = report.proposed.iter().filter(|p| p.decision.is_none());
-    let revised = open.filter(|p| p.evidence.rung == Rung::Revised).max_by_key(|p| p.evidence.likeness);
+    let revised = open.max_by_key(|p| p.evidence.likeness);
     let conflicts = report.outcome == Outcome::Conflict && !report.conflicts.is_empty();
     if conflicts && report.evolved.is_none() {
         report.evolved = revised.map(|p| evolved(&p.evidence));

@@ -64,6 +64,14 @@ pub struct PatchReport {
     pub note: Option<String>,
 }
 
+impl PatchReport {
+    /// The proposals that nobody decided on yet, while it is in the queue.
+    pub fn open(&self) -> impl Iterator<Item = &Proposal> {
+        let landed = self.outcome == Outcome::Landed;
+        self.proposed.iter().filter(move |p| p.decision.is_none() && !landed)
+    }
+}
+
 /// The newest trunk commit before the first that breaks a patch of the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Furthest {
@@ -202,8 +210,8 @@ pub fn plan(
     let mut patches = Vec::with_capacity(queue.patches.len());
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
-        let context = Context { site, odb: &odb, range: &range, patch, prepared, answers };
         let was = locked.get(patch.name());
+        let context = Context { odb: &odb, range: &range, patch, prepared, answers, was: was.copied() };
         let report = report(site, patch, was.map(|p| p.outcome));
         let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
@@ -302,12 +310,12 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
 }
 
 struct Context<'a> {
-    site: &'a Site<'a>,
     odb: &'a Odb,
     range: &'a Range,
     patch: &'a Patch,
     prepared: &'a Prepared,
     answers: &'a Answers<'a>,
+    was: Option<&'a PatchLock>,
 }
 
 type Judged = (PatchReport, Option<(ObjectId, ObjectId)>);
@@ -402,7 +410,8 @@ impl Context<'_> {
         if before == after && !was_empty {
             let own = own.map(|(before, after, _)| (*before, *after));
             if let Some(own) = own
-                && let Some(evidence) = landed::emptied(&self.site.store, self.odb, &own, self.range)?
+                && let Some(evidence) = landed::emptied(self.odb, &own, self.range)?
+                && !rejected(self.was).iter().any(|c| evidence.rests_on(c))
             {
                 report.outcome = Outcome::Landed;
                 report.evidence = Some(evidence);

@@ -25,6 +25,9 @@ use crate::store::tree::entry_at;
 use crate::store::{Objects, Odb, RefUpdate, StoreError};
 use crate::workspace::{Good, History, Landed, LandedLock, Outcome, PatchLock, ProjectLock};
 
+/// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
+const KNOWN: usize = 200;
+
 /// One file of the workspace to write, or to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
@@ -128,7 +131,7 @@ pub fn build(
         let risk = threads.spawn(move || match previous {
             Some(previous) => {
                 let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
-                from_previous(site, &odb, previous, last, &next)
+                from_previous(site, &odb, previous, last, next)
             }
             None => Ok(None),
         });
@@ -203,6 +206,7 @@ pub fn build(
     }];
 
     landed.extend(gone(&left));
+    landed.drain(..landed.len().saturating_sub(KNOWN));
     let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
     // Only what is published is recorded as deployed: the lease of the next push is held against it.
     let deployed = if pushed { Some(commit.to_string()) } else { previous };
