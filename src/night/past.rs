@@ -1,6 +1,6 @@
 //! The builds that led to the last one, as far as a report needs them, and what they say of each patch's fate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gix_hash::ObjectId;
 use serde::Deserialize;
@@ -61,6 +61,7 @@ pub(super) fn builds(site: &Site<'_>, last: &ObjectId, most: usize) -> Result<(V
     let blobs: HashMap<String, ObjectId> = site.store.references(&[&prefix])?.into_iter().collect();
     let odb = site.store.odb()?;
     let mut found: Vec<Past> = Vec::new();
+    let mut met = BTreeSet::from([*last]);
     let mut at = Some(*last);
     while let Some(commit) = at {
         let Some(blob) = blobs.get(&format!("{prefix}{}", commit.to_hex_with_len(12))) else { break };
@@ -72,7 +73,7 @@ pub(super) fn builds(site: &Site<'_>, last: &ObjectId, most: usize) -> Result<(V
             .map_err(|e| NightError::Format { what: "a recorded manifest", reason: e.to_string() })?;
         let previous = past.deploy.previous.as_deref().and_then(|id| ObjectId::from_hex(id.as_bytes()).ok());
         // No build follows itself.
-        at = previous.filter(|id| !found.iter().any(|known| id.to_string() == known.deploy.commit));
+        at = previous.filter(|id| met.insert(*id));
         found.push(past);
     }
     Ok((reversed(found), false))

@@ -128,7 +128,7 @@ pub fn build(
         let risk = threads.spawn(move || match previous {
             Some(previous) => {
                 let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
-                from_previous(site, &odb, previous, last, &next)
+                from_previous(site, &odb, previous, last, next)
             }
             None => Ok(None),
         });
