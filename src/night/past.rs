@@ -30,7 +30,6 @@ pub(super) struct PastTrunk {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct PastDeploy {
     pub build: String,
-    pub commit: String,
     pub tree: String,
     #[serde(default)]
     pub previous: Option<String>,
@@ -239,12 +238,7 @@ mod tests {
         };
         Past {
             trunk: PastTrunk { commit: String::new(), date: format!("2026-09-{day:02}T00:00:00Z") },
-            deploy: PastDeploy {
-                build: format!("b{day}"),
-                commit: format!("b{day}"),
-                tree: String::new(),
-                previous: None,
-            },
+            deploy: PastDeploy { build: format!("b{day}"), tree: String::new(), previous: None },
             patches: patches.iter().map(patch).collect(),
         }
     }
