@@ -1,19 +1,19 @@
 //! `git carry report`: where everything stands, as one document.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::ui::Ui;
 use crate::night::gather::{Window, moment, report};
 use crate::night::{NightError, Site, pending};
-use crate::report::{markdown, text};
+use crate::report::{html, markdown, text};
 use crate::workspace::{Project, Workspace};
 
-/// Tell where everything stands, what wants whom and what changed: Markdown, text or JSON.
+/// Tell where everything stands, what wants whom and what changed: a page for the browser, Markdown, text or JSON.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The form; without it, the one that the name of FILE asks for (.md, .txt, .json), else text.
+    /// The form; without it, the one that the name of FILE asks for (.html, .md, .txt, .json), else text.
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Tell what changed since then, not since the build before the last one: a date (2026-09-20), or a length of
@@ -30,6 +30,8 @@ pub struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
+    /// One page that needs nothing else.
+    Html,
     /// Markdown.
     Md,
     /// One JSON document.
@@ -40,6 +42,12 @@ enum Format {
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let format = format(ui, &args);
+    if format == Format::Html && args.to.is_none() && std::io::stdout().is_terminal() {
+        return Err(CliError::Usage {
+            what: "a page for the browser is nothing for a terminal".into(),
+            hint: Some("git carry report --to report.html".into()),
+        });
+    }
     let since = match &args.since {
         None => None,
         Some(text) => Some(moment(text).ok_or_else(|| CliError::Usage {
@@ -58,6 +66,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     }
     let report = report(&workspace, &projects, Window { since }, ui);
     let document = match format {
+        Format::Html => html(&report)?,
         Format::Md => markdown(&report),
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         Format::Text => text(&report),
@@ -83,6 +92,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
 
 fn format(ui: &Ui, args: &Args) -> Format {
     let by_name = || match args.to.as_deref()?.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "html" | "htm" => Some(Format::Html),
         "md" | "markdown" => Some(Format::Md),
         "json" => Some(Format::Json),
         _ => None,

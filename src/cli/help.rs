@@ -142,6 +142,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "report",
         &[
             ("what wants me this morning?", "git carry report"),
+            ("a page for everyone, for the browser", "git carry report --to report.html"),
             ("what a week brought, for a chat", "git carry report --format md --since 7d"),
         ],
     ),

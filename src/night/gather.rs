@@ -91,7 +91,7 @@ impl Gather<'_> {
         let last = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
         let tip = trunk::known(&site.store)?;
         let mut told = Told::empty(&project.name);
-        told.upstream = without_secrets(&site.upstream_address());
+        told.upstream = without_secrets(&project.upstream);
         told.branch.clone_from(&project.branch);
         told.paused.clone_from(&project.paused);
         told.last_run = doctor::last_run(site)?.map(to_the_second);
@@ -221,29 +221,16 @@ impl Gather<'_> {
         let paths = patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten();
         let paths: BTreeSet<String> = paths.map(ToString::to_string).collect();
         Patch {
-            name: patch.name().to_owned(),
             subject: patch.subject(),
             owner: patch.metadata.owner.clone().unwrap_or_else(|| patch.header.author.name.to_string()),
             group: patch.metadata.group.clone(),
-            outcome: None,
-            edited: false,
             required: patch.metadata.required || self.site.project.policy.required == Required::All,
-            since: None,
             written: date.to_string(),
-            commit: None,
             lines: lines_of(patch),
             files: paths.into_iter().collect(),
-            conflicts: Vec::new(),
-            told: Vec::new(),
-            culprit: None,
-            evolved: None,
-            needs: Vec::new(),
-            blocks: Vec::new(),
-            loss: Vec::new(),
             note: patch.hold.clone().filter(|why| !why.is_empty()),
             upstream: said_of_upstream(&patch.metadata),
-            next: None,
-            cost: Cost::default(),
+            ..Patch::plain(patch.name(), None)
         }
     }
 

@@ -2,10 +2,12 @@
 //! document: a page (`html`), Markdown, text for a terminal, JSON. Never: the store, the network, a look at the clock;
 //! text from a patch, a commit or a server as anything but text.
 
+mod html;
 mod markdown;
 pub mod model;
 mod text;
 pub mod words;
 
+pub use html::html;
 pub use markdown::markdown;
 pub use text::text;

@@ -7,7 +7,9 @@ use crate::forecast::Outlook;
 use crate::graph::Edge;
 use crate::risk::Transition;
 use crate::stage::{Contract, Skew};
-use crate::workspace::{Culprit, Evolved, Outcome};
+pub use crate::workspace::{Culprit, Evolved};
+
+use crate::workspace::Outcome;
 
 /// The version of the JSON form. A reader accepts unknown keys of the version it knows.
 pub const VERSION: u32 = 1;
@@ -391,8 +393,44 @@ impl Project {
         }
     }
 
+    /// The place of a patch in the queue.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.patches.iter().position(|p| p.name == name)
+    }
+
     /// How many patches fare so.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.patches.iter().filter(|p| p.outcome == Some(outcome)).count()
+    }
+}
+
+impl Patch {
+    /// A patch of which no more is known than its name and outcome.
+    pub fn plain(name: &str, outcome: Option<Outcome>) -> Self {
+        Self {
+            name: name.to_owned(),
+            subject: String::new(),
+            owner: String::new(),
+            group: None,
+            outcome,
+            edited: false,
+            required: false,
+            since: None,
+            written: String::new(),
+            commit: None,
+            lines: [0, 0],
+            files: Vec::new(),
+            conflicts: Vec::new(),
+            told: Vec::new(),
+            culprit: None,
+            evolved: None,
+            needs: Vec::new(),
+            blocks: Vec::new(),
+            loss: Vec::new(),
+            note: None,
+            upstream: Vec::new(),
+            next: None,
+            cost: Cost::default(),
+        }
     }
 }
