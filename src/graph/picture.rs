@@ -9,7 +9,7 @@ use super::{Graph, Reason};
 
 const ROW: f64 = 26.0;
 /// The width of a letter, about, in the font that is asked for.
-const LETTER: f64 = 7.0;
+const LETTER: f64 = 7.3;
 const MARGIN: f64 = 16.0;
 /// No name is shown longer; the whole stands in its title.
 const LONGEST: usize = 44;

@@ -425,7 +425,12 @@ impl Gather<'_> {
                 );
             }
         }
-        wants.sort_by_key(|w| w.press);
+        // What blocks most comes first.
+        let blocks = |w: &Want| {
+            let patch = w.patch.as_deref().and_then(|name| told.patches.iter().find(|p| p.name == name));
+            patch.map_or(0, |p| p.blocks.len())
+        };
+        wants.sort_by_cached_key(|w| (w.press, std::cmp::Reverse(blocks(w))));
         wants
     }
 }

@@ -14,7 +14,7 @@ pub struct Graph {
     pub stacks: Vec<Stack>,
     /// The places of the patches that stand alone.
     pub alone: Vec<usize>,
-    /// All patches in one small picture, a square each, stack by stack.
+    /// All patches, a small square each, stack by stack.
     pub map: String,
 }
 
@@ -38,11 +38,6 @@ const ALIKE: usize = 3;
 const SMALL: usize = 12;
 /// A picture with more boxes is only shown when it is asked for.
 const LARGE: usize = 60;
-/// The side of a square of the map, with the gap beside it.
-const SQUARE: usize = 14;
-/// Squares in a row of the map.
-const ACROSS: usize = 60;
-
 /// The class by which a patch is coloured.
 pub fn class(outcome: Option<Outcome>) -> &'static str {
     match outcome {
@@ -84,40 +79,23 @@ fn is_out(patch: &Patch) -> bool {
     patch.outcome.is_some_and(|o| o.left_out() && o != Outcome::Held)
 }
 
-/// All patches as squares; a gap stands between stacks.
+/// All patches as squares, each stack by itself.
 fn map(patches: &[Patch], stacked: &[Vec<usize>], alone: &[usize], n: usize) -> String {
-    let (mut body, mut at, mut row) = (String::new(), 0, 0);
+    let square = |place: &usize| {
+        let patch = &patches[*place];
+        let title = escaped(&format!("{}: {}", patch.name, patch.outcome.map_or("new", Outcome::word)));
+        let class = class(patch.outcome);
+        // There are rows and lists for the keyboard: a stop at each square would only be in the way.
+        format!(
+            "<a class=\"{class}\" href=\"#p{n}-{place}\" tabindex=\"-1\" title=\"{title}\" aria-label=\"{title}\"></a>"
+        )
+    };
+    let group = |group: &[usize]| format!("<span>{}</span>", group.iter().map(square).collect::<String>());
     let groups = stacked.iter().map(Vec::as_slice).chain((!alone.is_empty()).then_some(alone));
-    for group in groups {
-        // A stack is not cut in two if it fits into a row.
-        if at > 0 && at + group.len() > ACROSS && group.len() <= ACROSS {
-            (at, row) = (0, row + 1);
-        }
-        for place in group {
-            if at == ACROSS {
-                (at, row) = (0, row + 1);
-            }
-            let patch = &patches[*place];
-            let word = patch.outcome.map_or("new", Outcome::word);
-            let title = escaped(&format!("{}: {word}", patch.name));
-            body.push_str(&format!(
-                "<a href=\"#p{n}-{place}\" tabindex=\"-1\" aria-label=\"{title}\"><rect class=\"{}\" x=\"{}\" y=\"{}\" \
-                width=\"{w}\" height=\"{w}\" rx=\"2\"><title>{title}</title></rect></a>",
-                class(patch.outcome),
-                at * SQUARE + 1,
-                row * SQUARE + 1,
-                w = SQUARE - 3,
-            ));
-            at += 1;
-        }
-        at += 1;
-    }
-    let across = if row > 0 { ACROSS } else { at.max(1) };
-    let (width, height) = (across * SQUARE, (row + 1) * SQUARE);
     let label = format!("The queue, {}, stack by stack", count(patches.len(), "patch", "patches"));
     format!(
-        "<svg class=\"map\" role=\"group\" aria-label=\"{label}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-        height=\"{height}\">{body}</svg>"
+        "<div class=\"map\" role=\"group\" aria-label=\"{label}\">{}</div>",
+        groups.map(group).collect::<String>()
     )
 }
 
