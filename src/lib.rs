@@ -15,6 +15,7 @@ pub mod landed;
 pub mod night;
 pub mod queue;
 pub mod replay;
+pub mod report;
 pub mod resolution;
 pub mod risk;
 pub mod stage;

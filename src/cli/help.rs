@@ -148,6 +148,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[("no nights during a freeze", "git carry pause nova --reason 'release freeze until Monday'")],
     ),
     ("resume", &[("go on", "git carry resume nova")]),
+    (
+        "report",
+        &[
+            ("what wants me this morning?", "git carry report"),
+            ("a page for everyone, for the browser", "git carry report --to report.html"),
+            ("what a week brought, for a chat", "git carry report --format md --since 7d"),
+        ],
+    ),
     ("log", &[("what was done to the queue", "git carry log")]),
     ("undo", &[("take the last change back", "git carry undo")]),
     (

@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod demo;
 mod doctor;
+mod document;
 mod edit;
 mod error;
 mod export;
@@ -93,6 +94,7 @@ enum Command {
     Landed(landed::Args),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
+    Report(document::Args),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
     Doctor(doctor::Args),
@@ -144,6 +146,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Drop(args) => edit::drop(&ui, &from, args),
         Command::Move(args) => edit::relocate(&ui, &from, args),
         Command::Rename(args) => edit::rename(&ui, &from, args),
+        Command::Report(args) => document::run(&ui, &from, args),
         Command::Log(args) => history::show(&ui, &from, args),
         Command::Undo(args) => history::take_back(&ui, &from, args),
         Command::Pause(args) => pause::pause(&ui, &from, &args),
