@@ -61,7 +61,10 @@ fn main() {
     let merges = merges(&range);
     hold(&repo, &odb, &picks, &range, &merges, say);
 
-    let oldest = range.commits.iter().find(|u| picks.iter().any(|p| ObjectId::from_hex(p.origin.as_bytes()).ok() == Some(u.id)));
+    let oldest = range
+        .commits
+        .iter()
+        .find(|u| picks.iter().any(|p| ObjectId::from_hex(p.origin.as_bytes()).ok() == Some(u.id)));
     let Some(before) = oldest.and_then(|u| u.commit.parents.first()) else { return };
     let range = last(&repo, &odb, before, length);
     println!("\nthe same picks, {} commits that end before the first of their origins", range.commits.len());

@@ -90,6 +90,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("why", &[("why is it not in the build?", "git carry why fix-quota-race")]),
+    (
+        "candidates",
+        &[
+            ("what to send upstream first", "git carry candidates"),
+            ("where a patch's points come from", "git carry candidates --explain fix-quota-race"),
+        ],
+    ),
     ("forecast", &[("what the open pull requests will break", "git carry forecast 'refs/pull/*/head'")]),
     (
         "risk",

@@ -2,6 +2,7 @@
 
 mod bisect;
 mod build;
+mod candidates;
 mod check;
 mod compare;
 mod demo;
@@ -78,6 +79,7 @@ enum Command {
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
+    Candidates(candidates::Args),
     Risk(risk::Args),
     Stage(stage::Args),
     Bisect(bisect::Args),
@@ -134,6 +136,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Check(args) => check::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
+        Command::Candidates(args) => candidates::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
         Command::Risk(args) => risk::run(&ui, &from, args),
         Command::Bisect(args) => bisect::run(&ui, &from, args),

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use crate::store::tree::Entry;
+use crate::store::tree::{Entry, entry_at};
 use crate::store::{Objects, Odb, StoreError, common_end, common_start};
 use crate::trunk::delta;
 use crate::trunk::delta::Change;
@@ -21,9 +21,28 @@ pub(super) struct Lines {
 impl Lines {
     /// Those of the text files that differ between two trees.
     pub(super) fn of(odb: &Odb, before: &ObjectId, after: &ObjectId) -> Result<Self, StoreError> {
+        Self::of_changes(odb, &delta::changes(odb, before, after)?)
+    }
+
+    /// Those of some paths only.
+    pub(super) fn among(
+        odb: &Odb,
+        before: &ObjectId,
+        after: &ObjectId,
+        paths: &[BString],
+    ) -> Result<Self, StoreError> {
+        let mut changes = Vec::with_capacity(paths.len());
+        for path in paths {
+            let (old, new) = (entry_at(odb, before, path.as_bstr())?, entry_at(odb, after, path.as_bstr())?);
+            changes.push(Change { path: path.clone(), old, new });
+        }
+        Self::of_changes(odb, &changes)
+    }
+
+    fn of_changes(odb: &Odb, changes: &[Change]) -> Result<Self, StoreError> {
         let mut net = HashMap::new();
-        for change in delta::changes(odb, before, after)? {
-            let Some((old, new)) = sides(odb, &change)? else { continue };
+        for change in changes {
+            let Some((old, new)) = sides(odb, change)? else { continue };
             for (side, step) in [(old, -1), (new, 1)] {
                 for line in side.lines().map(|l| l.trim()) {
                     if line.iter().any(u8::is_ascii_alphanumeric) {

@@ -31,6 +31,9 @@ pub use emptied::emptied;
 pub use fixes::fixes;
 pub use undone::note_undone;
 
+use lines::{Lines, per_cent};
+use revised::plain;
+
 /// A patch as this step sees it.
 #[derive(Debug, Clone)]
 pub struct Candidate<'a> {
@@ -58,6 +61,10 @@ pub struct Found {
     /// Much speaks for it; a person decides.
     pub proposed: BTreeMap<String, Evidence>,
 }
+
+/// In per cent: so much of a patch must trunk show at the range's end, or no commit is held against it for its lines. Half
+/// of what a revised version shares at least: others may have changed it since.
+const SOME: u8 = 20;
 
 /// The patches that the range has. Their trees must be written.
 ///
@@ -87,19 +94,28 @@ pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) ->
     // What trunk left alone between the two ends cannot have come to it.
     let first = range.first_parent.first().map_or(&range.commits[0], |at| &range.commits[*at]);
     let (start, end) = (first.before(odb)?, range.commits[*tip].commit.tree);
+    let titles: BTreeSet<String> = range.commits.iter().map(|u| plain(&u.commit.subject())).collect();
     let mut open: Vec<&Candidate<'_>> = Vec::new();
     for patch in patches {
         if found.settled.contains_key(patch.name) {
             continue;
         }
-        if delta::touched(odb, &start, &end, &patch.paths)?.is_empty() {
+        let moved = delta::touched(odb, &start, &end, &patch.paths)?;
+        if moved.is_empty() {
             continue;
         }
         match reversed::find(odb, patch, range)? {
             Some(evidence) if !patch.rejected.iter().any(|c| evidence.rests_on(c)) => {
                 found.settled.insert(patch.name.to_owned(), evidence);
             }
-            _ => open.push(patch),
+            _ if titles.contains(&plain(&patch.subject)) => open.push(patch),
+            _ => {
+                let own = Lines::of(odb, &patch.trees.0, &patch.trees.1)?;
+                let trunk = Lines::among(odb, &start, &end, &moved)?;
+                if per_cent(own.shared(&trunk), own.total()) >= SOME {
+                    open.push(patch);
+                }
+            }
         }
     }
     let (near, own) = near::near(odb, &open, range, &standing)?;

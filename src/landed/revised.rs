@@ -60,7 +60,7 @@ pub(super) fn find(
 }
 
 /// A subject without the marks that carrying puts before it.
-fn plain(subject: &str) -> String {
+pub(super) fn plain(subject: &str) -> String {
     let mut text = subject.trim();
     loop {
         let before = text;

@@ -6,6 +6,7 @@ mod artifacts;
 pub mod bisect;
 mod broken;
 mod builds;
+pub mod candidates;
 mod causes;
 mod check;
 mod commits;

@@ -2,6 +2,7 @@
 //! Never: a patch, a repository, the terminal.
 
 mod artifacts;
+mod candidates;
 mod checks;
 mod config;
 mod edit;
@@ -17,6 +18,7 @@ mod template;
 use std::path::{Path, PathBuf};
 
 pub use artifacts::{ArtifactKind, Artifacts};
+pub use candidates::Weights;
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
