@@ -160,7 +160,7 @@ fn never(patch: &Patch) -> Option<Obstacle> {
     let word = |text: &Option<String>, words: &[&str]| {
         let text = text.as_deref()?;
         let begins = |w: &&str| text.get(..w.len()).is_some_and(|head| head.eq_ignore_ascii_case(w));
-        words.iter().any(|w| begins(&w)).then(|| text.to_owned())
+        words.iter().any(begins).then(|| text.to_owned())
     };
     let says = word(&m.forwarded, &["not-needed"]).map(|t| format!("Forwarded: {t}"));
     let status =
@@ -271,14 +271,14 @@ fn churn(
         }
     }
     let blamed = blame_all(&site.store, &from, &asked)?;
-    let mut found: HashMap<String, BTreeMap<std::cmp::Reverse<i64>, String>> = HashMap::new();
+    let mut found: HashMap<String, BTreeSet<(std::cmp::Reverse<i64>, String)>> = HashMap::new();
     for (name, ids) in blamed {
         for id in ids.into_iter().filter(|id| !own.contains(id)) {
             let when = odb.commit(&id)?.committer.seconds;
-            found.entry(name.to_owned()).or_default().insert(std::cmp::Reverse(when), id.to_string());
+            found.entry(name.to_owned()).or_default().insert((std::cmp::Reverse(when), id.to_string()));
         }
     }
-    Ok(found.into_iter().map(|(name, ids)| (name, ids.into_values().collect())).collect())
+    Ok(found.into_iter().map(|(name, ids)| (name, ids.into_iter().map(|(_, id)| id).collect())).collect())
 }
 
 /// The lines of a file, as git's blame is asked about them: whose patch, from where, which.

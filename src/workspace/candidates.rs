@@ -113,7 +113,9 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told() {
         let told = read("[project.p.candidates]\nconflict = -1\nchurn = \"much\"\nyears = 2\n").unwrap_err();
-        assert!(told[0].contains("unknown key 'years'"), "{told:?}");
-        assert_eq!(told[1..], ["'conflict' must be a number from 0", "'churn' must be a number from 0"]);
+        for what in ["unknown key 'years'", "'conflict' must be a number", "'churn' must be a number"] {
+            assert!(told.iter().any(|t| t.contains(what)), "{what}: {told:?}");
+        }
+        assert_eq!(told.len(), 3);
     }
 }
