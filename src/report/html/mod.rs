@@ -23,6 +23,8 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 /// So many patches are named where the dearest ones are.
 const DEAREST: usize = 12;
+/// So many stacks are shown at once, or all that are in trouble.
+const STACKS: usize = 12;
 /// So many wants are shown at once; the rest unfolds.
 const WANTS: usize = 6;
 
@@ -124,6 +126,20 @@ impl<'a> View<'a> {
     /// The link to a patch's row.
     fn row(&self, name: &str) -> String {
         self.p.place(name).map(|at| format!("#p{}-{at}", self.n)).unwrap_or_default()
+    }
+
+    /// The stacks that are seen at once: all in trouble, and the largest.
+    fn near_stacks(&self) -> &[picture::Stack] {
+        &self.graph.stacks[..self.near()]
+    }
+
+    fn far_stacks(&self) -> &[picture::Stack] {
+        &self.graph.stacks[self.near()..]
+    }
+
+    fn near(&self) -> usize {
+        let out = self.graph.stacks.iter().filter(|s| s.out > 0).count();
+        out.max(STACKS).min(self.graph.stacks.len())
     }
 
     fn name(&self, place: &usize) -> &'a str {
