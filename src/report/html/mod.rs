@@ -26,7 +26,7 @@ const DEAREST: usize = 12;
 /// So many stacks are shown at once, or all that are in trouble.
 const STACKS: usize = 12;
 /// So many wants are shown at once; the rest unfolds.
-const WANTS: usize = 6;
+const WANTS: usize = 5;
 
 /// The report as a page.
 pub fn html(report: &Report) -> Result<String, askama::Error> {
