@@ -109,7 +109,11 @@ impl<'a> View<'a> {
 
     fn last_run(&self) -> String {
         let ago = self.p.last_run.as_deref().and_then(|at| words::ago(at, self.made));
-        ago.map_or_else(|| "never".to_owned(), |time| format!("{time} ago"))
+        match ago {
+            Some(time) => format!("{time} ago"),
+            None if self.p.state == State::Unreadable => "-".to_owned(),
+            None => "never".to_owned(),
+        }
     }
 
     fn behind(&self) -> String {
