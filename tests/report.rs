@@ -186,6 +186,30 @@ fn a_night_that_published_nothing_is_told_with_its_reason_and_nothing_is_changed
 }
 
 #[test]
+fn a_check_that_forbade_the_build_is_told_and_not_run_again() {
+    let lab = Lab::with_fork(&[("doc: a word", &[("c", Some(&numbered("c", &[(5, "a word")])))])]);
+    let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let log = lab.path("runs");
+    let check = format!(
+        "[[project.p.check]]\nname = \"unit\"\nrun = [\"sh\", \"-c\", \"echo run >> {}; ! grep -q bad b\"]\n",
+        log.display()
+    );
+    lab.commit("ws", "a check", &[("carry.toml", Some(&format!("{config}\n{check}")))]);
+    lab.carry_code(0, &["nightly"]);
+    lab.commit("up", "break it", &[("b", Some(&numbered("b", &[(9, "bad")])))]);
+    lab.carry_code(4, &["nightly"]);
+    let runs = || std::fs::read_to_string(&log).expect("it ran").lines().count();
+    let before = runs();
+    let p = json(&lab, &[]);
+    assert_eq!((p["state"].as_str(), runs()), (Some("refused"), before));
+    let wants = p["wants"].as_array().expect("wants");
+    assert!(wants.iter().any(|w| w["press"] == "stop" && w["what"] == "the check 'unit' fails"), "{wants:?}");
+    // Where nothing is remembered, nothing is said of it, and nothing is run.
+    std::fs::remove_dir_all(lab.path("ws/.git/carry/checks")).expect("it was there");
+    assert_eq!((json(&lab, &[])["state"].as_str(), runs()), (Some("behind"), before));
+}
+
+#[test]
 fn text_and_markdown_read_as_they_should() {
     let lab = lab();
     insta::assert_snapshot!("text", steady(&report(&lab, &[])));

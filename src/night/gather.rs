@@ -6,6 +6,7 @@ use bstr::{BString, ByteSlice};
 use jiff::{SignedDuration, Timestamp};
 use similar::TextDiff;
 
+use super::check;
 use super::explain::{Explained, explain};
 use super::overview::{Overview, overview};
 use super::past::{self, Past};
@@ -147,10 +148,21 @@ impl Gather<'_> {
         Ok(told)
     }
 
-    /// What a run on the newest fetched trunk would do. What checks said of its tree is remembered from the night.
+    /// What a run on the newest fetched trunk would do. No check is run for it: what the night's checks said of its
+    /// tree is remembered.
     fn pending(&self) -> Result<Night, NightError> {
         let options = Options { offline: true, dry_run: true, ..Options::default() };
-        super::run(self.site.workspace, self.site.project, &options, self.events)
+        let unchecked = Project { checks: Vec::new(), ..self.site.project.clone() };
+        let mut night = super::run(self.site.workspace, &unchecked, &options, self.events)?;
+        if let Some(manifest) = &mut night.manifest {
+            manifest.checks = check::remembered(&self.site, &manifest.deploy.tree);
+            for failed in manifest.checks.iter().filter(|c| c.required && c.ended != Ended::Passed) {
+                manifest.verdict.publishable = false;
+                let reason = format!("required check '{}' fails: {}", failed.name, failed.said);
+                manifest.verdict.reasons.push(reason);
+            }
+        }
+        Ok(night)
     }
 
     fn state(&self, told: &mut Told, last: Option<&Manifest>, pending: Option<&Night>) {

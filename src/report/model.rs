@@ -31,7 +31,7 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// The newest fetched trunk is built, and the build may go out.
+    /// The last build may go out, and no run that is due would make another.
     Deployable,
     /// A run on the newest fetched trunk may publish a build, and none has.
     Behind,

@@ -69,7 +69,8 @@ pub fn charts(project: &Project, made: &str, n: usize) -> Vec<Chart> {
     };
     let dates = || builds.iter().map(|b| day(&b.date).to_owned()).collect::<Vec<_>>();
     let of = |value: fn(&crate::report::model::Point) -> usize| builds.iter().map(value).collect::<Vec<_>>();
-    if let (Some(first), Some(last)) = (builds.first(), builds.last()) {
+    // One build is no trend.
+    if let [first, .., last] = &builds[..] {
         let span = format!(
             "{} from {} to {}",
             count(builds.len(), "build", "builds"),

@@ -23,8 +23,10 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 /// So many patches are named where the dearest ones are.
 const DEAREST: usize = 12;
+/// So many stacks are shown at once, or all that are in trouble.
+const STACKS: usize = 12;
 /// So many wants are shown at once; the rest unfolds.
-const WANTS: usize = 6;
+const WANTS: usize = 5;
 
 /// The report as a page.
 pub fn html(report: &Report) -> Result<String, askama::Error> {
@@ -107,7 +109,11 @@ impl<'a> View<'a> {
 
     fn last_run(&self) -> String {
         let ago = self.p.last_run.as_deref().and_then(|at| words::ago(at, self.made));
-        ago.map_or_else(|| "never".to_owned(), |time| format!("{time} ago"))
+        match ago {
+            Some(time) => format!("{time} ago"),
+            None if self.p.state == State::Unreadable => "-".to_owned(),
+            None => "never".to_owned(),
+        }
     }
 
     fn behind(&self) -> String {
@@ -124,6 +130,20 @@ impl<'a> View<'a> {
     /// The link to a patch's row.
     fn row(&self, name: &str) -> String {
         self.p.place(name).map(|at| format!("#p{}-{at}", self.n)).unwrap_or_default()
+    }
+
+    /// The stacks that are seen at once: all in trouble, and the largest.
+    fn near_stacks(&self) -> &[picture::Stack] {
+        &self.graph.stacks[..self.near()]
+    }
+
+    fn far_stacks(&self) -> &[picture::Stack] {
+        &self.graph.stacks[self.near()..]
+    }
+
+    fn near(&self) -> usize {
+        let out = self.graph.stacks.iter().filter(|s| s.out > 0).count();
+        out.max(STACKS).min(self.graph.stacks.len())
     }
 
     fn name(&self, place: &usize) -> &'a str {
