@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use super::error::CliError;
 use super::ui::Ui;
 use crate::night::gather::{Window, moment, report};
+use crate::night::upstreaming::upstreaming;
 use crate::night::{NightError, Site, pending};
-use crate::report::{html, markdown, text};
+use crate::report::{self, html, markdown, text, upstreaming_html};
 use crate::workspace::{Project, Workspace};
 
 /// Tell where everything stands, what wants whom and what changed: a page for the browser, Markdown, text or JSON.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// What to report; without it, everything.
+    #[arg(value_enum)]
+    about: Option<About>,
     /// The form; without it, the one that the name of FILE asks for (.html, .md, .txt, .json), else text.
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -26,6 +30,12 @@ pub struct Args {
     /// One project; without it, all.
     #[arg(long)]
     project: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum About {
+    /// What can be sent upstream, what waits there, what landed, what stays; by owner and by group.
+    Upstreaming,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -64,12 +74,28 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     if projects.iter().any(|p| pending(&folder, &p.name)) {
         ui.aside("note: a run was cut off here; the next one finishes it or sets it aside");
     }
-    let report = report(&workspace, &projects, Window { since }, ui);
-    let document = match format {
-        Format::Html => html(&report)?,
-        Format::Md => markdown(&report),
-        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
-        Format::Text => text(&report),
+    let document = match args.about {
+        None => {
+            let report = report(&workspace, &projects, Window { since }, ui);
+            match format {
+                Format::Html => html(&report)?,
+                Format::Md => markdown(&report),
+                Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+                Format::Text => text(&report),
+            }
+        }
+        Some(About::Upstreaming) => {
+            let mut all = Vec::with_capacity(projects.len());
+            for project in projects {
+                all.push(upstreaming(&Site::open(&workspace, project)?, since, ui)?);
+            }
+            match format {
+                Format::Html => upstreaming_html(&all)?,
+                Format::Md => report::upstreaming::markdown(&all),
+                Format::Json => serde_json::to_string_pretty(&all)? + "\n",
+                Format::Text => report::upstreaming::text(&all),
+            }
+        }
     };
     ui.clear();
     let Some(path) = &args.to else {

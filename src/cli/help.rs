@@ -161,6 +161,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("what wants me this morning?", "git carry report"),
             ("a page for everyone, for the browser", "git carry report --to report.html"),
             ("what a week brought, for a chat", "git carry report --format md --since 7d"),
+            ("what to send upstream, and what waits there", "git carry report upstreaming --format md"),
         ],
     ),
     ("log", &[("what was done to the queue", "git carry log")]),

@@ -43,14 +43,34 @@ pub struct Ranked {
     pub saving: Option<Saving>,
 }
 
+/// What is known of the project's past.
+pub(super) struct Ground {
+    manifest: Option<Manifest>,
+    /// The builds of the last quarter, the oldest first.
+    pub builds: Vec<Past>,
+    since: Timestamp,
+}
+
 /// Ranks the patches of the project.
 pub fn ranked(site: &Site<'_>, events: &dyn Events) -> Result<Ranked, NightError> {
-    let queue = site.queue()?;
+    ranked_of(site, gathered(site, events)?, events)
+}
+
+/// The last build, and those of the quarter before it.
+pub(super) fn gathered(site: &Site<'_>, events: &dyn Events) -> Result<Ground, NightError> {
     let lock = site.workspace.lock.projects.get(&site.project.name);
-    let tip = trunk::known(&site.store)?.ok_or(trunk::FetchError::NeverFetched)?;
     let manifest = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
     events.step("reading the builds of the last quarter");
     let (builds, since) = window(site, manifest.as_ref())?;
+    Ok(Ground { manifest, builds, since })
+}
+
+/// The ranking, with what is known of the past.
+pub(super) fn ranked_of(site: &Site<'_>, ground: Ground, events: &dyn Events) -> Result<Ranked, NightError> {
+    let Ground { manifest, builds, since } = ground;
+    let queue = site.queue()?;
+    let lock = site.workspace.lock.projects.get(&site.project.name);
+    let tip = trunk::known(&site.store)?.ok_or(trunk::FetchError::NeverFetched)?;
 
     events.step("trying each patch on the bare trunk");
     let stack = stack(site, &queue)?;

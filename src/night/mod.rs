@@ -39,6 +39,7 @@ mod stacks;
 pub mod stage;
 mod take_in;
 pub mod task;
+pub mod upstreaming;
 mod verify;
 mod writeback;
 

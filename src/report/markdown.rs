@@ -216,7 +216,7 @@ fn queue(out: &mut String, p: &Project) {
 }
 
 /// Text that marks nothing up, also in a table's cell. A comment keeps forges from taking `@name` for a person of theirs.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {
@@ -232,7 +232,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Text as code, also in a table's cell.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let text = clean(text).replace('|', "\\|");
     let fence = "`".repeat(longest_run(&text) + 1);
     let blank = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };

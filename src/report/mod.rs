@@ -6,8 +6,9 @@ mod html;
 mod markdown;
 pub mod model;
 mod text;
+pub mod upstreaming;
 pub mod words;
 
-pub use html::html;
+pub use html::{html, upstreaming as upstreaming_html};
 pub use markdown::markdown;
 pub use text::text;

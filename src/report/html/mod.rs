@@ -3,6 +3,7 @@
 
 mod charts;
 mod picture;
+mod upstreaming;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,8 @@ use crate::risk::{Finding, Severity};
 use crate::workspace::Outcome;
 use charts::Chart;
 use picture::Graph;
+
+pub use upstreaming::upstreaming;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -38,7 +41,11 @@ pub fn html(report: &Report) -> Result<String, askama::Error> {
         all => words::count(all.len(), "project", "projects"),
     };
     let page = Page { report, views, title, style: STYLE, script: SCRIPT, script_hash: script };
-    // Whatever was said by others, nothing in it turns the text around or hides in it.
+    seen(&page)
+}
+
+/// What a page says. Whatever was said by others, nothing in it turns the text around or hides in it.
+fn seen(page: &impl Template) -> Result<String, askama::Error> {
     let seen = |c: char| {
         if matches!(c, '\n' | '\t') { c.to_string() } else { words::clean(c.encode_utf8(&mut [0; 4])) }
     };
