@@ -37,6 +37,7 @@ pub mod stage;
 mod take_in;
 pub mod task;
 mod verify;
+mod wants;
 mod writeback;
 
 use std::sync::Arc;
