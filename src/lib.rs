@@ -5,6 +5,7 @@
 
 pub mod bisect;
 pub mod build;
+pub mod candidate;
 pub mod check;
 pub mod cli;
 pub mod culprit;

@@ -17,10 +17,10 @@ use crate::store::git::without_secrets;
 use crate::trunk;
 
 /// The stack on the recorded base, as the questions need it.
-struct Stack<'a> {
-    odb: Odb,
+pub(super) struct Stack<'a> {
+    pub odb: Odb,
     base: ObjectId,
-    nodes: Vec<Node<'a>>,
+    pub nodes: Vec<Node<'a>>,
     absent: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ pub fn look_ahead(
     Ok(forecast(&site.store, &stack.odb, &stack.base, &steps, &graph, &work)?)
 }
 
-fn stack<'a>(site: &Site<'_>, queue: &'a Queue) -> Result<Stack<'a>, NightError> {
+pub(super) fn stack<'a>(site: &Site<'_>, queue: &'a Queue) -> Result<Stack<'a>, NightError> {
     let lock = site.workspace.lock.projects.get(&site.project.name);
     let odb = site.store.odb()?;
     let base = match lock {

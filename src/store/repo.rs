@@ -372,15 +372,14 @@ impl Repo {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
-        let (mut at, mut boundary) = (None, false);
+        // The details of a commit, that it is a boundary among them, stand at the first of its lines alone.
+        let (mut at, mut boundaries) = (None, std::collections::BTreeSet::new());
         for line in answer.stdout.lines() {
             if line == b"boundary" {
-                boundary = true;
+                boundaries.extend(at);
             } else if line.starts_with(b"\t") {
-                found.extend(at.take().filter(|_| !boundary));
+                found.extend(at.take().filter(|id| !boundaries.contains(id)));
             } else if let Some(id) = line.get(..40).and_then(|hex| ObjectId::from_hex(hex).ok()) {
-                // The details of a commit stand at its first line alone.
-                boundary = boundary && at == Some(id);
                 at = Some(id);
             }
         }

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::artifacts::{self, Artifacts};
+use super::candidates::{self, Weights};
 use super::checks::{self, Check};
 use super::reader::{Reader, Table, kind};
 use super::rules;
@@ -77,6 +78,8 @@ pub struct Project {
     pub stages: Vec<Stage>,
     /// What each night leaves as files; none: nothing.
     pub artifacts: Option<Artifacts>,
+    /// What counts how much when patches are ranked for upstream.
+    pub candidates: Weights,
 }
 
 /// By which rules a move from build to build is looked at.
@@ -253,7 +256,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 13] = [
+const PROJECT: [&str; 14] = [
     "upstream",
     "branch",
     "reference",
@@ -267,6 +270,7 @@ const PROJECT: [&str; 13] = [
     "check",
     "stage",
     "artifacts",
+    "candidates",
 ];
 
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
@@ -316,6 +320,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
     let checks = checks::read(r, &place, table);
     let stages = stages::read(r, &place, table, &checks);
     let artifacts = artifacts::read(r, &place, table);
+    let candidates = candidates::read(r, &place, table);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
         r.keys(table, &format!("{place}.risk"), &["packs", "rules"]);
@@ -337,6 +342,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         checks,
         stages,
         artifacts,
+        candidates,
     })
 }
 

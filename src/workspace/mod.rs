@@ -2,9 +2,11 @@
 //! Never: a patch, a repository, the terminal.
 
 mod artifacts;
+mod candidates;
 mod checks;
 mod config;
 mod edit;
+mod evidence;
 mod guard;
 mod lockfile;
 mod reader;
@@ -16,12 +18,14 @@ mod template;
 use std::path::{Path, PathBuf};
 
 pub use artifacts::{ArtifactKind, Artifacts};
+pub use candidates::Weights;
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
     Required, RiskRules, Signing,
 };
 pub use edit::set_paused;
+pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use reader::nearest;

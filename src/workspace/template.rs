@@ -72,6 +72,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # kinds = [\"tarball\", \"bundle\"]\n\
         # folder = \"../builds\"\n\
         # keep = 30\n\n\
+        # What counts how much when patches are ranked for upstream (git carry candidates --explain PATCH). For instance:\n\
+        # [project.{name}.candidates]\n\
+        # conflict = 3\n\
+        # closure = 1.5\n\n\
         # Where builds go, and what one needs for that: it was in the stage before (after) for so long (soak), these checks\n\
         # have passed and it is signed (requires), the move is no worse than that (hold_on: stop, warn or never), and so\n\
         # many people have approved. Stages of one group share databases and messages, as the cells of a region do. For\n\
