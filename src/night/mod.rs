@@ -41,6 +41,7 @@ mod take_in;
 pub mod task;
 pub mod upstreaming;
 mod verify;
+mod wants;
 mod writeback;
 
 use std::sync::Arc;
