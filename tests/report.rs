@@ -336,12 +336,14 @@ fn the_page_works_in_a_real_browser_and_passes_an_accessibility_checker() {
     let (plain, hostile) = (lab(), hostile());
     for lab in [&plain, &hostile] {
         lab.carry_code(0, &["report", "--to", "report.html"]);
+        lab.carry_code(0, &["report", "upstreaming", "--to", "upstreaming.html"]);
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/report.mjs");
     let out = Command::new("node")
         .arg(script)
         .args([&folder, &chromium])
         .args([plain.path("ws/report.html"), hostile.path("ws/report.html")])
+        .args([plain.path("ws/upstreaming.html"), hostile.path("ws/upstreaming.html")])
         .output()
         .expect("node runs");
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));

@@ -1,11 +1,11 @@
-// Opens reports in headless Chromium: node report.mjs FOLDER CHROMIUM PLAIN HOSTILE
+// Opens reports in headless Chromium: node report.mjs FOLDER CHROMIUM PLAIN HOSTILE OTHER…
 // FOLDER has node_modules (package.json says which), PLAIN is a page, HOSTILE one full of names that want to be more.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-const [folder, executablePath, plain, hostile] = process.argv.slice(2);
+const [folder, executablePath, plain, hostile, ...others] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(`${folder}/`));
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -43,7 +43,7 @@ const visible = (page) => page.$$eval('table.queue tbody tr', (rows) =>
 
 for (const width of [400, 1600]) {
   for (const colorScheme of ['light', 'dark']) {
-    for (const file of [plain, hostile]) {
+    for (const file of [plain, hostile, ...others]) {
       const { page, done } = await open(file, { viewport: { width, height: 900 }, colorScheme });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(wide <= width, `the page is ${wide} pixels wide in a window of ${width}`);
