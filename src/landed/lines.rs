@@ -39,7 +39,8 @@ impl Lines {
         Self::of_changes(odb, &changes)
     }
 
-    fn of_changes(odb: &Odb, changes: &[Change]) -> Result<Self, StoreError> {
+    /// Those of some changes.
+    pub(super) fn of_changes(odb: &Odb, changes: &[Change]) -> Result<Self, StoreError> {
         let mut net = HashMap::new();
         for change in changes {
             let Some((old, new)) = sides(odb, change)? else { continue };
