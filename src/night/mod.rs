@@ -21,6 +21,7 @@ mod evidence;
 mod explain;
 pub mod gather;
 pub mod history;
+mod intake;
 mod journal;
 mod keep;
 pub mod landed;
@@ -203,6 +204,17 @@ pub fn run(
     events: &dyn Events,
 ) -> Result<Night, NightError> {
     let site = Site::open(workspace, project)?;
+    let nightly = options.draft.is_none() && !options.offline && !options.dry_run;
+    let taken = match project.deploy.intake && nightly && options.replace_deploy.is_none() {
+        true => intake::intake(&site, events)?,
+        false => None,
+    };
+    let with_taken = taken.map(|taken| Options {
+        draft: Some(taken.draft),
+        replace_deploy: Some(taken.replaces),
+        ..options.clone()
+    });
+    let options = with_taken.as_ref().unwrap_or(options);
     if options.dry_run {
         return spend(&site, options, events, &mut || Ok(()));
     }

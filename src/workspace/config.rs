@@ -109,6 +109,9 @@ pub struct Deploy {
     pub remote: Option<String>,
     /// How its history goes on.
     pub history: History,
+    /// Do commits that others push on top of the last build become patches? If not, nothing is published until someone
+    /// looks at them.
+    pub intake: bool,
 }
 
 /// How the deploy branch's history goes on.
@@ -290,15 +293,17 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         Some(folder) => folder.into_inner().trim_end_matches('/').to_owned(),
         None => format!("patches/{name}"),
     };
-    let mut deploy = Deploy { branch: format!("deploy/{name}"), remote: None, history: History::Rewrite };
+    let mut deploy =
+        Deploy { branch: format!("deploy/{name}"), remote: None, history: History::Rewrite, intake: false };
     if let Some((table, _)) = r.table(table, "deploy") {
-        r.keys(table, &format!("{place}.deploy"), &["branch", "remote", "history"]);
+        r.keys(table, &format!("{place}.deploy"), &["branch", "remote", "history", "intake"]);
         if let Some(branch) = r.checked(table, "branch", rules::branch) {
             deploy.branch = branch.into_inner();
         }
         deploy.remote = r.checked(table, "remote", rules::address).map(Spanned::into_inner);
         let words = [("rewrite", History::Rewrite), ("fast-forward", History::FastForward)];
         deploy.history = r.choice(table, "history", &words);
+        deploy.intake = r.choice(table, "intake", &[("refuse", false), ("take", true)]);
     }
     let mut policy = Policy { required: Required::Marked, landed: Landed::Drop, advance: Advance::Tip };
     if let Some((table, _)) = r.table(table, "policy") {

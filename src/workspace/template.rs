@@ -39,7 +39,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         {remote}\n\
         # rewrite: nothing but the stack, pushed with an exact lease.\n\
         # fast-forward: the same tree, behind a commit that joins the previous build, so that no one needs to force.\n\
-        #history = \"rewrite\"\n\n\
+        #history = \"rewrite\"\n\
+        # Commits that others push on top of the last build: refuse (nothing is published until someone looks), or take (they\n\
+        # become patches at the end of the queue).\n\
+        #intake = \"refuse\"\n\n\
         [project.{name}.policy]\n\
         # Without which patches nothing is published: marked (those with a Carry-Required trailer) or all.\n\
         #required = \"marked\"\n\
