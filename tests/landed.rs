@@ -182,6 +182,8 @@ fn what_upstream_takes_back_is_told_and_comes_back_where_it_stood() {
     lab.commit("up", "more", &[("d", Some("d\n"))]);
     let text = lab.carry_code(3, &["nightly"]);
     assert!(text.contains("git carry landed restore lands"), "{text}");
+    let text = lab.carry_code(0, &["report"]);
+    assert!(text.contains("upstream took lands back"), "{text}");
 
     lab.carry_code(0, &["landed", "restore", "lands"]);
     assert_eq!(lab.git("ws", &["show", "HEAD:patches/p/series"]), "below.patch\nlands.patch\nabove.patch");

@@ -146,7 +146,7 @@ impl Gather<'_> {
             }
         }
         let newest = pending.as_ref().and_then(|n| n.manifest.as_ref()).or(last.as_ref());
-        told.wants = wants(&told, newest);
+        told.wants = wants(&told, newest, lock);
         Ok(told)
     }
 

@@ -5,11 +5,11 @@ use crate::check::Ended;
 use crate::forecast::Effect;
 use crate::report::model::{Patch, Press, Project, State, Want};
 use crate::report::words::{count, quoted, short};
-use crate::workspace::Outcome;
+use crate::workspace::{Outcome, ProjectLock};
 
 /// What wants a person, the most pressing first. `manifest` is that of the last build, or of the one that a run on the
-/// newest trunk would make.
-pub(super) fn wants(told: &Project, manifest: Option<&Manifest>) -> Vec<Want> {
+/// newest trunk would make; `lock` has what upstream may have.
+pub(super) fn wants(told: &Project, manifest: Option<&Manifest>, lock: Option<&ProjectLock>) -> Vec<Want> {
     let mut wants = Vec::new();
     let mut want = |press, patch: Option<&Patch>, what: String, why: String, next: Option<String>| {
         let owner = patch.map(|p| p.owner.clone());
@@ -68,6 +68,20 @@ pub(super) fn wants(told: &Project, manifest: Option<&Manifest>) -> Vec<Want> {
         let why = format!("{} differ from what it said", count(patch.loss.len(), "line", "lines"));
         let next = format!("git carry why {}", quoted(&patch.name));
         want(Press::Look, Some(patch), "applies, and says something else".into(), why, Some(next));
+    }
+    for locked in lock.iter().flat_map(|l| &l.patches).filter(|l| l.outcome != Outcome::Evolved) {
+        let Some(open) = locked.proposed.iter().find(|p| p.decision.is_none()) else { continue };
+        let patch = told.patches.iter().find(|p| p.name == locked.name);
+        let e = &open.evidence;
+        let why = format!("{} {} ({}): {}", short(&e.commit), e.subject, e.author, e.proof);
+        let next = format!("git carry landed show {}", quoted(&locked.name));
+        want(Press::Look, patch, "may be upstream already".into(), why, Some(next));
+    }
+    for gone in lock.iter().flat_map(|l| &l.landed) {
+        let Some(by) = &gone.reverted else { continue };
+        let why = format!("{} {} ({})", short(&by.commit), by.subject, by.author);
+        let next = format!("git carry landed restore {}", quoted(&gone.name));
+        want(Press::Mend, None, format!("upstream took {} back", gone.name), why, Some(next));
     }
     let new: Vec<&Patch> = told.patches.iter().filter(|p| p.edited || p.outcome.is_none()).collect();
     if !new.is_empty() && told.state != State::NoBuild {
