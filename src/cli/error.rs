@@ -6,8 +6,10 @@ use super::ui::{Ui, clean};
 use crate::build::ExportError;
 use crate::build::signature::SignatureError;
 use crate::fork::ForkError;
+use crate::night::send::SendError;
 use crate::night::stage::StageError;
 use crate::night::task::TaskError;
+use crate::night::upstream::UpstreamError;
 use crate::night::{NightError, TakeError};
 use crate::trunk::FetchError;
 use crate::workspace::{ConfigError, GuardError, SIGNING_KEY, WorkspaceError};
@@ -23,6 +25,10 @@ pub enum CliError {
     Task(#[from] TaskError),
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    Send(#[from] SendError),
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error(transparent)]
@@ -73,6 +79,11 @@ impl CliError {
             Self::Usage { .. } => 2,
             Self::Stage(StageError::Night(e)) => night_code(e),
             Self::Stage(e) => super::stage::code(e).unwrap_or(1),
+            Self::Upstream(UpstreamError::Night(e)) | Self::Send(SendError::Night(e)) => night_code(e),
+            Self::Upstream(UpstreamError::Task(_)) => 2,
+            Self::Upstream(_) => 4,
+            Self::Send(SendError::NoForge { .. }) => 2,
+            Self::Send(_) => 4,
             Self::Night(e) | Self::Task(TaskError::Night(e)) => night_code(e),
             Self::Task(TaskError::NoPatch { .. } | TaskError::Which { .. }) => 2,
             Self::Take(TakeError::Night(e)) => night_code(e),
@@ -90,6 +101,10 @@ impl CliError {
             Self::Stage(StageError::Night(e)) => night(e),
             Self::Stage(e) => super::stage::told(e),
             Self::Task(e) => task(e),
+            Self::Upstream(UpstreamError::Night(e)) | Self::Send(SendError::Night(e)) => night(e),
+            Self::Upstream(UpstreamError::Task(e)) => task(e),
+            Self::Upstream(e) => (Vec::new(), super::upstream::hint(e)),
+            Self::Send(e) => super::upstream::told(e),
             Self::Take(TakeError::NotEmpty { .. }) => {
                 (Vec::new(), Some("take it in as another project: git carry init --project NAME …".into()))
             }

@@ -115,6 +115,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "upstream",
+        &[
+            ("what would leave, and where to", "git carry upstream fix-quota-race"),
+            ("send it", "git carry upstream fix-quota-race --send"),
+            ("as mails in a folder", "git carry upstream fix-quota-race --to ../mails"),
+        ],
+    ),
+    (
         "bisect",
         &[("what broke the tests between two builds", "git carry bisect preprod latest --run make test")],
     ),

@@ -33,6 +33,7 @@ mod stage;
 mod stages_shown;
 mod status;
 mod ui;
+mod upstream;
 mod verify;
 mod why;
 
@@ -82,6 +83,7 @@ enum Command {
     Candidates(candidates::Args),
     Risk(risk::Args),
     Stage(stage::Args),
+    Upstream(upstream::Args),
     Bisect(bisect::Args),
     Resolve(resolve::Args),
     Resolutions(resolutions::Args),
@@ -141,6 +143,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Risk(args) => risk::run(&ui, &from, args),
         Command::Bisect(args) => bisect::run(&ui, &from, args),
         Command::Stage(args) => stage::run(&ui, &from, args),
+        Command::Upstream(args) => upstream::run(&ui, &from, &args),
         Command::Resolve(args) => resolve::run(&ui, &from, args),
         Command::Resolutions(args) => resolutions::run(&ui, &from, args),
         Command::Edit(args) => edit::edit(&ui, &from, args),

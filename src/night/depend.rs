@@ -19,9 +19,9 @@ use crate::trunk;
 /// The stack on the recorded base, as the questions need it.
 pub(super) struct Stack<'a> {
     pub odb: Odb,
-    base: ObjectId,
+    pub base: ObjectId,
     pub nodes: Vec<Node<'a>>,
-    absent: Vec<String>,
+    pub absent: Vec<String>,
 }
 
 /// The graph of the patches in the stack on the recorded base, and the names of those that are not in it.

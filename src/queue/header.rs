@@ -213,6 +213,9 @@ fn reread(header: &Header) -> Option<Header> {
     Some(visible(&fields, body))
 }
 
+/// What ends a header.
+pub(super) const END: &[u8] = b"---\n\n";
+
 /// The header's text, up to and with the `---` line and the blank line under it.
 pub(super) fn write(header: &Header) -> Vec<u8> {
     if reread(header).as_ref() == Some(header) {
@@ -293,7 +296,7 @@ fn write_visible(header: &Header, extra: &[u8]) -> Vec<u8> {
             out.push(b'\n');
         }
     }
-    out.extend_from_slice(b"---\n\n");
+    out.extend_from_slice(END);
     out
 }
 

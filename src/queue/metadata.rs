@@ -110,6 +110,24 @@ pub fn read_metadata(message: &[u8], fields: &Fields) -> Metadata {
 }
 
 impl Metadata {
+    /// Why the header says that the patch is not for upstream, in its own words; none: it does not say so.
+    pub fn never(&self) -> Option<String> {
+        let said = |name: &str, value: &Option<String>, words: &[&str]| {
+            let value = value.as_ref()?;
+            let word = value.split([' ', ',']).next().unwrap_or_default();
+            words.iter().any(|w| w.eq_ignore_ascii_case(word)).then(|| format!("{name}: {value}"))
+        };
+        let tag = match self.subject_tag {
+            Some(SubjectTag::Carry) => Some("UPSTREAM: <carry>".to_owned()),
+            Some(SubjectTag::Drop) => Some("UPSTREAM: <drop>".to_owned()),
+            _ => None,
+        };
+        said("Forwarded", &self.forwarded, &["not-needed"])
+            .or_else(|| said("Upstream-Status", &self.upstream_status, &["Inappropriate", "Denied"]))
+            .or_else(|| said("Patch-mainline", &self.patch_mainline, &["Never"]))
+            .or(tag)
+    }
+
     fn take(&mut self, name: &str, value: &str) {
         let value = value.to_owned();
         let empty = value.is_empty();
@@ -186,7 +204,7 @@ fn subject_tag(message: &[u8]) -> Option<SubjectTag> {
 
 /// Where the footer starts, by the rule of `git interpret-trailers`: the last paragraph (not the first), if all its
 /// lines are trailers, or one is git's own and a quarter are trailers.
-fn footer_start(message: &[u8]) -> Option<usize> {
+pub(super) fn footer_start(message: &[u8]) -> Option<usize> {
     let text = message.trim_end();
     let start = text.rfind("\n\n")? + 2;
     let (mut trailers, mut own, mut other) = (0, false, 0);
@@ -221,6 +239,24 @@ mod tests {
         assert_eq!(m.upstream_status.as_deref(), Some("Pending"));
         assert_eq!((m.owner.as_deref(), m.required, m.bugs.len()), (Some("A <a@b>"), true, 1));
         assert_eq!(subject_tag(b"UPSTREAM: 1234: x"), Some(SubjectTag::PullRequest(1234)));
+    }
+
+    #[test]
+    fn a_header_that_says_never_is_heard() {
+        let never = |m: &str| read_metadata(m.as_bytes(), &Vec::new()).never();
+        for said in [
+            "s\n\nForwarded: not-needed\n",
+            "s\n\nUpstream-Status: Inappropriate [ours]\n",
+            "s\n\nUpstream-Status: Denied\n",
+            "s\n\nPatch-mainline: Never, ours\n",
+            "UPSTREAM: <carry>: s\n",
+            "UPSTREAM: <drop>: s\n",
+        ] {
+            assert!(never(said).is_some(), "{said}");
+        }
+        for not in ["s\n", "s\n\nForwarded: no\n", "UPSTREAM: 12: s\n", "s\n\nUpstream-Status: Pending\n"] {
+            assert_eq!(never(not), None, "{not}");
+        }
     }
 
     #[test]

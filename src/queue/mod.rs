@@ -15,6 +15,7 @@ mod patch_id;
 mod path;
 mod place;
 mod series;
+mod trailers;
 
 pub use apply::{apply, apply_hunks};
 pub use binary::{BinaryPatch, apply_delta};
@@ -28,3 +29,4 @@ pub use patch_id::patch_id;
 pub use path::checked as checked_path;
 pub use place::{PlaceError, apply_to_tree, recorded_blobs, same_change};
 pub use series::{Entry, Item, Series, stem};
+pub use trailers::{add_trailer, set_trailer, without_trailers};

@@ -123,6 +123,20 @@ impl Patch {
         out.extend_from_slice(diff);
         out
     }
+
+    /// The file's bytes with another header; what stands between it and the diff, and the diff, stay to the byte.
+    pub fn with_header(&self, header: &Header) -> Vec<u8> {
+        let text: &[u8] = self.decoded.as_deref().unwrap_or(&self.bytes);
+        let mut out = header::write(header);
+        let rule = text[self.message_end..].lines().next().is_some_and(|line| line.trim_end() == b"---");
+        if rule {
+            out.truncate(out.len() - header::END.len());
+            out.extend_from_slice(&text[self.message_end..]);
+        } else {
+            out.extend_from_slice(&text[self.diff_start..]);
+        }
+        out
+    }
 }
 
 /// SHA-256 of a patch file, in hex.

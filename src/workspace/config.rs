@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::artifacts::{self, Artifacts};
 use super::candidates::{self, Weights};
 use super::checks::{self, Check};
+use super::forge::{self, Forge};
 use super::reader::{Reader, Table, kind};
 use super::rules;
 use super::stages::{self, Stage};
@@ -80,6 +81,8 @@ pub struct Project {
     pub artifacts: Option<Artifacts>,
     /// What counts how much when patches are ranked for upstream.
     pub candidates: Weights,
+    /// How patches go upstream; none: nothing can be sent.
+    pub forge: Option<Forge>,
 }
 
 /// By which rules a move from build to build is looked at.
@@ -259,7 +262,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 14] = [
+const PROJECT: [&str; 15] = [
     "upstream",
     "branch",
     "reference",
@@ -274,6 +277,7 @@ const PROJECT: [&str; 14] = [
     "stage",
     "artifacts",
     "candidates",
+    "forge",
 ];
 
 fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) -> Option<Project> {
@@ -326,6 +330,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
     let stages = stages::read(r, &place, table, &checks);
     let artifacts = artifacts::read(r, &place, table);
     let candidates = candidates::read(r, &place, table);
+    let forge = forge::read(r, &place, table);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
         r.keys(table, &format!("{place}.risk"), &["packs", "rules"]);
@@ -348,6 +353,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         stages,
         artifacts,
         candidates,
+        forge,
     })
 }
 

@@ -7,6 +7,7 @@ mod checks;
 mod config;
 mod edit;
 mod evidence;
+mod forge;
 mod guard;
 mod lockfile;
 mod reader;
@@ -26,6 +27,7 @@ pub use config::{
 };
 pub use edit::set_paused;
 pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
+pub use forge::{Forge, ForgeKind, GITHUB};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use reader::nearest;

@@ -92,7 +92,14 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # soak = \"2d\"\n\
         # hold_on = \"stop\"\n\
         # approvals = 1\n\
-        # group = \"region-1\"\n",
+        # group = \"region-1\"\n\n\
+        # How patches go upstream (git carry upstream PATCH): kind is github, gerrit or mail. Nothing is written to but what\n\
+        # 'allow' names; tokens come from the environment, gh or git's credential helper, never from this file. For instance:\n\
+        # [project.{name}.forge]\n\
+        # kind = \"github\"\n\
+        # repository = \"owner/name\"\n\
+        # push = \"git@github.com:me/name.git\"\n\
+        # allow = [\"https://github.com/owner/name\", \"git@github.com:me/name.git\"]\n",
         quote(upstream),
         quote(branch),
     )
