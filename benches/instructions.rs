@@ -1,6 +1,8 @@
 //! How many instructions a replay takes, which does not depend on what else the machine does: a guard against getting
-//! slower unseen. `cargo bench --bench instructions` runs `git carry` under callgrind on a repository that it makes, and
-//! fails where a count is a quarter above the one noted here. Without valgrind it says so, and does nothing.
+//! slower unseen. `cargo bench --profile dev --bench instructions` runs `git carry` under callgrind on a repository that it
+//! makes, and fails where a count is a quarter above the one noted here. The counts are those of a build without
+//! optimisation, which the tests have made already: ten times as many, but they grow by what the code does all the same.
+//! Of another build they are printed alone. Without valgrind it says so, and does nothing.
 
 #[allow(dead_code, reason = "the other bench uses all of it")]
 #[path = "replay/works.rs"]
@@ -13,7 +15,7 @@ const CARRY: &str = env!("CARGO_BIN_EXE_git-carry");
 
 /// What is counted: the arguments, and the millions of instructions that they took when they were last looked at.
 const COUNTED: [(&[&str], u64); 3] =
-    [(&["rebase", "--dry-run"], 200), (&["status"], 26), (&["graph", "--json"], 42)];
+    [(&["rebase", "--dry-run"], 2837), (&["status"], 152), (&["graph", "--json"], 325)];
 
 fn main() {
     let valgrind = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
@@ -31,7 +33,10 @@ fn main() {
         println!("git carry {}: {millions} million instructions, {more} % of the last count", args.join(" "));
         slower |= more > 125;
     }
-    assert!(!slower, "a count is a quarter above the one noted: see benches/instructions.rs");
+    assert!(
+        !slower || !cfg!(debug_assertions),
+        "a count is a quarter above the one noted: see benches/instructions.rs"
+    );
 }
 
 fn count(at: &Path, args: &[&str]) -> u64 {

@@ -5,6 +5,7 @@
 
 pub mod bisect;
 pub mod build;
+pub mod candidate;
 pub mod check;
 pub mod cli;
 pub mod culprit;
@@ -16,6 +17,7 @@ pub mod landed;
 pub mod night;
 pub mod queue;
 pub mod replay;
+pub mod report;
 pub mod resolution;
 pub mod risk;
 pub mod stage;

@@ -29,7 +29,7 @@ fn the_demo_shows_every_outcome_stages_with_their_skew_and_what_readme_prints() 
     for outcome in ["clean", "refreshed", "resolved", "landed", "evolved", "conflict", "blocked", "held"] {
         assert!(shown.iter().any(|l| l.split(' ').nth(1) == Some(outcome)), "no patch is {outcome}:\n{text}");
     }
-    for rung in ["patch-id", "cherry-picked", "became-empty", "change-id"] {
+    for rung in ["patch-id", "declared", "reverse-applies", "change-id"] {
         assert!(text.contains(rung), "no patch landed by {rung}:\n{text}");
     }
 

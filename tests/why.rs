@@ -210,7 +210,8 @@ fn a_patch_that_merges_but_lost_lines_or_has_them_twice_is_told() {
     let half = numbered("a", &[(5, "one")]);
     let elsewhere = numbered("b", &[(3, &format!("b line 3\n{block}"))]);
     lab.commit("up", "half of it", &[("a", Some(&half)), ("b", Some(&elsewhere))]);
-    let said = lab.carry_code(0, &["nightly"]);
+    // It asks whether upstream has it, too.
+    let said = lab.carry_code(3, &["nightly"]);
     assert!(said.contains("both: 2 lines of it went"), "{said}");
     assert!(said.contains("added: 4 lines that it adds are in trunk's file already"), "{said}");
     let show = lab.json(0, &["why", "both"]);

@@ -159,16 +159,20 @@ fn range_diff(ui: &Ui, p: &PatchDiff, all: bool) {
     let lines: Vec<&str> = text.lines().collect();
     let shown = if all { lines.len() } else { LINES };
     for line in lines.iter().take(shown) {
-        // The first mark is how the patches differ, the second what they do to the file.
-        let colour = match line.as_bytes().first() {
-            Some(b'+') => Style::new().fg_color(Some(AnsiColor::Green.into())),
-            Some(b'-') => Style::new().fg_color(Some(AnsiColor::Red.into())),
-            Some(b'@') => DIM,
-            _ => Style::new(),
-        };
-        ui.line(&format!("  {}", painted(&code(line), colour)));
+        ui.line(&range_diff_line(line));
     }
     if lines.len() > shown {
         ui.line(&painted(&format!("  and {} more: --all", count(lines.len() - shown, "line", "lines")), DIM));
     }
+}
+
+/// A line of `git range-diff`: its first mark is how the patches differ, the second what they do to the file.
+pub fn range_diff_line(line: &str) -> String {
+    let colour = match line.as_bytes().first() {
+        Some(b'+') => Style::new().fg_color(Some(AnsiColor::Green.into())),
+        Some(b'-') => Style::new().fg_color(Some(AnsiColor::Red.into())),
+        Some(b'@') => DIM,
+        _ => Style::new(),
+    };
+    format!("  {}", painted(&code(line), colour))
 }

@@ -130,7 +130,7 @@ impl Placing {
 }
 
 /// Opens the project, does the work, and prints what came of it.
-fn with(
+pub fn with(
     ui: &Ui,
     from: &Path,
     project: Option<&str>,

@@ -35,6 +35,8 @@ pub enum CliError {
     Export(#[from] ExportError),
     #[error("the result cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("the report cannot be written as a page: {0}")]
+    Page(#[from] askama::Error),
     #[error("'{}': {source}", .path.display())]
     Io { path: std::path::PathBuf, source: std::io::Error },
     /// A command was used in a way that cannot work.

@@ -90,6 +90,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("why", &[("why is it not in the build?", "git carry why fix-quota-race")]),
+    (
+        "candidates",
+        &[
+            ("what to send upstream first", "git carry candidates"),
+            ("where a patch's points come from", "git carry candidates --explain fix-quota-race"),
+        ],
+    ),
     ("forecast", &[("what the open pull requests will break", "git carry forecast 'refs/pull/*/head'")]),
     (
         "risk",
@@ -143,10 +150,29 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("hold", &[("leave it out for now", "git carry hold fix-quota-race --reason 'waits for the driver'")]),
     ("unhold", &[("take it up again", "git carry unhold fix-quota-race")]),
     (
+        "landed",
+        &[
+            ("what upstream may have, and what left the queue for it", "git carry landed"),
+            ("a proposal beside the patch", "git carry landed show fix-quota-race"),
+            ("upstream has it: it leaves the queue", "git carry landed confirm fix-quota-race"),
+            ("it has not, and this commit is not proposed again", "git carry landed reject fix-quota-race"),
+            ("upstream took it back: it is carried again", "git carry landed restore fix-quota-race"),
+        ],
+    ),
+    (
         "pause",
         &[("no nights during a freeze", "git carry pause nova --reason 'release freeze until Monday'")],
     ),
     ("resume", &[("go on", "git carry resume nova")]),
+    (
+        "report",
+        &[
+            ("what wants me this morning?", "git carry report"),
+            ("a page for everyone, for the browser", "git carry report --to report.html"),
+            ("what a week brought, for a chat", "git carry report --format md --since 7d"),
+            ("what to send upstream, and what waits there", "git carry report upstreaming --format md"),
+        ],
+    ),
     ("log", &[("what was done to the queue", "git carry log")]),
     ("undo", &[("take the last change back", "git carry undo")]),
     (

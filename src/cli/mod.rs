@@ -2,10 +2,12 @@
 
 mod bisect;
 mod build;
+mod candidates;
 mod check;
 mod compare;
 mod demo;
 mod doctor;
+mod document;
 mod edit;
 mod error;
 mod export;
@@ -17,6 +19,7 @@ mod history;
 mod hold;
 mod import;
 mod init;
+mod landed;
 mod manifest;
 mod nightly;
 mod pause;
@@ -78,6 +81,7 @@ enum Command {
     Graph(graph::Args),
     Why(why::Args),
     Forecast(forecast::Args),
+    Candidates(candidates::Args),
     Risk(risk::Args),
     Stage(stage::Args),
     Upstream(upstream::Args),
@@ -92,8 +96,10 @@ enum Command {
     Rename(edit::RenameArgs),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Landed(landed::Args),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
+    Report(document::Args),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
     Doctor(doctor::Args),
@@ -133,6 +139,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Check(args) => check::run(&ui, &from, args),
         Command::Graph(args) => graph::run(&ui, &from, args),
         Command::Why(args) => why::run(&ui, &from, args),
+        Command::Candidates(args) => candidates::run(&ui, &from, args),
         Command::Forecast(args) => forecast::run(&ui, &from, args),
         Command::Risk(args) => risk::run(&ui, &from, args),
         Command::Bisect(args) => bisect::run(&ui, &from, args),
@@ -146,10 +153,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Drop(args) => edit::drop(&ui, &from, args),
         Command::Move(args) => edit::relocate(&ui, &from, args),
         Command::Rename(args) => edit::rename(&ui, &from, args),
+        Command::Report(args) => document::run(&ui, &from, args),
         Command::Log(args) => history::show(&ui, &from, args),
         Command::Undo(args) => history::take_back(&ui, &from, args),
         Command::Pause(args) => pause::pause(&ui, &from, &args),
         Command::Resume(args) => pause::resume(&ui, &from, &args),
+        Command::Landed(args) => landed::run(&ui, &from, args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
         Command::Doctor(args) => doctor::run(&ui, &from, &args),

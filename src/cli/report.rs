@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
 use crate::build::manifest::PatchRecord;
 use crate::forecast::Effect;
-use crate::landed::Evidence;
+use crate::landed::{Evidence, Rung};
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
 use crate::risk::Severity;
@@ -167,9 +167,20 @@ pub fn what(p: &PatchReport) -> String {
 
 /// How it is known that upstream has a patch, in one line.
 pub fn evidence_in_words(e: &Evidence) -> String {
-    let how = serde_json::to_value(e.rung).ok().and_then(|v| v.as_str().map(str::to_owned));
-    let (subject, how) = (cut(&e.subject, 50), how.unwrap_or_default());
+    let (subject, how) = (cut(&e.subject, 50), e.rung.word());
     format!("upstream has it: {} {subject} ({}, {how})", short(&e.commit), e.author)
+}
+
+/// What speaks for an upstream commit that may have a patch, in one line.
+pub fn proposal_in_words(e: &Evidence) -> String {
+    let what = match e.rung {
+        Rung::Revised => "is a revised version of it",
+        Rung::Squashed => "has it with other changes",
+        Rung::Split => "has it together with others",
+        _ => "has it",
+    };
+    let alike = e.likeness.map(|n| format!(", {n} % alike")).unwrap_or_default();
+    format!("{} {} ({}) {what}{alike}", short(&e.commit), cut(&e.subject, 50), e.author)
 }
 
 /// What a build's manifest says of a patch, as a report.
@@ -185,6 +196,8 @@ pub fn record_report(record: &PatchRecord) -> PatchReport {
         conflicts: record.conflicts.clone(),
         culprit: record.culprit.clone(),
         evolved: record.evolved.clone(),
+        proposed: Vec::new(),
+        fixes: Vec::new(),
         resolution: record.resolution.clone(),
         needs: record.needs.clone(),
         loss: record.loss.clone(),
@@ -218,6 +231,7 @@ fn problems(ui: &Ui, night: &Night) {
         }
     }
     coming(ui, night);
+    upstream_may_have(ui, night);
     let broken: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome == Outcome::Broken).collect();
     if !broken.is_empty() {
         ui.line(&format!("\n{}:", count(broken.len(), "patch breaks a check", "patches break checks")));
@@ -258,6 +272,41 @@ fn problems(ui: &Ui, night: &Night) {
                 n => format!("  (it blocks {})", count(n, "other", "others")),
             };
             ui.line(&format!("    git carry why {}{more}", clean(&p.name)));
+        }
+    }
+}
+
+/// What upstream may have of the queue, what it took back, and what it mended.
+fn upstream_may_have(ui: &Ui, night: &Night) {
+    // A conflict with a revised version of the patch is told as a conflict.
+    let open = night.patches.iter().filter(|p| p.outcome != Outcome::Evolved);
+    let open: Vec<_> = open.filter_map(|p| p.open().next().map(|first| (p, first))).collect();
+    if !open.is_empty() {
+        ui.line(&format!("\nupstream may have {}:", count(open.len(), "patch", "patches")));
+        for (p, first) in &open {
+            ui.line(&format!("  {}: {}", clean(&p.name), clean(&proposal_in_words(&first.evidence))));
+        }
+        ui.line(&format!("    git carry landed show {}", clean(&open[0].0.name)));
+    }
+    if !night.undone.is_empty() {
+        let many = count(night.undone.len(), "patch that had landed", "patches that had landed");
+        ui.line(&format!("\nupstream took back {many}:"));
+    }
+    for l in &night.undone {
+        let Some(by) = &l.reverted else { continue };
+        let subject = cut(&clean(&by.subject), 60);
+        ui.line(&format!("  {}: {} {subject} ({})", clean(&l.name), short(&by.commit), clean(&by.author)));
+        ui.line(&format!("    git carry landed restore {}", clean(&l.name)));
+    }
+    for p in &night.patches {
+        for fix in &p.fixes {
+            let subject = cut(&clean(&fix.subject), 60);
+            ui.line(&format!(
+                "\nupstream mends what {} came from: {} {subject} ({})",
+                clean(&p.name),
+                short(&fix.commit),
+                clean(&fix.author)
+            ));
         }
     }
 }

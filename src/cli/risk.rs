@@ -12,7 +12,7 @@ use crate::night::{
     NightError, RiskError, Site, assess_move, commit_named, patches_of, recorded_manifest, rules_for,
 };
 use crate::risk::plan::{Mode, Plan};
-use crate::risk::{Assessment, Confidence, Finding, Severity, Transition};
+use crate::risk::{Assessment, Finding, Severity, Transition};
 use crate::store::{Odb, Repo, StoreError};
 use crate::workspace::{RiskRules, Workspace};
 
@@ -155,28 +155,7 @@ pub fn counts(assessment: &Assessment) -> String {
 
 /// A finding in words.
 pub fn words(finding: &Finding) -> String {
-    let change = match (&finding.old, &finding.new) {
-        (Some(old), Some(new)) => format!(" {old} \u{2192} {new}"),
-        (Some(old), None) => format!(" (was {old})"),
-        (None, Some(new)) => format!(" ({new})"),
-        (None, None) => String::new(),
-    };
-    let mut text = format!("{}{change}", finding.name);
-    if let Some(migration) = &finding.migration {
-        let phase = serde_json::to_value(migration.phase).ok();
-        let phase = phase.as_ref().and_then(|p| p.as_str()).unwrap_or("unknown");
-        let worst = migration.ops.iter().filter(|op| op.phase == migration.phase);
-        let ops: Vec<String> = worst.map(|op| op.in_words()).collect();
-        let more = if ops.len() > 2 { format!(" and {} more", ops.len() - 2) } else { String::new() };
-        text = format!("{phase}: {}{more}", ops.iter().take(2).cloned().collect::<Vec<_>>().join(", "));
-    } else if let Some(said) = &finding.text {
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        text = if finding.kind.starts_with("note.") { said } else { format!("{text}: {said}") };
-    }
-    if finding.confidence < Confidence::High {
-        text.push_str(" (not sure)");
-    }
-    clean(text.trim_start_matches(": "))
+    clean(&finding.in_words())
 }
 
 /// Prints a move.

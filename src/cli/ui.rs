@@ -10,6 +10,8 @@ use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::night::Events;
+use crate::report::words::person;
+pub use crate::report::words::{clean, count, short};
 use crate::workspace::Outcome;
 
 /// The terminal, or what stands for it.
@@ -140,24 +142,9 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Text from a patch, a commit or a server, with nothing in it that a terminal would obey.
-pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_hidden(c) { '\u{fffd}' } else { c }).collect()
-}
-
 /// A line of a file, cleaned; a tab becomes four blanks.
 pub fn code(text: &str) -> String {
     clean(&text.replace('\t', "    "))
-}
-
-/// Characters that turn the direction of text, or are not seen at all.
-fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-/// The first twelve digits of an id.
-pub fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 /// `text` in no more than `width` characters.
@@ -168,15 +155,9 @@ pub fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// `one patch`, `3 patches`.
-pub fn count(n: usize, one: &str, many: &str) -> String {
-    if n == 1 { format!("one {one}") } else { format!("{n} {many}") }
-}
-
 /// An owner as a table shows it: the name, without the mail address.
 pub fn name_of(owner: &str) -> String {
-    let name = owner.split('<').next().unwrap_or_default().trim();
-    cut(&clean(if name.is_empty() { owner } else { name }), 28)
+    cut(&clean(person(owner)), 28)
 }
 
 #[cfg(test)]

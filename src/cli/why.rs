@@ -11,7 +11,7 @@ use super::ui::{BOLD, DIM, Ui, clean, code, count, cut, outcome, painted, short}
 use crate::night::{Explained, NightError, Site, explain, kind_in_words};
 use crate::queue::Patch;
 use crate::replay::content::Region;
-use crate::store::git::without_secrets;
+use crate::report::words::commit_link;
 use crate::workspace::{Culprit, Evolved, Outcome, Workspace, nearest};
 
 /// Explain a patch's outcome: where it conflicts, the upstream commit behind it, what it blocks, what to do.
@@ -164,7 +164,7 @@ fn revised(ui: &Ui, e: &Explained, evolved: &Evolved, upstream: &str) {
     let day = evolved.date.get(..10).unwrap_or("-");
     ui.line(&format!("  {} {}", short(&evolved.commit), clean(&evolved.subject)));
     ui.line(&format!("  {}, {day}", clean(&evolved.author)));
-    if let Some(link) = link(upstream, &evolved.commit) {
+    if let Some(link) = commit_link(upstream, &evolved.commit) {
         ui.line(&format!("  {link}"));
     }
     let Some([ours, theirs]) = &e.versions else { return };
@@ -194,18 +194,9 @@ fn culprit(ui: &Ui, c: &Culprit, upstream: &str) {
     for mended in &c.mended {
         ui.line(&format!("  {} had broken it before, and trunk mended that", short(mended)));
     }
-    if let Some(link) = link(upstream, &c.commit) {
+    if let Some(link) = commit_link(upstream, &c.commit) {
         ui.line(&format!("  {link}"));
     }
-}
-
-/// Where a person can look at a commit, on forges whose addresses are known.
-fn link(upstream: &str, commit: &str) -> Option<String> {
-    let address = without_secrets(upstream);
-    let address = address.trim_end_matches('/').trim_end_matches(".git");
-    let known =
-        ["https://github.com/", "https://gitlab.com/", "https://opendev.org/", "https://codeberg.org/"];
-    known.iter().any(|k| address.starts_with(k)).then(|| format!("{}/commit/{commit}", clean(address)))
 }
 
 /// What trunk made of the lines, and what the patch makes of them.

@@ -23,7 +23,7 @@ use crate::store::{ObjectError, Objects};
 
 pub use draw::{dot, mermaid};
 pub use hints::Hint;
-pub use picture::svg;
+pub use picture::{Arrow, Shape, laid_out, svg};
 
 /// Why a patch needs another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use super::{Graph, Reason};
 
 const ROW: f64 = 26.0;
 /// The width of a letter, about, in the font that is asked for.
-const LETTER: f64 = 7.0;
+const LETTER: f64 = 7.3;
 const MARGIN: f64 = 16.0;
 /// No name is shown longer; the whole stands in its title.
 const LONGEST: usize = 44;
@@ -67,15 +67,44 @@ pub fn svg(graph: &Graph) -> String {
     )
 }
 
+/// A box of a picture.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// What edges call it.
+    pub id: String,
+    /// What stands in it.
+    pub label: String,
+    /// What it says on a closer look.
+    pub title: String,
+    /// The class of its rectangle.
+    pub class: &'static str,
+    /// Where it leads, within the page.
+    pub href: Option<String>,
+}
+
+/// An arrow of a picture.
+#[derive(Debug, Clone)]
+pub struct Arrow {
+    /// The box that needs another.
+    pub from: String,
+    /// The one it needs, which stands on the left.
+    pub to: String,
+    /// Its class.
+    pub class: &'static str,
+    /// What it says on a closer look.
+    pub title: String,
+}
+
 /// One stack, from `top` on: its text, its width, its height.
 fn one(graph: &Graph, stack: &[&str], top: f64) -> (String, f64, f64) {
-    let options = GraphOptions { directed: true, multigraph: false, compound: false };
-    let mut plan: dagre::graph::Graph<NodeLabel, EdgeLabel> = dagre::graph::Graph::with_options(options);
-    for name in stack {
-        let width = cut(name).chars().count() as f64 * LETTER + 16.0;
-        let label = NodeLabel { width, height: ROW, ..NodeLabel::default() };
-        plan.set_node(*name, Some(label));
-    }
+    let shape = |name: &&str| Shape {
+        id: (*name).to_owned(),
+        label: (*name).to_owned(),
+        title: (*name).to_owned(),
+        class: if graph.needs(name).is_empty() { "r" } else { "n" },
+        href: None,
+    };
+    let shapes: Vec<Shape> = stack.iter().map(shape).collect();
     let mut edges: Vec<(String, String, &'static str, String)> = Vec::new();
     let mut join = |patch: &str, needs: &str, class: &'static str, why: String| {
         if !edges.iter().any(|(p, n, _, _)| p == patch && n == needs) {
@@ -95,9 +124,26 @@ fn one(graph: &Graph, stack: &[&str], top: f64) -> (String, f64, f64) {
             join(&hint.patch, &hint.needs, "e h", format!("a hint: {}", hint.symbols.join(", ")));
         }
     }
-    for (patch, needs, _, _) in &edges {
+    let arrow = |(from, to, class, why): (String, String, &'static str, String)| {
+        let title = format!("{from} needs {to}: {why}");
+        Arrow { from, to, class, title }
+    };
+    let arrows: Vec<Arrow> = edges.into_iter().map(arrow).collect();
+    laid_out(&shapes, &arrows, top)
+}
+
+/// Boxes and arrows laid out from left to right, from `top` on: SVG's elements, their width, their height.
+pub fn laid_out(shapes: &[Shape], arrows: &[Arrow], top: f64) -> (String, f64, f64) {
+    let options = GraphOptions { directed: true, multigraph: false, compound: false };
+    let mut plan: dagre::graph::Graph<NodeLabel, EdgeLabel> = dagre::graph::Graph::with_options(options);
+    for shape in shapes {
+        let width = cut(&shape.label).chars().count() as f64 * LETTER + 16.0;
+        let label = NodeLabel { width, height: ROW, ..NodeLabel::default() };
+        plan.set_node(shape.id.as_str(), Some(label));
+    }
+    for arrow in arrows {
         // What is needed stands on the left.
-        plan.set_edge(needs.as_str(), patch.as_str(), Some(EdgeLabel::default()), None);
+        plan.set_edge(arrow.to.as_str(), arrow.from.as_str(), Some(EdgeLabel::default()), None);
     }
     let options = LayoutOptions {
         rankdir: RankDir::LR,
@@ -108,35 +154,38 @@ fn one(graph: &Graph, stack: &[&str], top: f64) -> (String, f64, f64) {
     };
     layout(&mut plan, Some(options));
     let (mut out, mut width, mut height) = (String::new(), 0.0_f64, 0.0_f64);
-    for (patch, needs, class, why) in &edges {
-        let Some(edge) = plan.edge(needs, patch, None) else { continue };
+    for arrow in arrows {
+        let Some(edge) = plan.edge(&arrow.to, &arrow.from, None) else { continue };
         let points = edge.points.iter().rev().map(|p| (p.x + MARGIN, p.y + top));
         let path: Vec<String> = points.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
         let _ = write!(
             out,
-            "<path class=\"{class}\" d=\"M{}\"><title>{} needs {}: {}</title></path>",
+            "<path class=\"{}\" d=\"M{}\"><title>{}</title></path>",
+            arrow.class,
             path.join("L"),
-            escaped(patch),
-            escaped(needs),
-            escaped(why)
+            escaped(&arrow.title)
         );
     }
-    for name in stack {
-        let Some((node, x, y)) = plan.node(name).and_then(|n| Some((n, n.x?, n.y?))) else { continue };
+    for shape in shapes {
+        let Some((node, x, y)) = plan.node(&shape.id).and_then(|n| Some((n, n.x?, n.y?))) else { continue };
         let (left, upper) = (x - node.width / 2.0 + MARGIN, y - node.height / 2.0 + top);
         width = width.max(x + node.width / 2.0);
         height = height.max(y + node.height / 2.0);
-        let class = if graph.needs(name).is_empty() { "r" } else { "n" };
+        let (open, close) = match &shape.href {
+            Some(href) => (format!("<a href=\"{}\">", escaped(href)), "</a>"),
+            None => ("<g>".to_owned(), "</g>"),
+        };
         let _ = write!(
             out,
-            "<g><title>{}</title><rect class=\"{class}\" rx=\"5\" x=\"{left:.1}\" y=\"{upper:.1}\" width=\"{:.1}\" \
-            height=\"{:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text></g>",
-            escaped(name),
+            "{open}<title>{}</title><rect class=\"{}\" rx=\"5\" x=\"{left:.1}\" y=\"{upper:.1}\" width=\"{:.1}\" \
+            height=\"{:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>{close}",
+            escaped(&shape.title),
+            shape.class,
             node.width,
             node.height,
             left + 8.0,
             upper + 17.0,
-            escaped(&cut(name))
+            escaped(&cut(&shape.label))
         );
     }
     (out, width, height)

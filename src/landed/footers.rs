@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Candidate, Evidence, Rung};
+use super::{Candidate, Evidence, Rung, told};
 use crate::queue::read_metadata;
 use crate::trunk::{Range, Upstream};
 
@@ -35,7 +35,7 @@ pub(super) fn find(
         let ids = &patch.metadata.change_ids;
         let all: Option<Vec<usize>> = ids.iter().map(|id| by_change_id.get(id).copied()).collect();
         if let Some(last) = all.and_then(|at| at.last().copied()) {
-            let evidence = Evidence::new(Rung::ChangeId, standing[last], ids.join(", "));
+            let evidence = told(Rung::ChangeId, standing[last], ids.join(", "));
             found.insert(patch.name.to_owned(), evidence);
             continue;
         }
@@ -45,7 +45,7 @@ pub(super) fn find(
                 None => by_origin.get(origin).map(|at| (at, format!("both were picked from {origin}"))),
             };
             if let Some((at, proof)) = hit {
-                found.insert(patch.name.to_owned(), Evidence::new(Rung::CherryPicked, standing[*at], proof));
+                found.insert(patch.name.to_owned(), told(Rung::CherryPicked, standing[*at], proof));
                 break;
             }
         }

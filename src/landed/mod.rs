@@ -1,55 +1,38 @@
 //! In: the patches with their trees, and the trunk's range. Out: for each patch that upstream has, the commit and
-//! the evidence. Only commits contained in the followed trunk are looked at. Never: a change of the queue.
+//! the evidence. Only commits contained in the followed trunk are looked at; one file a rung of the ladder. Never: a change of
+//! the queue.
 
+mod declared;
 mod emptied;
-mod evolved;
+mod first;
+mod fixes;
 mod footers;
+mod lines;
+mod near;
 mod patch_id;
+mod reversed;
+mod revised;
+mod split;
+mod squashed;
+mod undone;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bstr::BString;
 use gix_hash::ObjectId;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::queue::Metadata;
 use crate::store::{Odb, Repo, StoreError};
 use crate::trunk::{Range, Upstream, delta};
+use crate::workspace::Bearing;
 
+pub use crate::workspace::{Confidence, Evidence, Rung};
 pub use emptied::emptied;
-pub use evolved::evolved;
+pub use fixes::fixes;
+pub use undone::note_undone;
 
-/// How it is known that upstream has a patch, strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rung {
-    /// The `Change-Id` of both footers is the same.
-    ChangeId,
-    /// A `(cherry picked from commit …)` line of either names the other.
-    CherryPicked,
-    /// The diffs have the same `git patch-id`.
-    PatchId,
-    /// The patch changes nothing any more, and this commit is where it became so.
-    BecameEmpty,
-}
-
-/// The upstream commit that has a patch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Evidence {
-    /// How it is known.
-    pub rung: Rung,
-    /// The upstream commit's id.
-    pub commit: String,
-    /// Its author.
-    pub author: String,
-    /// Its author's date, in RFC 3339.
-    pub date: String,
-    /// Its first line.
-    pub subject: String,
-    /// What is the same on both sides: the Change-Id, the patch-id, the line that names the other.
-    pub proof: String,
-}
+use lines::{Lines, per_cent};
+use revised::plain;
 
 /// A patch as this step sees it.
 #[derive(Debug, Clone)]
@@ -62,25 +45,94 @@ pub struct Candidate<'a> {
     pub paths: BTreeSet<BString>,
     /// What its header says.
     pub metadata: &'a Metadata,
+    /// The first line of its message.
+    pub subject: String,
+    /// Its author's mail address.
+    pub mail: BString,
+    /// The upstream commits that a person said do not have it.
+    pub rejected: BTreeSet<String>,
 }
 
-/// The patches that the range has, by their declared or textual identity. Their trees must be written.
-pub fn find(
-    repo: &Repo,
-    odb: &Odb,
-    patches: &[Candidate<'_>],
-    range: &Range,
-) -> Result<BTreeMap<String, Evidence>, StoreError> {
-    if range.commits.is_empty() || patches.is_empty() {
-        return Ok(BTreeMap::new());
-    }
+/// What was found of the patches, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Upstream has them: no one needs to be asked.
+    pub settled: BTreeMap<String, Evidence>,
+    /// Much speaks for it; a person decides.
+    pub proposed: BTreeMap<String, Evidence>,
+}
+
+/// In per cent: so much of a patch must trunk show at the range's end, or no commit is held against it for its lines. Half
+/// of what a revised version shares at least: others may have changed it since.
+const SOME: u8 = 20;
+
+/// The patches that the range has. Their trees must be written.
+///
+/// The ladder is climbed down: a patch that a rung settles is not looked for by the next. What a person rejected is not
+/// found again.
+pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) -> Result<Found, StoreError> {
+    let mut found = Found::default();
+    let (Some(tip), false) = (range.first_parent.last(), patches.is_empty()) else { return Ok(found) };
     let reverted = range.reverted();
     let standing = |u: &Upstream| !reverted.contains(&u.id);
-    let declared = footers::find(patches, range, &standing);
-    let open = |patch: &Candidate<'_>| !declared.contains_key(patch.name);
+    let allowed = |patches: &[Candidate<'_>], found: BTreeMap<String, Evidence>| {
+        let mut found = found;
+        for patch in patches.iter().filter(|p| !p.rejected.is_empty()) {
+            if found.get(patch.name).is_some_and(|e| patch.rejected.iter().any(|c| e.rests_on(c))) {
+                found.remove(patch.name);
+            }
+        }
+        found
+    };
+    found.settled = allowed(patches, footers::find(patches, range, &standing));
+    found.settled.extend(allowed(patches, declared::find(patches, range, &standing)));
+    let open = |patch: &Candidate<'_>| !found.settled.contains_key(patch.name);
     let alike = patch_id::alike(odb, patches, &open, range, &standing)?;
-    let mut found = patch_id::compare(repo, odb, patches, range, &alike)?;
-    found.extend(declared);
+    let same = patch_id::compare(repo, odb, patches, range, &alike)?;
+    found.settled.extend(allowed(patches, same));
+
+    // What trunk left alone between the two ends cannot have come to it.
+    let first = range.first_parent.first().map_or(&range.commits[0], |at| &range.commits[*at]);
+    let (start, end) = (first.before(odb)?, range.commits[*tip].commit.tree);
+    let titles: BTreeSet<String> = range.commits.iter().map(|u| plain(&u.commit.subject())).collect();
+    let mut open: Vec<&Candidate<'_>> = Vec::new();
+    for patch in patches {
+        if found.settled.contains_key(patch.name) {
+            continue;
+        }
+        let moved = delta::touched(odb, &start, &end, &patch.paths)?;
+        if moved.is_empty() {
+            continue;
+        }
+        match reversed::find(odb, patch, range)? {
+            Some(evidence) if !patch.rejected.iter().any(|c| evidence.rests_on(c)) => {
+                found.settled.insert(patch.name.to_owned(), evidence);
+            }
+            _ if titles.contains(&plain(&patch.subject)) => open.push(patch),
+            _ => {
+                let own = Lines::of(odb, &patch.trees.0, &patch.trees.1)?;
+                let trunk = Lines::among(odb, &start, &end, &moved)?;
+                if per_cent(own.shared(&trunk), own.total()) >= SOME {
+                    open.push(patch);
+                }
+            }
+        }
+    }
+    let (near, own) = near::near(odb, &open, range, &standing)?;
+    // A commit that has several patches is more than a version of one of them, and several commits that have nearly
+    // all of a patch are more than a version that has some of it.
+    let mut weak = revised::find(&open, &near, &own);
+    for (at, evidence) in split::find(&near, &own) {
+        if weak.get(&at).is_none_or(|known| known.likeness < Some(split::ENOUGH)) {
+            weak.insert(at, evidence);
+        }
+    }
+    for (at, (evidence, many)) in squashed::find(&open, &near, &own) {
+        if many || !weak.contains_key(&at) {
+            weak.insert(at, evidence);
+        }
+    }
+    found.proposed.extend(weak.into_iter().map(|(at, evidence)| (open[at].name.to_owned(), evidence)));
     Ok(found)
 }
 
@@ -89,17 +141,29 @@ fn paths(odb: &Odb, trees: &(ObjectId, ObjectId)) -> Result<BTreeSet<BString>, S
     Ok(delta::changes(odb, &trees.0, &trees.1)?.into_iter().map(|c| c.path).collect())
 }
 
-impl Evidence {
-    fn new(rung: Rung, upstream: &Upstream, proof: String) -> Self {
-        let author = &upstream.commit.author;
-        let date = jiff::Timestamp::from_second(author.seconds).unwrap_or_default();
-        Self {
-            rung,
-            commit: upstream.id.to_string(),
-            author: author.name.to_string(),
-            date: date.to_string(),
-            subject: upstream.commit.subject(),
-            proof,
-        }
+/// Evidence that an upstream commit gives.
+fn told(rung: Rung, upstream: &Upstream, proof: String) -> Evidence {
+    let author = &upstream.commit.author;
+    let date = jiff::Timestamp::from_second(author.seconds).unwrap_or_default();
+    Evidence {
+        rung,
+        confidence: rung.confidence(),
+        commit: upstream.id.to_string(),
+        with: Vec::new(),
+        author: author.name.to_string(),
+        date: date.to_string(),
+        subject: upstream.commit.subject(),
+        likeness: None,
+        proof,
+    }
+}
+
+/// An upstream commit that names another.
+fn bearing(upstream: &Upstream, names: &str) -> Bearing {
+    Bearing {
+        commit: upstream.id.to_string(),
+        subject: upstream.commit.subject(),
+        author: upstream.commit.author.name.to_string(),
+        names: names.to_owned(),
     }
 }

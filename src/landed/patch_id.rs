@@ -6,10 +6,10 @@ use std::hash::{DefaultHasher, Hasher};
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use super::{Candidate, Evidence, Rung};
+use super::lines::sides;
+use super::{Candidate, Evidence, Rung, told};
 use crate::queue::patch_id;
-use crate::store::tree::Entry;
-use crate::store::{Objects, Odb, Repo, StoreError, common_end, common_start};
+use crate::store::{Odb, Repo, StoreError};
 use crate::trunk::{Range, Upstream, delta};
 
 /// The commits of the range that touch the very paths of open patches, with those patches.
@@ -66,23 +66,9 @@ type Net = HashMap<u64, i64>;
 fn net(odb: &Odb, before: &ObjectId, after: &ObjectId) -> Result<Option<Net>, StoreError> {
     let (mut net, mut text) = (Net::new(), Vec::new());
     for change in delta::changes(odb, before, after)? {
-        if [change.old, change.new].iter().flatten().any(|entry| !entry.is_file()) {
-            return Ok(None);
-        }
-        let read = |side: Option<Entry>| side.map(|entry| odb.blob(&entry.id)).transpose();
-        let (old, new) = (read(change.old)?, read(change.new)?);
-        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-        if old.contains(&0) || new.contains(&0) {
-            return Ok(None);
-        }
-        // What both begin and end with counts for nothing.
-        let same = common_start(&old, &new);
-        let from = old[..same].rfind_byte(b'\n').map_or(0, |end| end + 1);
-        let (old, new) = (&old[from..], &new[from..]);
-        let same = common_end(old, new);
-        let rest = old[old.len() - same..].find_byte(b'\n').map_or(0, |end| same - end - 1);
+        let Some((old, new)) = sides(odb, &change)? else { return Ok(None) };
         for (side, step) in [(old, -1), (new, 1)] {
-            for line in side[..side.len() - rest].lines() {
+            for line in side.lines() {
                 text.clear();
                 text.extend(line.iter().filter(|b| !matches!(b, b' ' | b'\t' | b'\r')));
                 let mut hasher = DefaultHasher::new();
@@ -120,7 +106,7 @@ pub(super) fn compare(
         for patch in patches_alike.iter().filter(|p| ours.get(p) == Some(&Some(id))) {
             let name = patches[*patch].name.to_owned();
             let upstream = &range.commits[*at];
-            found.entry(name).or_insert_with(|| Evidence::new(Rung::PatchId, upstream, id.to_string()));
+            found.entry(name).or_insert_with(|| told(Rung::PatchId, upstream, id.to_string()));
         }
     }
     Ok(found)

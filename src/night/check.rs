@@ -61,8 +61,7 @@ pub fn prove(
         0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
         jobs => jobs,
     };
-    let cache = Cache::at(&site.folder.join("checks"));
-    let prover = Prover { site, odb, cache, jobs, events };
+    let prover = Prover { site, odb, cache: cache(site), jobs, events };
     let checks = &site.project.checks;
     let mut tasks: Vec<Task> = (0..checks.len()).map(|at| (at, subject.commit)).collect();
     for (at, _) in checks.iter().enumerate().filter(|(_, c)| c.on == CheckOn::EachPatch) {
@@ -155,6 +154,19 @@ fn said(ran: &Ran) -> String {
         (Ended::Failed, Some(code)) => format!("exit code {code}{last}"),
         (Ended::Failed, None) => format!("ended by a signal{last}"),
     }
+}
+
+/// What was run on this machine before.
+fn cache(site: &Site<'_>) -> Cache {
+    Cache::at(&site.folder.join("checks"))
+}
+
+/// What the project's checks said of a build's tree before, as far as it is remembered here.
+pub(super) fn remembered(site: &Site<'_>, tree: &str) -> Vec<CheckRecord> {
+    let Ok(tree) = ObjectId::from_hex(tree.as_bytes()) else { return Vec::new() };
+    let cache = cache(site);
+    let of = |check: &Check| Some(record(check, &cache.get(check, &tree)?, None));
+    site.project.checks.iter().filter_map(of).collect()
 }
 
 fn record(check: &Check, ran: &Ran, broken_by: Option<BrokenBy>) -> CheckRecord {

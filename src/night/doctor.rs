@@ -217,14 +217,19 @@ fn last_night(site: &Site<'_>, now: Timestamp) -> Look {
         let remedy = format!("git carry resume {}", site.project.name);
         return Look::doubt("night", format!("paused: {reason}"), remedy);
     }
-    let last = match history::log(site, 1) {
-        Ok(log) => log.into_iter().next(),
-        Err(e) => return Look::bad("night", e.to_string(), "git carry log"),
-    };
+    match last_run(site) {
+        Ok(at) => night_at(at, now),
+        Err(e) => Look::bad("night", e.to_string(), "git carry log"),
+    }
+}
+
+/// When the last run ended, as far as this machine and the workspace know.
+pub fn last_run(site: &Site<'_>) -> Result<Option<Timestamp>, NightError> {
+    let last = history::log(site, 1)?.into_iter().next();
     // A quiet night leaves no commit; on this machine it leaves its time.
     let text = std::fs::read_to_string(heartbeat(site)).unwrap_or_default();
     let at = text.trim().parse::<Timestamp>().ok();
-    night_at(at.max(last.as_ref().and_then(|e| e.date.parse().ok())), now)
+    Ok(at.max(last.as_ref().and_then(|e| e.date.parse().ok())))
 }
 
 /// How the last night was, if it ran at this moment.

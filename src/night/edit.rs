@@ -269,7 +269,7 @@ fn file_of(file: &str) -> String {
 }
 
 /// The patch files of a commit or a range, with their subjects, oldest first.
-fn commits(
+pub(super) fn commits(
     site: &Site<'_>,
     repository: Option<&str>,
     revision: &str,

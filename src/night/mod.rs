@@ -6,6 +6,7 @@ mod artifacts;
 pub mod bisect;
 mod broken;
 mod builds;
+pub mod candidates;
 mod causes;
 mod check;
 mod commits;
@@ -16,12 +17,17 @@ mod draft;
 mod edges;
 pub mod edit;
 mod error;
+mod evidence;
 mod explain;
+pub mod gather;
 pub mod history;
+mod intake;
 mod journal;
 mod keep;
+pub mod landed;
 mod outcome;
 pub mod overview;
+mod past;
 pub mod promote;
 mod publish;
 pub mod resolve;
@@ -37,7 +43,9 @@ pub mod stage;
 mod take_in;
 pub mod task;
 pub mod upstream;
+pub mod upstreaming;
 mod verify;
+mod wants;
 mod writeback;
 
 use std::sync::Arc;
@@ -72,7 +80,7 @@ use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::without_secrets;
 use crate::trunk;
-use crate::workspace::{Advance, Outcome, Project, ProjectLock, Workspace};
+use crate::workspace::{Advance, LandedLock, Outcome, Project, ProjectLock, Workspace};
 
 /// Who listens to a run.
 pub trait Events {
@@ -149,6 +157,9 @@ pub struct Night {
     pub furthest: Option<Furthest>,
     /// Every patch.
     pub patches: Vec<PatchReport>,
+    /// Patches that left the queue as upstream had them, and that upstream took back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<LandedLock>,
     /// Upstream work that will break patches once trunk takes it in; what was looked at says `forecast` in carry.toml.
     pub forecast: Vec<Outlook>,
     /// The build; none on a quiet night of a queue that was never built.
@@ -180,9 +191,11 @@ impl Night {
         if self.done == Done::Refused {
             return 4;
         }
-        let wants_person =
-            |p: &PatchReport| p.outcome.is_root() || matches!(p.outcome, Outcome::Blocked | Outcome::Broken);
-        if self.patches.iter().any(wants_person) { 3 } else { 0 }
+        let wants_person = |p: &PatchReport| {
+            let out = p.outcome.is_root() || matches!(p.outcome, Outcome::Blocked | Outcome::Broken);
+            out || p.open().next().is_some()
+        };
+        if self.patches.iter().any(wants_person) || !self.undone.is_empty() { 3 } else { 0 }
     }
 }
 
@@ -194,6 +207,17 @@ pub fn run(
     events: &dyn Events,
 ) -> Result<Night, NightError> {
     let site = Site::open(workspace, project)?;
+    let nightly = options.draft.is_none() && !options.offline && !options.dry_run;
+    let taken = match project.deploy.intake && nightly && options.replace_deploy.is_none() {
+        true => intake::intake(&site, events)?,
+        false => None,
+    };
+    let with_taken = taken.map(|taken| Options {
+        draft: Some(taken.draft),
+        replace_deploy: Some(taken.replaces),
+        ..options.clone()
+    });
+    let options = with_taken.as_ref().unwrap_or(options);
     if options.dry_run {
         return spend(&site, options, events, &mut || Ok(()));
     }
@@ -280,6 +304,7 @@ fn spend(
         trunk,
         furthest,
         patches: Vec::new(),
+        undone: planned.landed.iter().filter(|l| l.reverted.is_some()).cloned().collect(),
         forecast: Vec::new(),
         manifest: None,
         remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),

@@ -8,10 +8,11 @@ use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::causes::causes;
+use super::evidence::{confirmed, note, rejected, undone};
 use super::settle::Answers;
 use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
-use crate::landed::{self, Candidate, Evidence};
+use crate::landed::{self, Candidate, Evidence, Found};
 use crate::queue::{ChangeKind, Content, FileChange, Patch, Queue, apply, apply_to_tree};
 use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
@@ -20,7 +21,9 @@ use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
 use crate::store::{Objects, Odb, Place, StoreError};
 use crate::trunk::{Range, read_range};
-use crate::workspace::{Culprit, Evolved, Outcome, PatchLock, ProjectLock, Required};
+use crate::workspace::{
+    Bearing, Culprit, Evolved, LandedLock, Outcome, PatchLock, ProjectLock, Proposal, Required,
+};
 
 /// What became of one patch, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,6 +48,12 @@ pub struct PatchReport {
     pub culprit: Option<Culprit>,
     /// The upstream commit that is a revised version of it.
     pub evolved: Option<Evolved>,
+    /// Upstream commits that may have it, and what people said of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub proposed: Vec<Proposal>,
+    /// Upstream commits that mend the one it was picked from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<Bearing>,
     /// The recorded answer that settled its conflict.
     pub resolution: Option<Used>,
     /// The patches that it needs and that are not in the stack.
@@ -53,6 +62,14 @@ pub struct PatchReport {
     pub loss: Option<Loss>,
     /// What else a person should know.
     pub note: Option<String>,
+}
+
+impl PatchReport {
+    /// The proposals that nobody decided on yet, while it is in the queue.
+    pub fn open(&self) -> impl Iterator<Item = &Proposal> {
+        let landed = self.outcome == Outcome::Landed;
+        self.proposed.iter().filter(move |p| p.decision.is_none() && !landed)
+    }
 }
 
 /// The newest trunk commit before the first that breaks a patch of the stack.
@@ -101,6 +118,8 @@ pub struct Planned {
     pub describe: Option<String>,
     /// Every patch, in the queue's order.
     pub patches: Vec<PlannedPatch>,
+    /// The patches that left the queue as upstream had them, with what this trunk says of them.
+    pub landed: Vec<LandedLock>,
     /// The stack's tree.
     pub tree: ObjectId,
 }
@@ -149,7 +168,7 @@ pub fn plan(
         places.push(at);
         steps.push(Step { name: patch.name().to_owned(), before, after, role });
     }
-    let candidates = candidates(&queue, &prepared);
+    let candidates = candidates(&queue, &prepared, &locked);
     let tip_tree = odb.commit(tip)?.tree;
     // git makes the diffs that are compared, and it sees what is written.
     odb.flush()?;
@@ -164,7 +183,9 @@ pub fn plan(
         let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (known, replayed, describe.join().unwrap_or_default())
     });
-    let ((range, evidence), mut replayed) = (known?, replayed?);
+    let ((range, found), mut replayed) = (known?, replayed?);
+    let mut evidence = confirmed(lock);
+    evidence.extend(found.settled);
     for step in steps.iter_mut().filter(|s| s.role == Role::Carry && evidence.contains_key(&s.name)) {
         step.role = Role::Landed;
     }
@@ -185,11 +206,12 @@ pub fn plan(
     let mut causes = causes(&site.store, &odb, &range, &steps, &replayed.placed, &roots)?;
     let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
 
+    let (mut fixes, undone) = (landed::fixes(&candidates, &range), undone(&range));
     let mut patches = Vec::with_capacity(queue.patches.len());
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
-        let context = Context { site, odb: &odb, range: &range, patch, prepared, answers };
         let was = locked.get(patch.name());
+        let context = Context { odb: &odb, range: &range, patch, prepared, answers, was: was.copied() };
         let report = report(site, patch, was.map(|p| p.outcome));
         let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
@@ -203,9 +225,12 @@ pub fn plan(
             report.culprit = causes.culprits.remove(patch.name()).or_else(known);
             report.evolved = was.and_then(|w| w.evolved.clone());
         }
+        let fixes = fixes.remove(patch.name()).unwrap_or_default();
+        note(&mut report, was.copied(), found.proposed.get(patch.name()), fixes, &undone);
         patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, both, own });
     }
-    note_evolved(site, &odb, &range, &queue, &mut patches)?;
+    let mut landed = lock.map(|l| l.landed.clone()).unwrap_or_default();
+    landed::note_undone(&mut landed, &range);
     let commits = range.commits.len();
     let furthest = match causes.first_break {
         None => None,
@@ -216,45 +241,30 @@ pub fn plan(
             Some(Furthest { commit: commit.to_string(), commits: safe, of: commits })
         }
     };
-    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, tree: replayed.tree })
-}
-
-/// Tells of the root conflicts that are with a revised version of the patch itself.
-fn note_evolved(
-    site: &Site<'_>,
-    odb: &Odb,
-    range: &Range,
-    queue: &Queue,
-    patches: &mut [PlannedPatch],
-) -> Result<(), NightError> {
-    let mut open: Vec<(&Patch, &mut PatchReport)> = Vec::new();
-    for (patch, planned) in queue.patches.iter().zip(patches) {
-        let report = &mut planned.report;
-        if report.evolved.is_some() {
-            report.outcome = Outcome::Evolved;
-        } else if report.outcome == Outcome::Conflict && !report.conflicts.is_empty() {
-            open.push((patch, report));
-        }
-    }
-    let asked: Vec<&Patch> = open.iter().map(|(patch, _)| *patch).collect();
-    for ((_, report), found) in open.into_iter().zip(landed::evolved(&site.store, odb, &asked, range)?) {
-        if found.is_some() {
-            report.outcome = Outcome::Evolved;
-            report.evolved = found;
-        }
-    }
-    Ok(())
+    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, landed, tree: replayed.tree })
 }
 
 /// The patches that are looked for in the range, with the paths that they touch.
-fn candidates<'a>(queue: &'a Queue, prepared: &[Prepared]) -> Vec<Candidate<'a>> {
+fn candidates<'a>(
+    queue: &'a Queue,
+    prepared: &[Prepared],
+    locked: &BTreeMap<&str, &PatchLock>,
+) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for (patch, prepared) in queue.patches.iter().zip(prepared) {
         if let (Ok((before, after, _)), None) = (&prepared.trees, &patch.hold) {
             let trees = (*before, *after);
             let paths = patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]);
             let paths = paths.flatten().cloned().collect();
-            candidates.push(Candidate { name: patch.name(), trees, paths, metadata: &patch.metadata });
+            candidates.push(Candidate {
+                name: patch.name(),
+                trees,
+                paths,
+                metadata: &patch.metadata,
+                subject: patch.subject(),
+                mail: patch.header.author.email.clone(),
+                rejected: rejected(locked.get(patch.name()).copied()),
+            });
         }
     }
     candidates
@@ -267,14 +277,14 @@ fn search(
     from: &ObjectId,
     tip: &ObjectId,
     candidates: &[Candidate<'_>],
-) -> Result<(Range, BTreeMap<String, Evidence>), StoreError> {
+) -> Result<(Range, Found), StoreError> {
     let odb = match view {
         Some(view) => view.open(),
         None => site.store.odb()?,
     };
     let range = read_range(&site.store, &odb, from, tip)?;
-    let evidence = landed::find(&site.store, &odb, candidates, &range)?;
-    Ok((range, evidence))
+    let found = landed::find(&site.store, &odb, candidates, &range)?;
+    Ok((range, found))
 }
 
 fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchReport {
@@ -290,6 +300,8 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
         conflicts: Vec::new(),
         culprit: None,
         evolved: None,
+        proposed: Vec::new(),
+        fixes: Vec::new(),
         resolution: None,
         needs: Vec::new(),
         loss: None,
@@ -298,12 +310,12 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
 }
 
 struct Context<'a> {
-    site: &'a Site<'a>,
     odb: &'a Odb,
     range: &'a Range,
     patch: &'a Patch,
     prepared: &'a Prepared,
     answers: &'a Answers<'a>,
+    was: Option<&'a PatchLock>,
 }
 
 type Judged = (PatchReport, Option<(ObjectId, ObjectId)>);
@@ -398,7 +410,8 @@ impl Context<'_> {
         if before == after && !was_empty {
             let own = own.map(|(before, after, _)| (*before, *after));
             if let Some(own) = own
-                && let Some(evidence) = landed::emptied(&self.site.store, self.odb, &own, self.range)?
+                && let Some(evidence) = landed::emptied(self.odb, &own, self.range)?
+                && !rejected(self.was).iter().any(|c| evidence.rests_on(c))
             {
                 report.outcome = Outcome::Landed;
                 report.evidence = Some(evidence);

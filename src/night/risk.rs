@@ -135,7 +135,8 @@ fn brought(
     gone: &BTreeMap<ObjectId, String>,
     next: &Next<'_>,
 ) -> Result<Option<Vec<Upstream>>, NightError> {
-    let stood_on = |base: ObjectId| before.is_some_and(|b| *b.trunk.commit == *base.to_string());
+    let stands = before.and_then(|b| ObjectId::from_hex(b.trunk.commit.as_bytes()).ok());
+    let stood_on = |base: ObjectId| stands == Some(base);
     if site.project.deploy.history != History::Rewrite || !next.base.is_some_and(stood_on) {
         return Ok(None);
     }

@@ -23,7 +23,10 @@ use crate::replay::Both;
 use crate::replay::loss::Loss;
 use crate::store::tree::entry_at;
 use crate::store::{Objects, Odb, RefUpdate, StoreError};
-use crate::workspace::{Good, History, Landed, Outcome, PatchLock, ProjectLock};
+use crate::workspace::{Good, History, Landed, LandedLock, Outcome, PatchLock, ProjectLock};
+
+/// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
+const KNOWN: usize = 200;
 
 /// One file of the workspace to write, or to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +113,7 @@ pub fn build(
 ) -> Result<Built, NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
-    let Planned { odb, queue, base, patches, tree, range, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, range, mut landed, .. } = planned;
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
 
@@ -202,10 +205,12 @@ pub fn build(
         new: Some(blob.to_string()),
     }];
 
+    landed.extend(gone(&left));
+    landed.drain(..landed.len().saturating_sub(KNOWN));
     let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
     // Only what is published is recorded as deployed: the lease of the next push is held against it.
     let deployed = if pushed { Some(commit.to_string()) } else { previous };
-    let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept };
+    let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept, landed };
     let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), new_lock, trunk)?;
     let reports = left.into_iter().map(|l| l.planned.report).collect();
     Ok(Built { reports, manifest, tip: *tip, commit, head, commits, refs })
@@ -315,6 +320,22 @@ fn note_doubled(
     Ok(())
 }
 
+/// The patches that leave the queue as upstream has them, each with the one before it.
+fn gone(left: &[Left<'_>]) -> Vec<LandedLock> {
+    let before = [None].into_iter().chain(left.iter().map(|l| Some(l.patch.name().to_owned())));
+    let gone = |(l, after): (&Left<'_>, Option<String>)| {
+        Some(LandedLock {
+            name: l.patch.name().to_owned(),
+            file: l.patch.file.clone(),
+            digest: l.patch.digest.clone(),
+            after,
+            evidence: l.planned.report.evidence.clone()?,
+            reverted: None,
+        })
+    };
+    left.iter().zip(before).filter(|(l, _)| l.dropped).filter_map(gone).collect()
+}
+
 /// What the lock says of a patch; `was` is what it said, and `base` the commit that the queue stood on.
 fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, tip_date: &str) -> PatchLock {
     let name = left.patch.name();
@@ -340,6 +361,8 @@ fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, 
         good,
         culprit: left.planned.report.culprit.clone(),
         evolved: left.planned.report.evolved.clone(),
+        proposed: left.planned.report.proposed.clone(),
+        fixes: left.planned.report.fixes.clone(),
     }
 }
 

@@ -236,6 +236,32 @@ impl Finding {
         self
     }
 
+    /// It in words, without its kind.
+    pub fn in_words(&self) -> String {
+        let change = match (&self.old, &self.new) {
+            (Some(old), Some(new)) => format!(" {old} \u{2192} {new}"),
+            (Some(old), None) => format!(" (was {old})"),
+            (None, Some(new)) => format!(" ({new})"),
+            (None, None) => String::new(),
+        };
+        let mut text = format!("{}{change}", self.name);
+        if let Some(migration) = &self.migration {
+            let phase = serde_json::to_value(migration.phase).ok();
+            let phase = phase.as_ref().and_then(|p| p.as_str()).unwrap_or("unknown");
+            let worst = migration.ops.iter().filter(|op| op.phase == migration.phase);
+            let ops: Vec<String> = worst.map(|op| op.in_words()).collect();
+            let more = if ops.len() > 2 { format!(" and {} more", ops.len() - 2) } else { String::new() };
+            text = format!("{phase}: {}{more}", ops.iter().take(2).cloned().collect::<Vec<_>>().join(", "));
+        } else if let Some(said) = &self.text {
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            text = if self.kind.starts_with("note.") { said } else { format!("{text}: {said}") };
+        }
+        if self.confidence < Confidence::High {
+            text.push_str(" (not sure)");
+        }
+        text.trim_start_matches(": ").to_owned()
+    }
+
     /// What tells it from others.
     pub fn key(&self) -> (&str, &str, &str, Option<&str>, Option<&str>) {
         (&self.kind, &self.path, &self.name, self.old.as_deref(), self.new.as_deref())

@@ -212,7 +212,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Ends the call when it says nothing for so long. For calls that reach the network; [`SILENCE`] in the environment
+    /// Ends the call when it says nothing for so long. For calls that reach the network; `GIT_CARRY_SILENCE` in the environment
     /// says otherwise.
     pub fn silence(mut self, limit: Duration) -> Self {
         let told =

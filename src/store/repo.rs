@@ -312,6 +312,33 @@ impl Repo {
         Ok(diffs)
     }
 
+    /// The lines that differ between each pair of trees: added, and taken away. Binary files count for nothing.
+    pub fn line_counts(&self, pairs: &[(ObjectId, ObjectId)]) -> Result<Vec<[usize; 2]>, StoreError> {
+        let heads: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} {b}")).collect();
+        let call =
+            self.git.call(["diff-tree", "--stdin", "-r", "--numstat", "--no-renames", "--no-ext-diff"]);
+        // Git says nothing of a pair of equal trees.
+        let asked = heads.iter().zip(pairs).filter(|(_, (a, b))| a != b).map(|(head, _)| format!("{head}\n"));
+        let asked: String = asked.collect();
+        let out = if asked.is_empty() { Vec::new() } else { call.stdin(asked).output()? };
+        let mut found: std::collections::HashMap<&str, [usize; 2]> = std::collections::HashMap::new();
+        let mut at = "";
+        for line in out.lines() {
+            // `<added>\t<deleted>\t<path>`; a heading has no tab.
+            let mut fields = line.split_str("\t");
+            let number = |field: Option<&[u8]>| field?.to_str().ok()?.parse::<usize>().ok();
+            match (fields.next(), fields.next()) {
+                (Some(added), Some(gone)) => {
+                    let counts = found.entry(at).or_default();
+                    counts[0] += number(Some(added)).unwrap_or(0);
+                    counts[1] += number(Some(gone)).unwrap_or(0);
+                }
+                (head, _) => at = head.and_then(|head| head.to_str().ok()).unwrap_or_default(),
+            }
+        }
+        Ok(heads.iter().map(|head| found.get(head.as_str()).copied().unwrap_or_default()).collect())
+    }
+
     /// `git range-diff` of two commits, each against its first parent, without its heading; none where git sees no
     /// difference.
     pub fn range_diff(&self, old: &ObjectId, new: &ObjectId) -> Result<Option<String>, StoreError> {
@@ -345,15 +372,14 @@ impl Repo {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
-        let (mut at, mut boundary) = (None, false);
+        // The details of a commit, that it is a boundary among them, stand at the first of its lines alone.
+        let (mut at, mut boundaries) = (None, std::collections::BTreeSet::new());
         for line in answer.stdout.lines() {
             if line == b"boundary" {
-                boundary = true;
+                boundaries.extend(at);
             } else if line.starts_with(b"\t") {
-                found.extend(at.take().filter(|_| !boundary));
+                found.extend(at.take().filter(|id| !boundaries.contains(id)));
             } else if let Some(id) = line.get(..40).and_then(|hex| ObjectId::from_hex(hex).ok()) {
-                // The details of a commit stand at its first line alone.
-                boundary = boundary && at == Some(id);
                 at = Some(id);
             }
         }

@@ -62,6 +62,12 @@ impl Upstream {
         Ok(delta::changes(odb, &before, &self.commit.tree)?.into_iter().map(|c| c.path).collect())
     }
 
+    /// Does it change one of `paths` against its first parent?
+    pub fn touches(&self, odb: &Odb, paths: &BTreeSet<BString>) -> Result<bool, StoreError> {
+        let before = self.before(odb)?;
+        Ok(!delta::touched(odb, &before, &self.commit.tree, paths)?.is_empty())
+    }
+
     /// The commit that its message says it reverts (`git revert`'s own sentence).
     pub fn reverts(&self) -> Option<ObjectId> {
         let at = self.commit.message.find("This reverts commit ")? + "This reverts commit ".len();

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::artifacts::{self, Artifacts};
+use super::candidates::{self, Weights};
 use super::checks::{self, Check};
 use super::forge::{self, Forge};
 use super::reader::{Reader, Table, kind};
@@ -78,6 +79,8 @@ pub struct Project {
     pub stages: Vec<Stage>,
     /// What each night leaves as files; none: nothing.
     pub artifacts: Option<Artifacts>,
+    /// What counts how much when patches are ranked for upstream.
+    pub candidates: Weights,
     /// How patches go upstream; none: nothing can be sent.
     pub forge: Option<Forge>,
 }
@@ -109,6 +112,9 @@ pub struct Deploy {
     pub remote: Option<String>,
     /// How its history goes on.
     pub history: History,
+    /// Do commits that others push on top of the last build become patches? If not, nothing is published until someone
+    /// looks at them.
+    pub intake: bool,
 }
 
 /// How the deploy branch's history goes on.
@@ -256,7 +262,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 14] = [
+const PROJECT: [&str; 15] = [
     "upstream",
     "branch",
     "reference",
@@ -270,6 +276,7 @@ const PROJECT: [&str; 14] = [
     "check",
     "stage",
     "artifacts",
+    "candidates",
     "forge",
 ];
 
@@ -290,15 +297,17 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         Some(folder) => folder.into_inner().trim_end_matches('/').to_owned(),
         None => format!("patches/{name}"),
     };
-    let mut deploy = Deploy { branch: format!("deploy/{name}"), remote: None, history: History::Rewrite };
+    let mut deploy =
+        Deploy { branch: format!("deploy/{name}"), remote: None, history: History::Rewrite, intake: false };
     if let Some((table, _)) = r.table(table, "deploy") {
-        r.keys(table, &format!("{place}.deploy"), &["branch", "remote", "history"]);
+        r.keys(table, &format!("{place}.deploy"), &["branch", "remote", "history", "intake"]);
         if let Some(branch) = r.checked(table, "branch", rules::branch) {
             deploy.branch = branch.into_inner();
         }
         deploy.remote = r.checked(table, "remote", rules::address).map(Spanned::into_inner);
         let words = [("rewrite", History::Rewrite), ("fast-forward", History::FastForward)];
         deploy.history = r.choice(table, "history", &words);
+        deploy.intake = r.choice(table, "intake", &[("refuse", false), ("take", true)]);
     }
     let mut policy = Policy { required: Required::Marked, landed: Landed::Drop, advance: Advance::Tip };
     if let Some((table, _)) = r.table(table, "policy") {
@@ -320,6 +329,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
     let checks = checks::read(r, &place, table);
     let stages = stages::read(r, &place, table, &checks);
     let artifacts = artifacts::read(r, &place, table);
+    let candidates = candidates::read(r, &place, table);
     let forge = forge::read(r, &place, table);
     let mut risk = RiskRules::default();
     if let Some((table, _)) = r.table(table, "risk") {
@@ -342,6 +352,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         checks,
         stages,
         artifacts,
+        candidates,
         forge,
     })
 }

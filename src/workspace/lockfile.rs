@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::{Bearing, LandedLock, Proposal};
+
 /// What became of a patch in a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -92,6 +94,9 @@ pub struct ProjectLock {
     /// The patches, in the queue's order.
     #[serde(default, rename = "patch", skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<PatchLock>,
+    /// The patches that left the queue as upstream has them, oldest first.
+    #[serde(default, rename = "landed", skip_serializing_if = "Vec::is_empty")]
+    pub landed: Vec<LandedLock>,
 }
 
 /// What was recorded of a patch.
@@ -120,6 +125,12 @@ pub struct PatchLock {
     /// For a patch that evolved: the revised version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evolved: Option<Evolved>,
+    /// Upstream commits that may have it, and what people said of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposed: Vec<Proposal>,
+    /// Upstream commits that mend the one it was picked from (`Fixes:`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<Bearing>,
 }
 
 /// The upstream commit that broke a patch.
@@ -244,7 +255,7 @@ mod tests {
     prop_compose! {
         fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in word(),
             good in proptest::option::of((word(), word(), word()))) -> PatchLock {
-            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, culprit: None, evolved: None,
+            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, culprit: None, evolved: None, proposed: Vec::new(), fixes: Vec::new(),
                 good: good.map(|(base, before, after)| Good { base, before, after }) }
         }
     }
@@ -254,7 +265,7 @@ mod tests {
         fn what_is_written_is_read_back(base in word(), deploy in proptest::option::of(word()),
             patches in proptest::collection::vec(patch(), 0..4)) {
             let mut lock = Lock { version: 1, ..Lock::default() };
-            lock.projects.insert("p".into(), ProjectLock { base, deploy, patches });
+            lock.projects.insert("p".into(), ProjectLock { base, deploy, patches, landed: Vec::new() });
             let text = lock.render().expect("it can be written");
             prop_assert_eq!(Lock::parse("carry.lock", &text).expect("it can be read"), lock);
         }

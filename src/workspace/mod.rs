@@ -2,9 +2,11 @@
 //! Never: a patch, a repository, the terminal.
 
 mod artifacts;
+mod candidates;
 mod checks;
 mod config;
 mod edit;
+mod evidence;
 mod forge;
 mod guard;
 mod lockfile;
@@ -17,12 +19,14 @@ mod template;
 use std::path::{Path, PathBuf};
 
 pub use artifacts::{ArtifactKind, Artifacts};
+pub use candidates::Weights;
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
     Required, RiskRules, Signing,
 };
 pub use edit::set_paused;
+pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
 pub use forge::{Forge, ForgeKind, GITHUB};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};

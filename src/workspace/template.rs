@@ -39,7 +39,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         {remote}\n\
         # rewrite: nothing but the stack, pushed with an exact lease.\n\
         # fast-forward: the same tree, behind a commit that joins the previous build, so that no one needs to force.\n\
-        #history = \"rewrite\"\n\n\
+        #history = \"rewrite\"\n\
+        # Commits that others push on top of the last build: refuse (nothing is published until someone looks), or take (they\n\
+        # become patches at the end of the queue).\n\
+        #intake = \"refuse\"\n\n\
         [project.{name}.policy]\n\
         # Without which patches nothing is published: marked (those with a Carry-Required trailer) or all.\n\
         #required = \"marked\"\n\
@@ -72,6 +75,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # kinds = [\"tarball\", \"bundle\"]\n\
         # folder = \"../builds\"\n\
         # keep = 30\n\n\
+        # What counts how much when patches are ranked for upstream (git carry candidates --explain PATCH). For instance:\n\
+        # [project.{name}.candidates]\n\
+        # conflict = 3\n\
+        # closure = 1.5\n\n\
         # Where builds go, and what one needs for that: it was in the stage before (after) for so long (soak), these checks\n\
         # have passed and it is signed (requires), the move is no worse than that (hold_on: stop, warn or never), and so\n\
         # many people have approved. Stages of one group share databases and messages, as the cells of a region do. For\n\

@@ -158,6 +158,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
         "log",
         "manifest verify",
         "stage log cell-1",
+        "report --to report.html",
         "nightly",
     ] {
         ui.line(&format!("  git-carry -C {at} {command}"));

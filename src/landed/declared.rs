@@ -1,0 +1,82 @@
+//! What the header says: upstream took the patch in as a certain commit, and trunk has that commit.
+
+use std::collections::BTreeMap;
+
+use super::{Candidate, Evidence, Rung, told};
+use crate::queue::Metadata;
+use crate::trunk::{Range, Upstream};
+
+/// The patches whose header names a commit of the range as the one that has them.
+pub(super) fn find(
+    patches: &[Candidate<'_>],
+    range: &Range,
+    standing: &dyn Fn(&Upstream) -> bool,
+) -> BTreeMap<String, Evidence> {
+    let mut by_id: Option<BTreeMap<String, usize>> = None;
+    let mut found = BTreeMap::new();
+    for patch in patches {
+        for (field, id) in named(patch.metadata) {
+            let ids = by_id.get_or_insert_with(|| {
+                let places = range.commits.iter().enumerate().filter(|(_, u)| standing(u));
+                places.map(|(at, u)| (u.id.to_string(), at)).collect()
+            });
+            let mut alike = ids.range(id.clone()..).take_while(|(full, _)| full.starts_with(&id));
+            // A short id that two commits have names none.
+            if let (Some((_, at)), None) = (alike.next(), alike.next()) {
+                let proof = format!("its {field} names {id}");
+                found.insert(patch.name.to_owned(), told(Rung::Declared, &range.commits[*at], proof));
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The upstream commits that a header says have the patch, with the field that says so.
+pub(super) fn named(metadata: &Metadata) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    let mut take = |field, text: Option<&str>| {
+        out.extend(text.map(ids).unwrap_or_default().into_iter().map(|id| (field, id)));
+    };
+    take("Applied-Upstream", metadata.applied_upstream.as_deref());
+    let merged = |state: &&str| state.starts_with("Backport") || state.starts_with("Accepted");
+    take("Upstream-Status", metadata.upstream_status.as_deref().filter(merged));
+    let from_upstream = |origin: &&str| {
+        let kind = origin.split([',', ' ']).next().unwrap_or_default();
+        matches!(kind, "upstream" | "backport") || kind.starts_with("commit:")
+    };
+    take("Origin", metadata.origin.as_deref().filter(from_upstream));
+    out
+}
+
+/// The words of a text that can only be commit ids: from twelve hexadecimal digits on, not all decimal.
+fn ids(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| {
+        (12..=40).contains(&word.len())
+            && word.bytes().all(|b| b.is_ascii_hexdigit())
+            && (word.len() == 40 || word.bytes().any(|b| b.is_ascii_alphabetic()))
+    });
+    words.map(str::to_ascii_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::read_metadata;
+
+    #[test]
+    fn each_dialect_names_its_commit() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        let names = |field: &str| -> Vec<String> {
+            let message = format!("s\n\n{field}\n");
+            named(&read_metadata(message.as_bytes(), &Vec::new())).into_iter().map(|(_, id)| id).collect()
+        };
+        assert_eq!(names(&format!("Applied-Upstream: 2.4, commit:{id}")), [id]);
+        assert_eq!(names(&format!("Upstream-Status: Backport [https://x/commit/{id}]")), [id]);
+        assert_eq!(names(&format!("Origin: upstream, commit:{id}")), [id]);
+        assert_eq!(names(&format!("Origin: backport, https://x/c/{}", &id[..12])), [&id[..12]]);
+        assert!(names(&format!("Upstream-Status: Submitted [https://x/{id}]")).is_empty());
+        assert!(names(&format!("Origin: vendor, commit:{id}")).is_empty());
+        assert!(names("Applied-Upstream: 20260101120000").is_empty());
+    }
+}

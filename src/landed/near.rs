@@ -1,0 +1,74 @@
+//! The upstream commits that touch what patches touch, with the lines that they change: what the weak rungs look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bstr::BString;
+
+use super::Candidate;
+use super::SOME;
+use super::lines::{Lines, per_cent};
+use super::revised::plain;
+use crate::store::{Odb, StoreError};
+use crate::trunk::{Range, Upstream, delta};
+
+/// An upstream commit, and the patches with which it shares a path.
+pub(super) struct Near<'a> {
+    /// The commit.
+    pub upstream: &'a Upstream,
+    /// What it changes.
+    pub lines: Lines,
+    /// The places of the patches.
+    pub patches: Vec<usize>,
+}
+
+/// The standing commits of the range that are near one of `patches`, in its order, and the patches' own lines. A commit
+/// that was rejected for a patch is not near it.
+pub(super) fn near<'a>(
+    odb: &Odb,
+    patches: &[&Candidate<'_>],
+    range: &'a Range,
+    standing: &dyn Fn(&Upstream) -> bool,
+) -> Result<(Vec<Near<'a>>, Vec<Lines>), StoreError> {
+    let mut by_path: BTreeMap<&BString, Vec<usize>> = BTreeMap::new();
+    for (at, patch) in patches.iter().enumerate() {
+        patch.paths.iter().for_each(|path| by_path.entry(path).or_default().push(at));
+    }
+    let wanted: BTreeSet<BString> = by_path.keys().map(|path| (*path).clone()).collect();
+    if wanted.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut out = Vec::new();
+    // How many of a patch's lines a commit can share at most, by the paths that it touches.
+    let mut own = Vec::with_capacity(patches.len());
+    let mut by_place: Vec<BTreeMap<BString, u32>> = Vec::with_capacity(patches.len());
+    for patch in patches {
+        let changes = delta::changes(odb, &patch.trees.0, &patch.trees.1)?;
+        let mut totals = BTreeMap::new();
+        for change in &changes {
+            let lines = Lines::of_changes(odb, std::slice::from_ref(change))?;
+            totals.insert(change.path.clone(), lines.total());
+        }
+        by_place.push(totals);
+        own.push(Lines::of_changes(odb, &changes)?);
+    }
+    let subjects: Vec<String> = patches.iter().map(|p| plain(&p.subject)).collect();
+    for upstream in range.commits.iter().filter(|u| u.commit.parents.len() == 1 && standing(u)) {
+        let (before, after) = (upstream.before(odb)?, upstream.commit.tree);
+        let touched = delta::touched(odb, &before, &after, &wanted)?;
+        if touched.is_empty() {
+            continue;
+        }
+        let (id, title) = (upstream.id.to_string(), plain(&upstream.commit.subject()));
+        let can = |at: &usize| {
+            let most: u32 = touched.iter().filter_map(|path| by_place[*at].get(path)).sum();
+            subjects[*at] == title || per_cent(most, own[*at].total()) >= SOME
+        };
+        let of = touched.iter().filter_map(|path| by_path.get(path)).flatten().copied();
+        let of: BTreeSet<usize> = of.filter(|at| !patches[*at].rejected.contains(&id) && can(at)).collect();
+        if !of.is_empty() {
+            let lines = Lines::of(odb, &before, &after)?;
+            out.push(Near { upstream, lines, patches: of.into_iter().collect() });
+        }
+    }
+    Ok((out, own))
+}
