@@ -583,8 +583,8 @@ fn pull_requests_are_opened_updated_and_asked_about_and_the_token_is_seen_nowher
 
     let sent: Value =
         serde_json::from_str(&carry(0, Some(TOKEN), &[&send[..], &["--json"]].concat())).expect("JSON");
-    let url = "https://github.com/up/thing/pull/1";
-    assert_eq!((&sent["new"], text(&sent["url"])), (&Value::Bool(true), url));
+    let url = format!("{api}/up/thing/pull/1");
+    assert_eq!((&sent["new"], text(&sent["url"])), (&Value::Bool(true), url.as_str()));
     let known = github.control(&serde_json::json!({}));
     let pull = &known["pulls"][0];
     assert_eq!(known["pulls"].as_array().map(Vec::len), Some(1));
@@ -600,7 +600,7 @@ fn pull_requests_are_opened_updated_and_asked_about_and_the_token_is_seen_nowher
     carry(0, Some(TOKEN), &["nightly"]);
     let before = branch("carry/Gr-er-z-hlen");
     let told = carry(0, Some(TOKEN), &send);
-    assert!(told.contains("updated  https://github.com/up/thing/pull/1"), "{told}");
+    assert!(told.contains(&format!("updated  {url}")), "{told}");
     assert_ne!(branch("carry/Gr-er-z-hlen"), before);
     let rest = |word: &str| {
         let known = github.control(&serde_json::json!({}));

@@ -28,10 +28,11 @@ let limited = false;
 
 const whole = (pull) => ({ ...example('pull-request'), ...common(pull) });
 const simple = (pull) => ({ ...example('pull-request-simple-items')[0], ...common(pull) });
+// As on a server of one's own: the pages stand where the interface does.
+const page = (number) => `http://127.0.0.1:${port}/up/thing/pull/${number}`;
 function common(pull) {
   const { number, title, body, state, draft } = pull;
-  const url = `https://github.com/up/thing/pull/${number}`;
-  return { number, title, body, state, draft, html_url: url, requested_teams: [], labels: [] };
+  return { number, title, body, state, draft, html_url: page(number), requested_teams: [], labels: [] };
 }
 
 async function rest(request, body) {
@@ -69,7 +70,7 @@ function seen(pull) {
   const { number, draft, oid, more = {} } = pull;
   const nodes = (list) => ({ nodes: list });
   return {
-    number, url: `https://github.com/up/thing/pull/${number}`, state: 'OPEN', isDraft: draft, headRefOid: oid,
+    number, url: page(number), state: 'OPEN', isDraft: draft, headRefOid: oid,
     createdAt: '2020-01-02T03:04:05Z', mergedAt: null, closedAt: null, reviewDecision: null, mergeCommit: null,
     ...more,
     commits: nodes([{ commit: { statusCheckRollup: more.checks ? { state: more.checks } : null } }]),
