@@ -44,6 +44,11 @@ fn the_demo_shows_every_outcome_stages_with_their_skew_and_what_readme_prints() 
         "to one build:",
         "nothing older runs any more; these may run now: c2 (cell)",
         "2 commits taken in, by 2 authors",
+        // One sent upstream, and landed.
+        "ready to send; costs of",
+        "weight in carry.toml",
+        "nothing was sent",
+        "upstream has it",
     ] {
         assert!(text.contains(told), "nothing says '{told}':\n{text}");
     }

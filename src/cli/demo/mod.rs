@@ -1,5 +1,6 @@
 //! `git carry demo`: a few nights of an example, with the real code.
 
+mod sending;
 mod stages;
 
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     let import = Git::bare(&upstream).call(["fast-import", "--quiet", "--force"]).stdin(UPSTREAM);
     import.output().map_err(NightError::from)?;
 
-    ui.line(&painted("git carry demo: eight nights of a small cloud's patch queue", BOLD));
+    ui.line(&painted("git carry demo: nine nights of a small cloud's patch queue", BOLD));
     ui.line(&format!("{}\n", painted(&format!("in {}", dir.display()), DIM)));
     trunk_at(&upstream, 0)?;
     let settings = init::Follow {
@@ -146,6 +147,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
         }
     }
     stages::show(ui, &workspace, &upstream)?;
+    sending::show(ui, &workspace, &upstream)?;
     ui.line(&painted("── what is carried now ──", BOLD));
     status::run(ui, &workspace, status::Args { project: None })?;
     ui.line("\nLook around:");
@@ -159,6 +161,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
         "manifest verify",
         "stage log cell-1",
         "report --to report.html",
+        "report upstreaming",
         "nightly",
     ] {
         ui.line(&format!("  git-carry -C {at} {command}"));
@@ -171,6 +174,11 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
 fn one_night(ui: &Ui, root: &Path, upstream: &Path, n: usize, what: &str) -> Result<(), CliError> {
     trunk_at(upstream, n)?;
     ui.line(&format!("{} {what}\n", painted(&format!("── night {n} ──"), BOLD)));
+    replay(ui, root)
+}
+
+/// The run of a night.
+fn replay(ui: &Ui, root: &Path) -> Result<(), CliError> {
     let (workspace, _guard) = guarded(ui, root, "demo")?;
     let project = workspace.project(None).map_err(NightError::from)?;
     let mut night = night::run(&workspace, project, &Options::default(), ui)?;

@@ -59,12 +59,12 @@ pub fn show(ui: &Ui, root: &Path, upstream: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-fn heading(ui: &Ui, when: &str, what: &str) {
+pub fn heading(ui: &Ui, when: &str, what: &str) {
     ui.line(&format!("{} {what}\n", painted(&format!("── {when} ──"), BOLD)));
 }
 
 /// Runs a command as it is printed; what it ends with is part of the show.
-fn command(ui: &Ui, root: &Path, args: &[&str]) {
+pub fn command(ui: &Ui, root: &Path, args: &[&str]) {
     let quoted = |arg: &&str| if arg.contains(' ') { format!("'{arg}'") } else { (*arg).to_owned() };
     let shown: Vec<String> = args.iter().map(quoted).collect();
     ui.line(&painted(&format!("$ git carry {}", shown.join(" ")), BOLD));
