@@ -202,6 +202,7 @@ fn candidate<'a>(odb: &Odb, pick: &'a Pick, metadata: &'a Metadata) -> Candidate
         subject: pick.subject.clone(),
         mail: pick.mail.clone(),
         rejected: BTreeSet::new(),
+        merged: None,
     }
 }
 

@@ -480,6 +480,14 @@ fn changes_go_to_review_keep_their_ids_and_are_asked_about_each_night() {
     let status = lab.json(0, &["upstream", "--status", "--offline"]);
     assert_eq!(status["patches"][0]["state"]["phase"], "merged");
     assert_eq!(reviews.lock().expect("ours").requests.len(), asked, "nobody was asked");
+
+    // Once trunk has the commit that the forge says it was merged as, it has landed.
+    lab.git("up", &["fetch", "-q", "../ws/.git/carry/p.git", "refs/carry/sent/p/Gr-er-z-hlen"]);
+    lab.git("up", &["merge", "-q", "--no-edit", &merged]);
+    let night = &lab.json(0, &["nightly"])[0];
+    let landed = &night["patches"][0];
+    assert_eq!((text(&landed["outcome"]), text(&landed["evidence"]["commit"])), ("landed", merged.as_str()));
+    assert!(text(&landed["evidence"]["proof"]).contains("was merged as"), "{landed}");
 }
 
 /// A small GitHub behind GitHub's own description (`tests/forge/fake.mjs`).

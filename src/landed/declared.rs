@@ -1,4 +1,4 @@
-//! What the header says: upstream took the patch in as a certain commit, and trunk has that commit.
+//! What the header or the forge says: upstream took the patch in as a certain commit, and trunk has that commit.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,10 @@ pub(super) fn find(
     let mut by_id: Option<BTreeMap<String, usize>> = None;
     let mut found = BTreeMap::new();
     for patch in patches {
-        for (field, id) in named(patch.metadata) {
+        let merged = patch.merged.iter().map(|(url, id)| (format!("{url} was merged as"), id.clone()));
+        let header = named(patch.metadata).into_iter();
+        let header = header.map(|(field, id)| (format!("its {field} names"), id));
+        for (says, id) in merged.chain(header) {
             let ids = by_id.get_or_insert_with(|| {
                 let places = range.commits.iter().enumerate().filter(|(_, u)| standing(u));
                 places.map(|(at, u)| (u.id.to_string(), at)).collect()
@@ -23,7 +26,7 @@ pub(super) fn find(
             let mut alike = ids.range(id.clone()..).take_while(|(full, _)| full.starts_with(&id));
             // A short id that two commits have names none.
             if let (Some((_, at)), None) = (alike.next(), alike.next()) {
-                let proof = format!("its {field} names {id}");
+                let proof = format!("{says} {id}");
                 found.insert(patch.name.to_owned(), told(Rung::Declared, &range.commits[*at], proof));
                 break;
             }

@@ -51,6 +51,8 @@ pub struct Candidate<'a> {
     pub mail: BString,
     /// The upstream commits that a person said do not have it.
     pub rejected: BTreeSet<String>,
+    /// Where it was sent, and the commit by which upstream has it, if the forge says that it has.
+    pub merged: Option<(String, String)>,
 }
 
 /// What was found of the patches, by name.

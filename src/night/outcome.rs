@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::causes::causes;
 use super::evidence::{confirmed, note, rejected, undone};
+use super::sent::merged;
 use super::settle::Answers;
 use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
@@ -168,7 +169,7 @@ pub fn plan(
         places.push(at);
         steps.push(Step { name: patch.name().to_owned(), before, after, role });
     }
-    let candidates = candidates(&queue, &prepared, &locked);
+    let candidates = candidates(&queue, &prepared, &locked, &merged(site, &queue));
     let tip_tree = odb.commit(tip)?.tree;
     // git makes the diffs that are compared, and it sees what is written.
     odb.flush()?;
@@ -249,6 +250,7 @@ fn candidates<'a>(
     queue: &'a Queue,
     prepared: &[Prepared],
     locked: &BTreeMap<&str, &PatchLock>,
+    merged: &BTreeMap<String, (String, String)>,
 ) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for (patch, prepared) in queue.patches.iter().zip(prepared) {
@@ -264,6 +266,7 @@ fn candidates<'a>(
                 subject: patch.subject(),
                 mail: patch.header.author.email.clone(),
                 rejected: rejected(locked.get(patch.name()).copied()),
+                merged: merged.get(patch.name()).cloned(),
             });
         }
     }

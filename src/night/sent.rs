@@ -1,5 +1,6 @@
 //! What became of the patches that were sent upstream: asked each night, kept for when there is no network.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -60,6 +61,17 @@ pub fn kept(site: &Site<'_>) -> Cache {
 pub fn sent(site: &Site<'_>, queue: &Queue) -> Vec<Sent> {
     let Some(forge) = &site.project.forge else { return Vec::new() };
     queue.patches.iter().filter_map(|p| forge::sent(forge, p.name(), &p.metadata)).collect()
+}
+
+/// Of each patch of the queue that its forge says is merged: where it was sent, and the commit by which upstream has it.
+pub(super) fn merged(site: &Site<'_>, queue: &Queue) -> BTreeMap<String, (String, String)> {
+    let all = sent(site, queue);
+    if all.is_empty() {
+        return BTreeMap::new();
+    }
+    let cache = kept(site);
+    let commit = |s: &Sent| cache.state(s).filter(|state| state.phase == Phase::Merged)?.merge_commit.clone();
+    all.into_iter().filter_map(|s| Some((s.patch.clone(), (s.url.clone(), commit(&s)?)))).collect()
 }
 
 /// What is known without the network.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
-    /// Its header says which upstream commit has it (`Applied-Upstream`, `Upstream-Status: Backport`, `Origin`), and
-    /// trunk has that commit.
+    /// Its header says which upstream commit has it (`Applied-Upstream`, `Upstream-Status: Backport`, `Origin`), or the
+    /// forge that it was sent to does, and trunk has that commit.
     Declared,
     /// The `Change-Id` of both footers is the same.
     ChangeId,
