@@ -189,6 +189,14 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             none(),
             Some("try again later; without the network: --offline. The last good state is untouched".into()),
         ),
+        NightError::Journal { path, .. } => (
+            none(),
+            Some(format!(
+                "nothing was changed. A run was cut off, and what it left cannot be told; the next one works all out anew:\n\
+                 mv {0} {0}.damaged, then git carry nightly",
+                path.display()
+            )),
+        ),
         NightError::Moved { found, .. } => {
             let hint = match found {
                 Some(id) => format!(

@@ -112,6 +112,14 @@ pub enum NightError {
         /// What the system said.
         reason: String,
     },
+    /// The journal of a run that was cut off is damaged.
+    #[error("the journal of the last run, {}, cannot be read: {reason}", .path.display())]
+    Journal {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Something cannot be written as text.
     #[error("{what} cannot be written: {reason}")]
     Format {

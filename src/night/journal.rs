@@ -162,7 +162,7 @@ pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
             text => text.map_err(|source| NightError::Io { path: path.clone(), source })?,
         };
         let journal: Journal = serde_json::from_slice(&text)
-            .map_err(|e| NightError::Format { what: "the journal of the last run", reason: e.to_string() })?;
+            .map_err(|e| NightError::Journal { path: path.clone(), reason: e.to_string() })?;
         let head = head(&site.git)?;
         let ours = head == journal.workspace.old || head.as_ref() == Some(&journal.workspace.new);
         if ours && happened(site, &journal)? {

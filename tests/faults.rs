@@ -1,0 +1,421 @@
+//! What `docs/reliability.md` promises, under fault: the night changes nothing or everything, and the next one goes on.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::lab::{Lab, numbered};
+
+/// A workspace after its first night, and upstream one commit further.
+fn lab() -> Lab {
+    let a = numbered("a", &[(10, "ours")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&a))]), ("two", &[("new", Some("ours\n"))])]);
+    lab.carry_code(0, &["nightly"]);
+    lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, "theirs")])))]);
+    lab
+}
+
+/// What the world can see: the remote's branch, and the workspace's own.
+fn state(lab: &Lab) -> (String, String) {
+    (lab.deployed(), lab.git("ws", &["rev-parse", "HEAD"]))
+}
+
+/// The next night does all that the last one could not, and everything is whole.
+fn recovers(lab: &Lab, before: &(String, String)) {
+    lab.carry_code(0, &["nightly"]);
+    assert_ne!(state(lab).0, before.0, "the new trunk is out");
+    lab.carry_code(0, &["manifest", "verify"]);
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    for repository in ["deploy.git", "ws", "ws/.git/carry/p.git"] {
+        lab.git(repository, &["fsck", "--strict", "--no-dangling"]);
+    }
+    assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn system(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|out| out.status.success())
+}
+
+/// A small file system of its own at a folder, for as long as this stands; none where it cannot be had.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a folder");
+        let place = at.to_str().expect("a path");
+        if system("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", place]) {
+            return Some(Self(at.to_owned()));
+        }
+        // A container may forbid it.
+        eprintln!("passed over: a small disk cannot be mounted");
+        None
+    }
+
+    fn remount(&self, how: &str) {
+        let place = self.0.to_str().expect("a path");
+        assert!(system("mount", &["-o", &format!("remount,{how}"), place]), "remounted {how}");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        system("umount", &["-l", self.0.to_str().unwrap_or_default()]);
+    }
+}
+
+/// The workspace, moved to a disk of its own.
+fn on_a_disk(lab: &Lab) -> Option<Disk> {
+    std::fs::rename(lab.path("ws"), lab.path("elsewhere")).expect("moved");
+    let disk = Disk::mount(&lab.path("ws"))?;
+    let from = format!("{}/.", lab.path("elsewhere").display());
+    assert!(system("cp", &["-a", &from, lab.path("ws").to_str().expect("a path")]));
+    Some(disk)
+}
+
+#[test]
+fn a_full_disk_at_any_step_is_told_and_loses_nothing() {
+    let lab = lab();
+    let Some(_disk) = on_a_disk(&lab) else { return };
+    let filler = lab.path("ws/.git/filler");
+    let mut failed = 0;
+    let mut at_once = 0;
+    for room in [0usize, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 160] {
+        let before = state(&lab);
+        // All but `room` KiB.
+        let mut file = std::fs::File::create(&filler).expect("a file");
+        let block = [7u8; 1024];
+        while file.write_all(&block).is_ok() {}
+        let size = file.metadata().expect("its size").len();
+        file.set_len(size.saturating_sub(room as u64 * 1024)).expect("cut");
+        drop(file);
+        let out = lab.carry(&["nightly"]);
+        let said = text(&out);
+        match out.status.code() {
+            Some(0) => at_once += 1,
+            Some(code) => {
+                failed += 1;
+                assert!(matches!(code, 1 | 4), "{room} KiB: {code}: {said}");
+                assert!(said.contains("error: ") && !said.contains("panicked"), "{room} KiB: {said}");
+                let full = [
+                    "No space left",
+                    "no space left",
+                    "write error",
+                    "unable to write",
+                    "unable to create",
+                    "couldn't write",
+                ];
+                assert!(full.iter().any(|words| said.contains(words)), "{room} KiB: {said}");
+            }
+            None => panic!("{room} KiB: ended by a signal: {said}"),
+        }
+        std::fs::remove_file(&filler).expect("room again");
+        if out.status.code() == Some(0) {
+            assert_ne!(state(&lab).0, before.0);
+        } else {
+            let (deployed, _) = state(&lab);
+            lab.carry_code(0, &["nightly"]);
+            assert!(deployed == before.0 || deployed == state(&lab).0, "{room} KiB: half a build went out");
+        }
+        assert_eq!(lab.git("ws", &["status", "--porcelain"]), "", "{room} KiB");
+        lab.carry_code(0, &["manifest", "verify"]);
+        lab.git("ws", &["fsck", "--strict", "--no-dangling"]);
+        lab.git("deploy.git", &["fsck", "--strict", "--no-dangling"]);
+        lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, &format!("theirs {room}"))])))]);
+    }
+    assert!(failed >= 5 && at_once >= 1, "{failed} nights failed, {at_once} had room");
+}
+
+#[test]
+fn a_read_only_disk_is_told_and_what_only_looks_still_works() {
+    let lab = lab();
+    let Some(disk) = on_a_disk(&lab) else { return };
+    let before = state(&lab);
+    disk.remount("ro");
+    let out = lab.carry(&["nightly"]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    assert!(text(&out).contains("ead-only"), "{}", text(&out));
+    lab.carry_code(0, &["status"]);
+    lab.carry_code(0, &["manifest", "show"]);
+    assert_eq!(state(&lab), before);
+    disk.remount("rw");
+    recovers(&lab, &before);
+}
+
+/// A `git` on PATH before the real one, which runs these lines of shell first: `$real` is the real one.
+fn with_git(lab: &Lab, lines: &str) -> Command {
+    let folder = lab.path("fake");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let real = String::from_utf8_lossy(
+        &Command::new("sh").args(["-c", "command -v git"]).output().expect("sh").stdout,
+    )
+    .trim()
+    .to_owned();
+    let script = format!("#!/bin/sh\nreal={real}\n{lines}\nexec \"$real\" \"$@\"\n");
+    std::fs::write(folder.join("git"), script).expect("written");
+    assert!(system("chmod", &["+x", folder.join("git").to_str().expect("a path")]));
+    let mut command = lab.carry_command("ws", &["nightly"]);
+    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").expect("a path")));
+    command
+}
+
+#[test]
+fn a_deploy_branch_that_moves_between_the_look_and_the_push_is_not_overwritten() {
+    let lab = lab();
+    let before = state(&lab);
+    let foreign = lab.git("up", &["rev-parse", "main"]);
+    lab.git("deploy.git", &["fetch", "-q", "../up", "main"]);
+    let deploy = lab.path("deploy.git");
+    let lines = format!(
+        "case \" $* \" in *' push '*) \"$real\" --git-dir '{}' update-ref refs/heads/deploy/p {foreign};; esac",
+        deploy.display()
+    );
+    let out = with_git(&lab, &lines).output().expect("it runs");
+    assert_eq!(out.status.code(), Some(4), "{}", text(&out));
+    assert!(text(&out).contains("stale info") || text(&out).contains("deploy/p"), "{}", text(&out));
+    assert_eq!(lab.deployed(), foreign, "what somebody else put there stays");
+    assert_eq!(lab.git("ws", &["rev-parse", "HEAD"]), before.1);
+    lab.git("deploy.git", &["update-ref", "refs/heads/deploy/p", &before.0]);
+    recovers(&lab, &before);
+}
+
+#[test]
+fn a_refused_push_changes_nothing_and_says_what_the_server_said() {
+    let lab = lab();
+    let before = state(&lab);
+    let hook = lab.path("deploy.git/hooks/update");
+    std::fs::write(&hook, "#!/bin/sh\necho 'a freeze until Monday' >&2\nexit 1\n").expect("written");
+    assert!(system("chmod", &["+x", hook.to_str().expect("a path")]));
+    let refs = lab.git("deploy.git", &["for-each-ref"]);
+    let said = lab.carry_code(4, &["nightly"]);
+    assert!(said.contains("hook declined"), "{said}");
+    assert_eq!(
+        (state(&lab), lab.git("deploy.git", &["for-each-ref"])),
+        (before.clone(), refs),
+        "not one ref went"
+    );
+    std::fs::remove_file(&hook).expect("gone");
+    recovers(&lab, &before);
+}
+
+#[test]
+fn a_remote_that_lies_about_its_branch_is_not_believed() {
+    let lab = lab();
+    let before = state(&lab);
+    let lines = "case \" $* \" in *' ls-remote '*deploy*) printf '%s\\trefs/heads/deploy/p\\n' 0123456789012345678901234567890123456789; exit 0;; esac";
+    let out = with_git(&lab, lines).output().expect("it runs");
+    assert!(matches!(out.status.code(), Some(1 | 4)), "{}", text(&out));
+    assert!(text(&out).contains("error: "), "{}", text(&out));
+    assert_eq!(state(&lab), before);
+    recovers(&lab, &before);
+}
+
+#[test]
+fn a_remote_that_hangs_is_given_up_after_its_time() {
+    let lab = lab();
+    let before = state(&lab);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        // It takes every connection, and never says a word.
+        let mut open = Vec::new();
+        for stream in listener.incoming().take(8).flatten() {
+            open.push(stream);
+        }
+    });
+    let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let hanging =
+        config.replace("upstream = \"../up\"", &format!("upstream = \"git://127.0.0.1:{port}/up\""));
+    assert_ne!(config, hanging);
+    lab.commit("ws", "another upstream", &[("carry.toml", Some(&hanging))]);
+    let before_hang = state(&lab);
+    let out = lab.carry_command("ws", &["nightly"]).env("GIT_CARRY_SILENCE", "1").output().expect("it runs");
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    assert!(text(&out).contains("said nothing for 1 seconds"), "{}", text(&out));
+    assert_eq!(state(&lab), before_hang);
+    lab.commit("ws", "the old one", &[("carry.toml", Some(&config))]);
+    recovers(&lab, &before);
+}
+
+/// A git server on loopback, for as long as this stands.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_in_a_push_leaves_the_old_build_or_the_new_one() {
+    let lab = lab();
+    let free = || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free();
+    let base = format!("--base-path={}", lab.path(".").display());
+    let daemon = Command::new("git")
+        .args([
+            "daemon",
+            "--listen=127.0.0.1",
+            &format!("--port={port}"),
+            &base,
+            "--export-all",
+            "--enable=receive-pack",
+        ])
+        .spawn()
+        .expect("git daemon runs");
+    let _server = Server(daemon);
+    // Between the two stands one that lets so many bytes through to the server, and then breaks off.
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = listener.local_addr().expect("an address").port();
+    let allowed = left.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            let (mut from, mut to) =
+                (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+            let allowed = allowed.clone();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 256];
+                while let Ok(n @ 1..) = from.read(&mut buffer) {
+                    let had = allowed.load(Ordering::SeqCst);
+                    if had < n || to.write_all(&buffer[..n]).is_err() {
+                        break;
+                    }
+                    if had != usize::MAX {
+                        allowed.fetch_sub(n, Ordering::SeqCst);
+                    }
+                }
+                let _ = from.shutdown(std::net::Shutdown::Both);
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            });
+            let (mut back, mut out) = (server, client);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut back, &mut out);
+                let _ = out.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let far = config.replace("\"../deploy.git\"", &format!("\"git://127.0.0.1:{proxy}/deploy.git\""));
+    assert_ne!(config, far);
+    lab.commit("ws", "by way of the network", &[("carry.toml", Some(&far))]);
+    for _ in 0..100 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let mut broke = 0;
+    for bytes in [0, 40, 120, 200, 300, 450, 600, 800, 1_000, 1_300, 1_700, 2_200, 3_000, 4_000] {
+        let old = lab.deployed();
+        left.store(bytes, Ordering::SeqCst);
+        let out = lab.carry(&["nightly"]);
+        let code = out.status.code();
+        assert!(matches!(code, Some(0 | 1 | 4)), "{bytes}: {}", text(&out));
+        broke += usize::from(code != Some(0));
+        left.store(usize::MAX, Ordering::SeqCst);
+        let seen = lab.deployed();
+        lab.carry_code(0, &["nightly"]);
+        assert!(seen == old || seen == lab.deployed(), "{bytes}: half a build went out");
+        lab.carry_code(0, &["manifest", "verify"]);
+        lab.git("deploy.git", &["fsck", "--strict", "--no-dangling"]);
+        lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, &format!("theirs {bytes}"))])))]);
+    }
+    assert!(broke >= 6, "{broke} pushes broke");
+}
+
+#[test]
+fn a_store_that_is_gone_is_made_anew_by_the_next_night() {
+    let lab = lab();
+    let before = state(&lab);
+    std::fs::remove_dir_all(lab.path("ws/.git/carry")).expect("gone");
+    recovers(&lab, &before);
+}
+
+#[test]
+fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothing_goes_out() {
+    let damages: [(&str, fn(&Lab)); 6] = [
+        ("a pack", |lab| {
+            for entry in
+                std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
+            {
+                if entry.path().extension().is_some_and(|e| e == "pack") {
+                    let mut bytes = std::fs::read(entry.path()).expect("a pack");
+                    let middle = bytes.len() / 2;
+                    bytes[middle..].iter_mut().for_each(|b| *b ^= 0x55);
+                    system("chmod", &["u+w", entry.path().to_str().expect("a path")]);
+                    std::fs::write(entry.path(), bytes).expect("written");
+                }
+            }
+        }),
+        ("a pack cut short", |lab| {
+            for entry in
+                std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
+            {
+                if entry.path().extension().is_some_and(|e| e == "pack") {
+                    let bytes = std::fs::read(entry.path()).expect("a pack");
+                    system("chmod", &["u+w", entry.path().to_str().expect("a path")]);
+                    std::fs::write(entry.path(), &bytes[..bytes.len() / 3]).expect("written");
+                }
+            }
+        }),
+        ("the refs", |lab| {
+            let refs = lab.path("ws/.git/carry/p.git/refs/carry");
+            let file = refs.join("base/p");
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            std::fs::write(file, "nonsense\n").expect("written");
+        }),
+        ("the lock", |lab| {
+            std::fs::write(lab.path("ws/carry.lock"), "version = 1\n[project.p\n").expect("written");
+            lab.git("ws", &["commit", "-qam", "a bad merge"]);
+        }),
+        ("the lock's base", |lab| {
+            let lock = std::fs::read_to_string(lab.path("ws/carry.lock")).expect("a lock");
+            let base = lock.lines().find(|l| l.starts_with("base = ")).expect("a base").to_owned();
+            let other = format!("base = \"{}\"", "12".repeat(20));
+            std::fs::write(lab.path("ws/carry.lock"), lock.replace(&base, &other)).expect("written");
+            lab.git("ws", &["commit", "-qam", "a bad merge"]);
+        }),
+        ("the journal", |lab| {
+            std::fs::write(lab.path("ws/.git/carry/p.journal"), "{\"project\": \"p\", ").expect("written");
+        }),
+    ];
+    for (what, damage) in damages {
+        let lab = lab();
+        let before = lab.deployed();
+        damage(&lab);
+        let out = lab.carry(&["nightly"]);
+        let said = text(&out);
+        if out.status.code() == Some(0) {
+            // What is not needed any more, or is made anew, harms nothing: what went out must be whole.
+            lab.git("deploy.git", &["fsck", "--strict", "--no-dangling"]);
+            continue;
+        }
+        assert!(matches!(out.status.code(), Some(1 | 2 | 4)), "{what}: {said}");
+        assert!(said.contains("error: ") && said.contains("hint: "), "{what}: {said}");
+        assert_eq!(lab.deployed(), before, "{what}");
+    }
+}
+
+#[test]
+fn every_test_that_the_page_on_reliability_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/reliability.md")).expect("the page");
+    let named: Vec<(&str, &str)> =
+        page.split('`').skip(1).step_by(2).filter_map(|n| n.split_once("::")).collect();
+    assert!(named.len() > 20, "it names tests: {named:?}");
+    for (file, test) in named {
+        let text = std::fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap_or_default();
+        assert!(text.contains(&format!("#[test]\nfn {test}()")), "{file}::{test} is not there");
+    }
+}
