@@ -4,8 +4,9 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -250,7 +251,8 @@ struct Server(std::process::Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // The daemon proper is a child of it, and of its group.
+        system("kill", &["--", &format!("-{}", self.0.id())]);
         let _ = self.0.wait();
     }
 }
@@ -270,6 +272,10 @@ fn a_connection_that_breaks_in_a_push_leaves_the_old_build_or_the_new_one() {
             "--export-all",
             "--enable=receive-pack",
         ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .expect("git daemon runs");
     let _server = Server(daemon);
@@ -344,7 +350,8 @@ fn a_store_that_is_gone_is_made_anew_by_the_next_night() {
 
 #[test]
 fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothing_goes_out() {
-    let damages: [(&str, fn(&Lab)); 6] = [
+    type Damage = (&'static str, fn(&Lab));
+    let damages: [Damage; 6] = [
         ("a pack", |lab| {
             for entry in
                 std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
