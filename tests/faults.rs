@@ -197,7 +197,7 @@ fn a_refused_push_changes_nothing_and_says_what_the_server_said() {
     assert!(system("chmod", &["+x", hook.to_str().expect("a path")]));
     let refs = lab.git("deploy.git", &["for-each-ref"]);
     let said = lab.carry_code(4, &["nightly"]);
-    assert!(said.contains("hook declined"), "{said}");
+    assert!(said.contains("hook declined") && said.contains("a freeze until Monday"), "{said}");
     assert_eq!(
         (state(&lab), lab.git("deploy.git", &["for-each-ref"])),
         (before.clone(), refs),

@@ -1,10 +1,13 @@
-//! What comes from outside never makes a parser panic: arbitrary bytes, and the demo's patches with damage.
+//! What comes from outside never makes a parser panic: arbitrary bytes, the demo's patches with damage, a patch without end.
+
+mod support;
 
 use git_carry::build::manifest::Manifest;
-use git_carry::queue::{Patch, Series, import, parse_diff, patch_id, read_metadata};
+use git_carry::queue::{Content, Patch, Series, import, parse_diff, patch_id, read_metadata};
 use git_carry::store::Commit;
 use git_carry::workspace::{Config, Lock};
 use proptest::prelude::*;
+use support::lab::{Lab, numbered};
 
 /// The demo's patches: binary data, renames, modes, non-UTF-8 are among them.
 fn patches() -> Vec<Vec<u8>> {
@@ -64,4 +67,38 @@ proptest! {
         }
         feed(&bytes);
     }
+}
+
+#[test]
+fn a_patch_with_a_hundred_thousand_hunks_applies_as_git_applies_it() {
+    const HUNKS: usize = 100_000;
+    let text = |changed: bool| -> String {
+        let word = |n: usize| if changed && n % 4 == 1 { "ours" } else { "line" };
+        (0..4 * HUNKS).map(|n| format!("{} {n}\n", word(n))).collect()
+    };
+    let lab = Lab::new();
+    lab.commit("up", "base", &[("big", Some(&text(false))), ("b", Some(&numbered("b", &[])))]);
+    lab.git("up", &["checkout", "-q", "-b", "fork"]);
+    lab.commit("up", "many", &[("big", Some(&text(true)))]);
+    lab.git("up", &["format-patch", "-q", "-U1", "-o", "../series", "main"]);
+    let tree = lab.git("up", &["rev-parse", "fork^{tree}"]);
+    lab.git("up", &["checkout", "-q", "main"]);
+    let bytes = std::fs::read(lab.path("series/0001-many.patch")).expect("a patch");
+    let patch = Patch::parse("many.patch", bytes, 1).expect("it is right");
+    let Content::Text(hunks) = &patch.changes[0].content else { panic!("it is text") };
+    assert_eq!(hunks.len(), HUNKS);
+    lab.carry_code(
+        0,
+        &["init", "--project", "p", "--upstream", "../up", "--branch", "main", "--remote", "../deploy.git"],
+    );
+    let taken = lab.json(0, &["import", "--patches", "../series"]);
+    assert_eq!(taken["tree"], tree.as_str());
+    let tip = lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, "theirs")])))]);
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!(night["trunk"]["to"], tip.as_str());
+    lab.git("up", &["cherry-pick", "fork"]);
+    assert_eq!(
+        lab.git("deploy.git", &["rev-parse", "deploy/p^{tree}"]),
+        lab.git("up", &["rev-parse", "main^{tree}"])
+    );
 }

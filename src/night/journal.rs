@@ -138,14 +138,22 @@ impl Push {
         if answer.code == Some(0) {
             return Ok(());
         }
-        // The porcelain lines say which ref was refused and why; the rest of the output repeats it for people.
+        // The porcelain lines say which ref was refused; why, the server's own words, which git sets apart. The rest
+        // repeats it for people.
         let refused: Vec<String> = answer
             .stdout
             .lines()
             .filter(|l| l.starts_with(b"!"))
             .map(|l| l[1..].trim().to_str_lossy().replace('\t', " "))
             .collect();
-        let stderr = if refused.is_empty() { answer.stderr.trim().to_owned() } else { refused.join("; ") };
+        let words = answer.stderr.lines().filter_map(|l| l.strip_prefix("remote: ")).map(str::trim_end);
+        let words: Vec<String> =
+            words.filter(|w| !w.is_empty()).map(|w| format!("the server says: {w}")).collect();
+        let stderr = if refused.is_empty() {
+            answer.stderr.trim().to_owned()
+        } else {
+            [vec![refused.join("; ")], words].concat().join("\n")
+        };
         let source = GitError::Failed { command: "push".into(), code: answer.code, stderr };
         Err(NightError::Push { remote, source })
     }

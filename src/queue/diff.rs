@@ -275,6 +275,9 @@ impl<'a> Parser<'a> {
         if c.old_path.is_none() && c.new_path.is_none() {
             return fail(&mut self.at, Reason::Diff("the file's name is unclear"));
         }
+        if let Some(Err(reason)) = c.new_path.as_ref().map(|path| path::checked_as(path, c.new_mode)) {
+            return fail(&mut self.at, reason);
+        }
         Ok(c)
     }
 

@@ -42,8 +42,8 @@ pub enum Reason {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(String),
-    /// A path in a diff is absolute, leaves the tree, or names git's own folder.
-    #[error("path '{0}' is refused")]
+    /// A path in a diff is absolute, leaves the tree, or is git's own folder on some system.
+    #[error("path '{0}' is refused: it leaves the tree, or some system takes it for git's own folder")]
     BadPath(BString),
     /// The diff is malformed.
     #[error("malformed diff: {0}")]

@@ -26,7 +26,7 @@ pub use load::Queue;
 pub use metadata::{HeaderFields, Metadata, SubjectTag, read_metadata};
 pub use patch::{Patch, digest, file_name, render};
 pub use patch_id::patch_id;
-pub use path::checked as checked_path;
+pub use path::checked_as as checked_path;
 pub use place::{PlaceError, apply_to_tree, recorded_blobs, same_change};
 pub use series::{Entry, Item, Series, stem};
 pub use trailers::{add_trailer, set_trailer, without_trailers};

@@ -1,8 +1,10 @@
 //! Paths in diffs: C quoting, `-p` levels, and what is refused.
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
+use gix_validate::path::component;
 
 use super::error::Reason;
+use crate::store::tree::MODE_LINK;
 
 /// Reads a C-quoted name at the start of `text` (which begins with `"`): the name, and what follows it.
 pub(super) fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
@@ -54,14 +56,25 @@ pub(super) fn strip_components(path: &[u8], strip: usize) -> Option<&[u8]> {
     (!rest.is_empty()).then_some(rest)
 }
 
-/// The path, when it may stand in a tree: relative, inside it, and not git's own.
-pub fn checked(path: &[u8]) -> Result<BString, Reason> {
-    let bad = path.is_empty()
-        || path.contains(&0)
-        || path
-            .split(|&c| c == b'/')
-            .any(|part| matches!(part, b"" | b"." | b"..") || part.eq_ignore_ascii_case(b".git"));
-    if bad { Err(Reason::BadPath(path.into())) } else { Ok(path.into()) }
+/// What git refuses with `core.protectHFS` and `core.protectNTFS`: a build is checked out on machines that nobody here
+/// knows. What only Windows cannot have as a name (`aux.c`) may stand in a tree.
+const GUARD: component::Options =
+    component::Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
+
+/// The path, when a file may stand there in a tree: relative, inside it, and git's own folder on no system.
+pub(super) fn checked(path: &[u8]) -> Result<BString, Reason> {
+    checked_as(path, None)
+}
+
+/// The same, for what has this mode: a link may not stand for `.gitmodules`.
+pub fn checked_as(path: &[u8], mode: Option<u32>) -> Result<BString, Reason> {
+    let link = mode.is_some_and(|mode| mode & 0o170000 == MODE_LINK).then_some(component::Mode::Symlink);
+    let good = |part: &[u8]| component(part.as_bstr(), link, GUARD).is_ok();
+    // `git fsck` looks behind each backslash, too: elsewhere it parts folders.
+    let behind =
+        |part: &[u8]| part.split_str("\\").all(|piece| matches!(piece, b"" | b"." | b"..") || good(piece));
+    let fits = !path.contains(&0) && path.split_str("/").all(|part| good(part) && behind(part));
+    if fits { Ok(path.into()) } else { Err(Reason::BadPath(path.into())) }
 }
 
 /// The path of a diff's name at the strip level, checked.

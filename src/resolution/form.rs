@@ -149,17 +149,19 @@ impl Resolution {
             }
             Ok(Standing { entry, content })
         };
-        let path = |path: &str| checked_path(path.as_bytes()).map_err(|e| e.to_string());
+        let path = |path: &str, result: &Standing| {
+            checked_path(path.as_bytes(), result.entry.map(|e| e.mode)).map_err(|e| e.to_string())
+        };
         let mut conflicts = Vec::new();
         for c in &form.conflict {
             let sides = Sides { base: side(&c.base)?, ours: side(&c.ours)?, theirs: side(&c.theirs)? };
             let result = outcome(&c.result, &c.content)?;
-            conflicts.push(Answer { path: path(&c.path)?, kind: c.kind, sides, result });
+            conflicts.push(Answer { path: path(&c.path, &result)?, kind: c.kind, sides, result });
         }
         let mut also = Vec::new();
         for c in &form.also {
             let result = outcome(&c.result, &c.content)?;
-            also.push(Change { path: path(&c.path)?, merged: side(&c.merged)?, result });
+            also.push(Change { path: path(&c.path, &result)?, merged: side(&c.merged)?, result });
         }
         let Form { patch, recorded, by, trunk, origin, .. } = form;
         Ok(Self { patch, recorded, by, trunk, origin, conflicts, also })
