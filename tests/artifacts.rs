@@ -1,13 +1,11 @@
 //! What goes out of a night besides the deploy branch, by the built binary: signatures held against `ssh-keygen`,
 //! tarballs against `git archive`, bundles against `git bundle`; and `manifest verify`, which must find one wrong byte.
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 /// A queue of three patches, and a workspace that says `more` in its carry.toml.
 fn lab(more: &str) -> Lab {
@@ -240,7 +238,7 @@ fn one_wrong_byte_anywhere_in_manifest_tarball_or_bundle_is_found() {
 fn archive_lab(placeholders: &str) -> Lab {
     let lab = Lab::new();
     let subst = format!("$Format:{placeholders}$\n");
-    let files: support::lab::Files<'_> = &[
+    let files: crate::support::lab::Files<'_> = &[
         (".gitattributes", Some("subst export-subst\n*.txt text\nhidden export-ignore\n*.bin filter=evil\n")),
         ("subst", Some(&subst)),
         ("lines.txt", Some("one\ntwo\n")),

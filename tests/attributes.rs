@@ -1,9 +1,7 @@
 //! How files are merged where `.gitattributes` or the workspace say so: held against `git rebase` in a work tree.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn outcome(night: &Value, name: &str) -> String {
     let found = Lab::outcomes(night).into_iter().find(|(n, _)| n == name);

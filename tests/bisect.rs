@@ -1,10 +1,8 @@
 //! The first patch or upstream commit with which a command fails, between two builds, by the built binary. The truth is
 //! what the test put there; and git itself checks out the two deciding trees.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use serde_json::{Value, json};
-use support::lab::{Lab, numbered};
 
 /// A workspace with a patch on `a` after its first build; the build.
 fn lab() -> (Lab, String) {

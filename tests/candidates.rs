@@ -1,9 +1,7 @@
 //! Which patches to send first: held against git, and against what the builds say.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn candidate<'a>(all: &'a Value, name: &str) -> &'a Value {
     let found = all["candidates"]["candidates"].as_array().expect("candidates");

@@ -1,8 +1,6 @@
 //! Checks prove a build: what fails is traced to its patch or to upstream's commit, by the built binary.
 
-mod support;
-
-use support::lab::{Files, Lab, numbered};
+use crate::support::lab::{Files, Lab, numbered};
 
 /// A workspace with these patches, on each file's own line, and these checks.
 fn lab(patches: &[(&str, &str, &str)], checks: &str) -> Lab {

@@ -1,9 +1,7 @@
 //! What differs between two builds, and what of a build's graph is proved again, by the built binary.
 
-mod support;
-
+use crate::support::lab::{Files, Lab, numbered};
 use serde_json::{Value, json};
-use support::lab::{Files, Lab, numbered};
 
 /// A workspace with six patches: `keeps`, `lands`, `changes`, `goes`, `breaks`, and `more`, which stands on `changes`.
 fn lab() -> Lab {

@@ -1,11 +1,9 @@
 //! The demo is the night's own code, and shows what README says it shows.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use support::git;
+use crate::support::git;
 
 const CARRY: &str = env!("CARGO_BIN_EXE_git-carry");
 

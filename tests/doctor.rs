@@ -1,9 +1,7 @@
 //! `git carry doctor` tells what would make the next night fail, by the built binary.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn lab() -> Lab {
     let a = numbered("a", &[(10, "ours")]);

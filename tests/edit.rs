@@ -1,11 +1,9 @@
 //! Daily work on the queue: each change goes out with its replay, and can be taken back.
 
-mod support;
-
 use std::path::PathBuf;
 
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn names(night: &Value) -> Vec<String> {
     Lab::outcomes(night).into_iter().map(|(name, _)| name).collect()

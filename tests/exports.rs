@@ -1,15 +1,13 @@
 //! A build in the forms that other people's tools read, held against their own readers
 //! (`tests/validators/requirements.txt` says which, and how to get them). Each of them must also refuse what is wrong.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::lab::{Lab, numbered};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use support::lab::{Lab, numbered};
 
 /// The folder with the validators: a Python environment. Where there is none the test says so and is passed over,
 /// but not where tests must not be passed over.

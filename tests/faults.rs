@@ -1,7 +1,5 @@
 //! What `docs/reliability.md` promises, under fault: the night changes nothing or everything, and the next one goes on.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 /// A workspace after its first night, and upstream one commit further.
 fn lab() -> Lab {
@@ -423,6 +421,7 @@ fn every_test_that_the_page_on_reliability_names_exists() {
     assert!(named.len() > 20, "it names tests: {named:?}");
     for (file, test) in named {
         let text = std::fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap_or_default();
-        assert!(text.contains(&format!("#[test]\nfn {test}()")), "{file}::{test} is not there");
+        let before = text.split_once(&format!("fn {test}(")).map(|(before, _)| before.trim_end());
+        assert!(before.is_some_and(|b| b.ends_with("#[test]")), "{file}::{test} is not there");
     }
 }

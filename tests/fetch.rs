@@ -1,8 +1,6 @@
 //! The trunk comes from where git can fetch it.
 
-mod support;
-
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 fn tip(night: &serde_json::Value) -> &str {
     night["trunk"]["to"].as_str().unwrap_or_default()

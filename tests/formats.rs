@@ -1,8 +1,6 @@
 //! Repositories of other makes than the usual: each works, or is refused with what to do.
 
-mod support;
-
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 /// A lab whose upstream is `up`, made by `git init` with more arguments; nothing if this git cannot.
 fn lab(init: &[&str]) -> Option<Lab> {

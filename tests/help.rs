@@ -1,11 +1,9 @@
 //! Help as shells and manual readers get it, by the built binary.
 
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 fn lab() -> Lab {
     let a = numbered("a", &[(10, "ours")]);

@@ -1,13 +1,11 @@
 //! Nothing that a patch, a commit or a server says is obeyed: paths, links, terminal escapes; nor a clock that jumps.
 
-mod support;
-
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::lab::{Lab, numbered};
 use git_carry::queue::Patch;
-use support::lab::{Lab, numbered};
 
 /// A patch that adds a file, or with mode 120000 a link to `content`. Git quotes its path as it has to.
 fn adds(subject: &str, mode: &str, path: &str, content: &str) -> String {

@@ -1,11 +1,9 @@
 //! Queues taken in from forks, folders and mailboxes, without loss.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 /// All files under a folder, by name.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {

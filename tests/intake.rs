@@ -1,8 +1,6 @@
 //! Commits that colleagues push to the deploy branch between nights: held against git.
 
-mod support;
-
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 /// A lab whose deploy branch has a build, and a clone of it with a colleague's commits on top.
 fn lab(intake: &str) -> Lab {

@@ -1,10 +1,8 @@
 //! A nightly that is killed anywhere leaves the old state or the new one, and the next nightly succeeds.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 /// What the world can see: the remote's branch, and the workspace's branch with clean files.
 fn state(lab: &Lab) -> (String, String) {

@@ -1,9 +1,7 @@
 //! The ladder by which it is known that upstream has a patch, and what people decide where it is not certain.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn patch<'a>(night: &'a Value, name: &str) -> &'a Value {
     let patches = night["patches"].as_array().expect("patches");

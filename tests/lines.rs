@@ -3,10 +3,9 @@
 //!
 //! `GIT_CARRY_MERGE_CASES` sets how many random texts are tried.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{bare_store, git};
 use bstr::BStr;
 use git_carry::replay::lines::{Merge, Style};
 use git_carry::store::tree::{Entry, edit};
@@ -15,7 +14,6 @@ use gix_hash::ObjectId;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use support::{bare_store, git};
 
 /// Base, ours, theirs.
 type Case = [Vec<u8>; 3];

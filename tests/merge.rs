@@ -1,9 +1,8 @@
 //! The merge of trees gives git's answer: held against `git merge-tree` on random trees.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{bare_store, git};
 use bstr::BStr;
 use git_carry::replay::Merged;
 use git_carry::replay::merge::merge_trees;
@@ -11,7 +10,6 @@ use git_carry::store::tree::{self, Entry, MODE_TREE, RawTree};
 use git_carry::store::{Objects as _, Odb};
 use gix_hash::ObjectId;
 use proptest::prelude::*;
-use support::{bare_store, git};
 
 /// A snapshot of a tree: path to (executable?, content).
 type Files = BTreeMap<String, (bool, String)>;

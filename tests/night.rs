@@ -1,8 +1,6 @@
 //! Nights on real repositories, by the built binary, held against git.
 
-mod support;
-
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 fn change(name: &str, changed: &[(usize, &str)]) -> String {
     numbered(name, changed)

@@ -4,11 +4,10 @@
 //! `GIT_CARRY_MERGE_CASES` sets how many random cases are tried. `GIT_CARRY_MERGE_REPO="REPO FROM TO ONTO..."` has each
 //! commit of `FROM..TO` in a real repository picked onto each of the commits `ONTO` as well.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::support::{bare_store, git_with_input};
 use git_carry::replay::merge::{Attempt, attempt_marked, merge_noting, merge_trees};
 use git_carry::replay::sequence::{Placed, Role, Step as Patch, replay};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
@@ -18,7 +17,6 @@ use gix_hash::ObjectId;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use support::{bare_store, git_with_input};
 
 /// What stands at a path: mode, and content (for a submodule, what its commit is made up from).
 type Files = BTreeMap<String, (u32, Vec<u8>)>;
@@ -386,7 +384,7 @@ fn first_difference(cases: &[Case]) -> Option<(usize, String)> {
             Ok(found) => {
                 objects.flush().expect("the pack is written");
                 let list = |tree: &str| {
-                    let out = support::git(dir.path(), &["ls-tree", "-r", tree]);
+                    let out = crate::support::git(dir.path(), &["ls-tree", "-r", tree]);
                     String::from_utf8_lossy(&out.stdout).into_owned()
                 };
                 let lists = [list(&git.tree), list(&found.tree)];
@@ -524,7 +522,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
         };
         assert_eq!((again.tree, plain(again.placed)), (found.tree, plain(found.placed)));
         objects.flush().expect("a pack is written");
-        let whole = support::git(dir.path(), &["fsck", "--strict", "--no-dangling"]);
+        let whole = crate::support::git(dir.path(), &["fsck", "--strict", "--no-dangling"]);
         assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
     }
     assert!(applied > left_out, "{applied} applied, {left_out} were left out");
@@ -560,11 +558,13 @@ fn the_commits_of_a_real_repository_merge_as_in_git() {
     let [repo, from, to, onto @ ..] = &words[..] else { panic!("REPO FROM TO ONTO...") };
     let dir = tempfile::tempdir().expect("a temporary folder");
     drop(bare_store(dir.path()));
-    let objects =
-        support::git(Path::new(repo), &["rev-parse", "--path-format=absolute", "--git-path", "objects"]);
+    let objects = crate::support::git(
+        Path::new(repo),
+        &["rev-parse", "--path-format=absolute", "--git-path", "objects"],
+    );
     std::fs::write(dir.path().join("objects/info/alternates"), objects.stdout).expect("it is written");
     let lines = |args: &[&str]| -> Vec<String> {
-        let out = support::git(Path::new(repo), args);
+        let out = crate::support::git(Path::new(repo), args);
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     };
@@ -575,7 +575,7 @@ fn the_commits_of_a_real_repository_merge_as_in_git() {
         let (before, after) = (tree_of(&format!("{commit}^")), tree_of(&commit));
         cases.extend(onto.iter().map(|onto| [before, tree_of(onto), after]));
     }
-    let objects = Odb::open(dir.path()).expect("a bare store opens").as_git(support::gits_version());
+    let objects = Odb::open(dir.path()).expect("a bare store opens").as_git(crate::support::gits_version());
     let gits = gits(dir.path(), &cases);
     let (mut clean, mut differ) = (0, Vec::new());
     for (case, git) in cases.iter().zip(gits) {

@@ -1,13 +1,11 @@
 //! What comes from outside never makes a parser panic: arbitrary bytes, the demo's patches with damage, a patch without end.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use git_carry::build::manifest::Manifest;
 use git_carry::queue::{Content, Patch, Series, import, parse_diff, patch_id, read_metadata};
 use git_carry::store::Commit;
 use git_carry::workspace::{Config, Lock};
 use proptest::prelude::*;
-use support::lab::{Lab, numbered};
 
 /// The demo's patches: binary data, renames, modes, non-UTF-8 are among them.
 fn patches() -> Vec<Vec<u8>> {

@@ -1,13 +1,11 @@
 //! A patch-id is the one that `git patch-id --stable` gives.
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::git;
 use git_carry::queue::patch_id;
 use proptest::prelude::*;
-use support::git;
 
 fn gits(dir: &Path, diff: &[u8]) -> Option<String> {
     let mut child = Command::new("git")

@@ -1,10 +1,8 @@
 //! The replay of a queue never stops, and tells a patch that trunk broke from one that misses another.
 
-mod support;
-
+use crate::support::{Snapshot, bare_store, git, tree};
 use git_carry::replay::sequence::{Placed, Role, Step, replay};
 use git_carry::store::Odb;
-use support::{Snapshot, bare_store, git, tree};
 
 /// The steps of a queue given as snapshots: the base, then the tree after each patch.
 fn steps(objects: &Odb, base: &Snapshot, patches: &[(&str, Snapshot)]) -> Vec<Step> {

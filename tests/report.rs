@@ -1,12 +1,10 @@
 //! `git carry report` by the built binary: what it says in each form, and the page in a real browser.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 /// A queue of which one patch conflicts, one is blocked by it, one lands, one is clean and one was made anew, after
 /// three nights; in between, another conflict came and went.

@@ -1,11 +1,9 @@
 //! A conflict resolved in a work tree: what becomes of the patch, and of the answer on other machines.
 
-mod support;
-
 use std::path::PathBuf;
 
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn outcome(night: &Value, name: &str) -> String {
     let found = Lab::outcomes(night).into_iter().find(|(n, _)| n == name);

@@ -1,14 +1,12 @@
 //! What is found in a move: small trees for each kind of thing, with what must be found and nothing else
 //! (`fixtures/risk`); and the command and the manifest, by the built binary.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::lab::{Lab, numbered};
 use git_carry::risk::pack::Rules;
 use git_carry::risk::{Confidence, Finding, assess};
 use serde::Deserialize;
-use support::lab::{Lab, numbered};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,8 +59,8 @@ fn check(file: &str) {
     let mut wrong = Vec::new();
     for case in cases.case {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let objects = support::bare_store(dir.path());
-        let old: support::Snapshot = case.old;
+        let objects = crate::support::bare_store(dir.path());
+        let old: crate::support::Snapshot = case.old;
         let mut new = old.clone();
         for (path, text) in case.new {
             match text.is_empty() {
@@ -70,7 +68,8 @@ fn check(file: &str) {
                 false => new.insert(path, text),
             };
         }
-        let (before, after) = (support::deep_tree(&objects, &old), support::deep_tree(&objects, &new));
+        let (before, after) =
+            (crate::support::deep_tree(&objects, &old), crate::support::deep_tree(&objects, &new));
         let rules = Rules::load(std::slice::from_ref(&case.pack), &[]).expect("a pack");
         let found = assess(&objects, before, after, &rules).expect("all objects are there");
         let all: BTreeSet<String> = found.findings.iter().map(told).collect();
@@ -210,7 +209,7 @@ fn a_migration_of_the_queue_s_own_is_a_stop_and_names_its_patch() {
 }
 
 /// A workspace whose upstream has these files, and whose queue is one patch of these.
-fn lab_with(upstream: support::lab::Files<'_>, patch: support::lab::Files<'_>) -> Lab {
+fn lab_with(upstream: crate::support::lab::Files<'_>, patch: crate::support::lab::Files<'_>) -> Lab {
     let lab = Lab::new();
     lab.commit("up", "base", upstream);
     lab.git("up", &["checkout", "-q", "-b", "fork"]);

@@ -1,11 +1,9 @@
 //! Jobs that run the nights: each is what its own system takes, and the script that all of them call does a night.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::lab::{Lab, numbered};
+use crate::support::lab::{Lab, numbered};
 
 fn lab() -> Lab {
     let a = numbered("a", &[(10, "ours")]);

@@ -1,12 +1,10 @@
 //! What runs where, and how far a build may go: promotions, gates, roll-backs and skew, by the built binary, on real
 //! repositories; and two people at once.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::lab::{Lab, numbered};
 use serde_json::{Value, json};
-use support::lab::{Lab, numbered};
 
 const VERSIONS: &str = "nova/db/main/migrations/versions";
 
@@ -86,7 +84,7 @@ fn rewrite(lab: &Lab, stage: &str, change: impl Fn(&mut Value)) {
     let mut record: Value = serde_json::from_str(&text).expect("a record");
     change(&mut record);
     let input = |args: &[&str], text: &str| {
-        let out = support::git_with_input(&lab.path("deploy.git"), args, text.as_bytes());
+        let out = crate::support::git_with_input(&lab.path("deploy.git"), args, text.as_bytes());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     };
@@ -429,8 +427,11 @@ fn a_stage_that_asks_for_a_signature_takes_no_build_without_one_by_one_who_may()
     // Another manifest under the same name is not what was signed.
     let name = format!("refs/carry/manifest/p/{build}");
     let text = lab.git("deploy.git", &["cat-file", "blob", &name]).replacen("\"clean\"", "\"landed\"", 1);
-    let out =
-        support::git_with_input(&lab.path("deploy.git"), &["hash-object", "-w", "--stdin"], text.as_bytes());
+    let out = crate::support::git_with_input(
+        &lab.path("deploy.git"),
+        &["hash-object", "-w", "--stdin"],
+        text.as_bytes(),
+    );
     lab.git("deploy.git", &["update-ref", &name, String::from_utf8_lossy(&out.stdout).trim()]);
     let told = lab.json(4, &["stage", "check", "latest", "prod"]);
     assert!(unmet(&told, "signed").expect("altered").starts_with("it is not what SHA256:"), "{told}");

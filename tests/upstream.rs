@@ -1,12 +1,10 @@
 //! Patches go upstream, by the built binary: what leaves is held against git, and goes nowhere that is not allowed.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 /// A workspace with three patches of which the second needs the first, and a trunk that has moved on; `forge` is
 /// the project's table in carry.toml.

@@ -1,9 +1,7 @@
 //! The report that feeds work upstream.
 
-mod support;
-
+use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
-use support::lab::{Lab, numbered};
 
 fn rows(project: &Value, key: &str) -> Vec<String> {
     let sections = project["sections"].as_array().expect("sections");

@@ -1,16 +1,14 @@
 //! The culprit of a conflict, and the graph of a queue: held against git itself.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::lab::{Lab, numbered};
+use crate::support::{Snapshot, bare_store, deep_tree, git};
 use git_carry::graph::{Graph, Node};
 use git_carry::queue::Metadata;
 use git_carry::replay::sequence::{Role, Step};
 use proptest::prelude::*;
 use serde_json::Value;
-use support::lab::{Lab, numbered};
-use support::{Snapshot, bare_store, deep_tree, git};
 
 /// A file and what a patch makes of it: its text, or nothing.
 type Snap<'a> = (&'a str, Option<&'a str>);

@@ -11,7 +11,6 @@ pub struct Lab {
     dir: tempfile::TempDir,
 }
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 impl Lab {
     /// An empty upstream work tree `up` (branch main) and a bare `deploy.git`.
     pub fn new() -> Self {
@@ -149,7 +148,6 @@ fn write(path: &Path, text: &str) {
 }
 
 /// Thirty lines that name their file, some of them changed.
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 pub fn numbered(name: &str, changed: &[(usize, &str)]) -> String {
     let line = |n: usize| match changed.iter().find(|(at, _)| *at == n) {
         Some((_, text)) => format!("{text}\n"),

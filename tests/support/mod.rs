@@ -11,7 +11,6 @@ use gix_hash::ObjectId;
 /// File names at the root, and what they hold.
 pub type Snapshot = BTreeMap<String, String>;
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 /// Runs git in `dir`, away from the machine's own configuration.
 pub fn git(dir: &Path, args: &[&str]) -> Output {
     Command::new("git")
@@ -24,7 +23,6 @@ pub fn git(dir: &Path, args: &[&str]) -> Output {
         .expect("git runs")
 }
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 /// The same, with something to read.
 pub fn git_with_input(dir: &Path, args: &[&str], input: &[u8]) -> Output {
     use std::io::{Seek, Write};
@@ -41,7 +39,6 @@ pub fn git_with_input(dir: &Path, args: &[&str], input: &[u8]) -> Output {
         .expect("git runs")
 }
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 /// A new bare repository at `dir`, opened.
 pub fn bare_store(dir: &Path) -> Odb {
     assert!(git(dir, &["init", "-q", "--bare", "."]).status.success());
@@ -49,20 +46,17 @@ pub fn bare_store(dir: &Path) -> Odb {
 }
 
 /// The version of the git on this machine, to which the tests hold the merge.
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 pub fn gits_version() -> GitVersion {
     let out = git(Path::new("."), &["version"]);
     GitVersion::parse(&String::from_utf8_lossy(&out.stdout)).expect("git says its version")
 }
 
 /// The tree of a snapshot.
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 pub fn tree(objects: &Odb, snapshot: &Snapshot) -> ObjectId {
     deep_tree(objects, snapshot)
 }
 
 /// The tree of files by their paths.
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
     let blob = |text: &String| objects.put_blob(text.clone().into_bytes(), None).expect("a blob is kept");
     let edits: Vec<(&[u8], Option<Entry>)> =
@@ -74,5 +68,4 @@ pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
     }
 }
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 pub mod lab;
