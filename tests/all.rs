@@ -23,6 +23,7 @@ mod landed;
 mod lines;
 mod merge;
 mod night;
+mod notify;
 mod ort;
 mod parsers;
 mod patch_id;

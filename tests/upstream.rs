@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
+use crate::support::github::{Github, Running, TOKEN};
 use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
 
@@ -235,16 +236,6 @@ fn mails_go_to_those_who_are_allowed_and_to_nobody_else_and_the_header_says_so()
     let refused = lab.carry_code(4, &["upstream", "Gr-er-z-hlen", "--send"]);
     assert!(refused.contains("nobody has allowed"), "{refused}");
     assert_eq!(told.try_iter().count(), 0);
-}
-
-/// A process that ends with the test.
-struct Running(std::process::Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn free_port() -> u16 {
@@ -486,62 +477,6 @@ fn changes_go_to_review_keep_their_ids_and_are_asked_about_each_night() {
     let landed = &night["patches"][0];
     assert_eq!((text(&landed["outcome"]), text(&landed["evidence"]["commit"])), ("landed", merged.as_str()));
     assert!(text(&landed["evidence"]["proof"]).contains("was merged as"), "{landed}");
-}
-
-/// A small GitHub behind GitHub's own description (`tests/forge/fake.mjs`).
-struct Github {
-    process: Running,
-    port: u16,
-}
-
-const TOKEN: &str = "s3cret-t0ken-for-the-test";
-
-impl Github {
-    /// None where its parts are not installed; on a build server they must be.
-    fn start(lab: &Lab) -> Option<Self> {
-        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let modules = here.join("target/forge/node_modules");
-        let there = modules.join("@octokit/openapi/generated/api.github.com.json").exists();
-        assert!(there || std::env::var_os("CI").is_none(), "{} is not installed", modules.display());
-        if !there {
-            println!("passed over: no {}; see .ci/run", modules.display());
-            return None;
-        }
-        let mut node = std::process::Command::new("node");
-        node.arg(here.join("tests/forge/fake.mjs")).arg(modules);
-        node.args([lab.path("."), lab.path("me/thing.git")]).arg(TOKEN);
-        node.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut process = node.spawn().expect("node runs");
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-        let port = line.trim().parse().expect("a port");
-        Some(Self { process: Running(process), port })
-    }
-
-    /// Tells it something, and gives what it knows.
-    fn control(&self, told: &Value) -> Value {
-        use std::io::Read as _;
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        let body = told.to_string();
-        let head = format!("POST /control HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all((head + &body).as_bytes()).expect("it is told");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON")
-    }
-}
-
-impl Drop for Github {
-    fn drop(&mut self) {
-        // It ends what it started once its input ends.
-        drop(self.process.0.stdin.take());
-        for _ in 0..100 {
-            if self.process.0.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
 }
 
 #[test]

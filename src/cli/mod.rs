@@ -22,6 +22,7 @@ mod init;
 mod landed;
 mod manifest;
 mod nightly;
+mod notify;
 mod pause;
 mod rebase;
 mod report;
@@ -102,6 +103,7 @@ enum Command {
     Report(document::Args),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
+    Notify(notify::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
     Man(help::ManArgs),
@@ -161,6 +163,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Landed(args) => landed::run(&ui, &from, args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
+        Command::Notify(args) => notify::run(&ui, &from, &args),
         Command::Doctor(args) => doctor::run(&ui, &from, &args),
         Command::Demo(args) => demo::run(&ui, args),
         Command::Man(args) => help::man(&ui, &args),

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::exports::put_beside;
 use super::ui::{Ui, clean};
 use super::{guarded, report};
-use crate::night::{self, Night, NightError, Options, Site};
+use crate::night::{self, Night, NightError, Options, Site, beat};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -64,25 +64,39 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         }
         // Before the replay: a patch that has landed leaves the queue with it.
         let standing = super::sent::ask(ui, &workspace, project, args.offline);
-        match night::run(&workspace, project, &options, ui) {
+        let night = night::run(&workspace, project, &options, ui);
+        let told = match &night {
+            Ok(night) => {
+                let now = Workspace::load(&workspace.root).map_err(NightError::from)?;
+                let project = now.project(Some(name)).map_err(NightError::from)?;
+                night::end(&now, project, Ok(night), args.offline, beat::now(), ui)
+            }
+            Err(e) => night::end(&workspace, project, Err(e), args.offline, beat::now(), ui),
+        };
+        match night {
             Ok(mut night) => {
                 let now = Workspace::load(&workspace.root).map_err(NightError::from)?;
                 let project = now.project(Some(name)).map_err(NightError::from)?;
                 night::note_forecast(&now, project, &mut night, args.offline, ui)?;
                 worst = worst.max(night.exit_code());
-                night::doctor::beat(&Site::open(&now, project)?, jiff::Timestamp::now())?;
                 if let Some(path) = &args.manifest {
                     write_manifest(path, &Site::open(&now, project)?, &night)?;
                 }
                 if !ui.json {
                     report::print(ui, &night)?;
                     super::sent::summary(ui, standing.as_ref());
+                    super::notify::summary(ui, &told);
                 }
-                let mut told = serde_json::to_value(&night)?;
-                if let (Some(standing), Some(told)) = (standing, told.as_object_mut()) {
-                    told.insert("sent".into(), serde_json::to_value(standing)?);
+                let mut document = serde_json::to_value(&night)?;
+                if let Some(document) = document.as_object_mut() {
+                    if let Some(standing) = standing {
+                        document.insert("sent".into(), serde_json::to_value(standing)?);
+                    }
+                    if !told.is_empty() {
+                        document.insert("told".into(), serde_json::to_value(told)?);
+                    }
                 }
-                nights.push(told);
+                nights.push(document);
             }
             // One project's failure stops no other; the exit code tells.
             Err(e) if names.len() > 1 => {

@@ -10,6 +10,7 @@ mod evidence;
 mod forge;
 mod guard;
 mod lockfile;
+mod notify;
 mod reader;
 mod rules;
 pub mod schedule;
@@ -30,6 +31,7 @@ pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal
 pub use forge::{Forge, ForgeKind, GITHUB};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
+pub use notify::{Repository, Sink, Way, authority};
 pub use reader::nearest;
 pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};
