@@ -15,6 +15,7 @@ mod faults;
 mod fetch;
 mod formats;
 mod help;
+mod hooks;
 mod hostile;
 mod import;
 mod intake;

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use gix_hash::ObjectId;
@@ -114,23 +114,57 @@ impl Cache {
 }
 
 fn run(check: &Check, work: &Path, vars: &[(&str, String)], output: &Path) -> std::io::Result<Ran> {
+    let command = Command { run: &check.run, env: &check.env, timeout: check.timeout, input: None };
+    run_command(&command, work, vars, output)
+}
+
+/// A command that is run as checks are: without a shell, and with no more environment than it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// A program and its arguments.
+    pub run: &'a [String],
+    /// What it gets of the environment besides `PATH`: names that are passed on, and `NAME=value`.
+    pub env: &'a [String],
+    /// After how long it is ended, with all that it started.
+    pub timeout: Duration,
+    /// What it reads; none: nothing.
+    pub input: Option<&'a [u8]>,
+}
+
+/// Runs a command in the folder `work`; `vars` are more of its environment, and what it says goes into the file `output`.
+pub fn run_command(
+    wanted: &Command<'_>,
+    work: &Path,
+    vars: &[(&str, String)],
+    output: &Path,
+) -> std::io::Result<Ran> {
     let log = File::create(output)?;
-    let Some((program, args)) = check.run.split_first() else {
+    let Some((program, args)) = wanted.run.split_first() else {
         return Err(std::io::Error::other("a check without a command"));
     };
     // A program of the tree itself is meant as it stands there.
     let program = if program.starts_with("./") { work.join(program) } else { program.into() };
-    let mut command = Command::new(program);
+    let mut command = std::process::Command::new(program);
     command.args(args).current_dir(work).env_clear();
-    let passed = check.env.iter().filter(|e| !e.contains('=')).map(String::as_str);
+    let passed = wanted.env.iter().filter(|e| !e.contains('=')).map(String::as_str);
     for name in passed.chain(["PATH"]) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
-    command.envs(check.env.iter().filter_map(|e| e.split_once('=')));
+    command.envs(wanted.env.iter().filter_map(|e| e.split_once('=')));
     command.envs(vars.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // A file: a command that reads nothing of it hinders nobody.
+    let input = match wanted.input {
+        None => Stdio::null(),
+        Some(bytes) => {
+            let mut file = tempfile::tempfile()?;
+            std::io::Write::write_all(&mut file, bytes)?;
+            file.rewind()?;
+            Stdio::from(file)
+        }
+    };
+    command.stdin(input).stdout(log.try_clone()?).stderr(log);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let started = Instant::now();
@@ -152,7 +186,7 @@ fn run(check: &Check, work: &Path, vars: &[(&str, String)], output: &Path) -> st
             let ended = if status.success() { Ended::Passed } else { Ended::Failed };
             return Ok(done(ended, status.code(), last_line(output)?));
         }
-        if started.elapsed() >= check.timeout {
+        if started.elapsed() >= wanted.timeout {
             end(&mut child);
             child.wait()?;
             return Ok(done(Ended::TimedOut, None, last_line(output)?));

@@ -135,7 +135,7 @@ fn night_code(e: &NightError) -> u8 {
         | NightError::Risk(_)
         | NightError::Command { .. }
         | NightError::Workspace(_) => 2,
-        NightError::Moved { .. } | NightError::Push { .. } => 4,
+        NightError::Moved { .. } | NightError::Push { .. } | NightError::Hook { .. } => 4,
         _ => 1,
     }
 }
@@ -226,6 +226,13 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::Command { .. } => {
             (none(), Some("a program of the tree itself is written with ./ before it".into()))
         }
+        NightError::Hook { output, .. } => (
+            none(),
+            Some(format!(
+                "nothing was published, and the workspace is as it was; what it said: {}",
+                output.display()
+            )),
+        ),
         NightError::Unfinished { .. } => (none(), Some("run again when the remote answers".into())),
         NightError::RoundTrip { .. } => (none(), Some("please report this, with the patch file".into())),
         _ => (none(), None),

@@ -62,9 +62,16 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
             ui.aside(&format!("  to go on: git carry resume {name}"));
             continue;
         }
+        let begun = night::begin(&workspace, project, ui);
+        if matches!(begun, Ok(true)) {
+            // A hook may bring in what others have pushed to the workspace.
+            workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
+        }
+        let project = workspace.project(Some(name)).map_err(NightError::from)?;
         // Before the replay: a patch that has landed leaves the queue with it.
-        let standing = super::sent::ask(ui, &workspace, project, args.offline);
-        let night = night::run(&workspace, project, &options, ui);
+        let standing =
+            begun.is_ok().then(|| super::sent::ask(ui, &workspace, project, args.offline)).flatten();
+        let night = begun.and_then(|_| night::run(&workspace, project, &options, ui));
         let told = match &night {
             Ok(night) => {
                 let now = Workspace::load(&workspace.root).map_err(NightError::from)?;

@@ -373,6 +373,18 @@ fn checks(site: &Site<'_>) -> Vec<Look> {
             all.push(Look::doubt("check", seen, "set it where the night runs"));
         }
     }
+    for hook in &site.project.hooks {
+        let program = hook.run.first().map(String::as_str).unwrap_or_default();
+        let own = program.contains('/').then(|| site.workspace.root.join(program));
+        if !own.map_or_else(|| on_path(program).is_some(), |file| file.is_file()) {
+            let seen = format!("the hook for {} runs '{program}', which is not there", hook.on.word());
+            let remedy = "install it on the machine that runs the night";
+            all.push(match hook.on.stops() {
+                true => Look::bad("hook", seen, remedy),
+                false => Look::doubt("hook", seen, remedy),
+            });
+        }
+    }
     if all.is_empty() && !site.project.checks.is_empty() {
         all.push(Look::good(
             "check",

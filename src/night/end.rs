@@ -1,15 +1,28 @@
-//! What comes after a night, whatever became of it: it is written down that it ran and what it found, and everyone who
-//! is to know is told. None of it fails the night; what goes wrong is a note.
+//! What comes before a night, and may stop it; and what comes after it, whatever became of it: it is written down that it
+//! ran and what it found, hooks run, and everyone who is to know is told. None of that fails the night; what goes wrong is
+//! a note.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::beat::{Beat, beat};
+use super::hooks::{Happened, fire};
 use super::notify::{Delivery, Desk};
-use super::{Events, Night, NightError, Site, troubles};
-use crate::notify::{Ended, Kind, Seen};
-use crate::workspace::{Project, Workspace};
+use super::{Done, Events, Night, NightError, PatchReport, Site, troubles};
+use crate::notify::{Ended, Kind, News, Seen, Trouble, document};
+use crate::workspace::{HookEvent, Outcome, Project, Workspace};
+
+/// Begins a night of a project: runs what is to run before, which may stop it. Returns whether anything ran.
+pub fn begin(workspace: &Workspace, project: &Project, events: &dyn Events) -> Result<bool, NightError> {
+    let any = project.hooks.iter().any(|hook| hook.on == HookEvent::BeforeNight);
+    if any {
+        events.step("running the hooks before the night");
+        fire(workspace, project, &Happened::plain(HookEvent::BeforeNight))?;
+    }
+    Ok(any)
+}
 
 /// Ends a night of a project at the moment `now`. `workspace` is as the night left it. Nobody is told where the network
 /// is not to be used.
@@ -57,7 +70,12 @@ fn after(
             events.note(&format!("who answers for which patch is not known: {e}"));
         }
     }
-    desk.record(seen)?;
+    let fresh = desk.record(seen)?;
+    for happened in happened(night, seen, &fresh) {
+        if let Err(e) = fire(workspace, project, &happened) {
+            events.note(&e.to_string());
+        }
+    }
     if offline {
         return Ok(Vec::new());
     }
@@ -71,4 +89,49 @@ fn after(
         events.note(&format!("'{sink}' was not told, and is the next night: {problem}"));
     }
     Ok(deliveries)
+}
+
+/// What the hooks are told after a night: each patch that conflicts now and did not, each that landed, and its end.
+fn happened(night: Result<&Night, &NightError>, seen: &Seen, fresh: &[Trouble]) -> Vec<Happened> {
+    let mut all = Vec::new();
+    let roots = fresh.iter().filter(|t| matches!(t.kind, Kind::Conflict | Kind::Evolved));
+    for trouble in roots {
+        all.push(Happened {
+            event: HookEvent::Conflict,
+            vars: of_patch(trouble.patch.as_deref(), trouble.culprit.as_deref()),
+            told: json!({
+                "patch": trouble.patch, "commit": trouble.culprit, "kind": trouble.kind.word(), "owner": trouble.owner,
+                "what": trouble.what, "why": trouble.why, "next": trouble.next,
+            }),
+        });
+    }
+    let published = night.ok().filter(|night| night.done == Done::Published);
+    let landed = |p: &&PatchReport| p.outcome == Outcome::Landed && p.before != Some(Outcome::Landed);
+    for patch in published.iter().flat_map(|night| &night.patches).filter(landed) {
+        let commit = patch.evidence.as_ref().map(|e| e.commit.as_str());
+        all.push(Happened {
+            event: HookEvent::Landed,
+            vars: of_patch(Some(&patch.name), commit),
+            told: json!({
+                "patch": patch.name, "commit": commit, "subject": patch.subject, "owner": patch.owner,
+                "evidence": patch.evidence,
+            }),
+        });
+    }
+    let mut vars = vec![("CARRY_ENDED", seen.ended.word().to_owned())];
+    vars.extend(seen.commit.iter().map(|commit| ("CARRY_COMMIT", commit.clone())));
+    vars.extend(seen.build.iter().map(|build| ("CARRY_BUILD", build.clone())));
+    let news = News { new: fresh.to_vec(), open: seen.troubles.clone(), ..News::default() };
+    let told = document(seen, &news);
+    let told = json!({
+        "ended": told["ended"], "at": told["at"], "build": told["build"], "commit": told["commit"], "new": told["new"],
+        "open": told["open"],
+    });
+    all.push(Happened { event: HookEvent::AfterNight, vars, told });
+    all
+}
+
+fn of_patch(patch: Option<&str>, commit: Option<&str>) -> Vec<(&'static str, String)> {
+    let patch = patch.map(|patch| ("CARRY_PATCH", patch.to_owned()));
+    patch.into_iter().chain(commit.map(|commit| ("CARRY_COMMIT", commit.to_owned()))).collect()
 }

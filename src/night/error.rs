@@ -112,6 +112,18 @@ pub enum NightError {
         /// What the system said.
         reason: String,
     },
+    /// A hook failed.
+    #[error("the hook '{command}' ({event}) failed: {why}")]
+    Hook {
+        /// For which event it ran.
+        event: &'static str,
+        /// The command.
+        command: String,
+        /// How it ended, and what it said last.
+        why: String,
+        /// The file with its output.
+        output: PathBuf,
+    },
     /// The journal of a run that was cut off is damaged.
     #[error("the journal of the last run, {}, cannot be read: {reason}", .path.display())]
     Journal {

@@ -23,6 +23,7 @@ mod evidence;
 mod explain;
 pub mod gather;
 pub mod history;
+mod hooks;
 mod intake;
 mod journal;
 mod keep;
@@ -63,7 +64,7 @@ pub use check::prove_build;
 pub use compare::compare_builds;
 pub use depend::{closure_files, look_ahead, queue_graph};
 pub use draft::{Draft, fault};
-pub use end::end;
+pub use end::{begin, end};
 pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};
@@ -85,7 +86,7 @@ use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::without_secrets;
 use crate::trunk;
-use crate::workspace::{Advance, LandedLock, Outcome, Project, ProjectLock, Workspace};
+use crate::workspace::{Advance, HookEvent, LandedLock, Outcome, Project, ProjectLock, Workspace};
 
 /// Who listens to a run.
 pub trait Events {
@@ -373,6 +374,10 @@ fn spend(
     if options.dry_run {
         night.done = Done::DryRun;
     } else if built.manifest.verdict.publishable {
+        if goes_out && let Err(e) = before_publish(site, &built) {
+            pack.map_or(Ok(()), artifacts::Pack::discard)?;
+            return Err(e);
+        }
         let (signature, kept) = sign(site, &built.manifest, goes_out)?;
         built.refs.push(kept);
         if let Some(pack) = &pack {
@@ -389,6 +394,23 @@ fn spend(
         night.done = Done::Refused;
     }
     Ok(night)
+}
+
+/// Asks the hooks whether a build may go out.
+fn before_publish(site: &Site<'_>, built: &writeback::Built) -> Result<(), NightError> {
+    let deploy = &built.manifest.deploy;
+    let happened = hooks::Happened {
+        event: HookEvent::BeforePublish,
+        vars: vec![
+            ("CARRY_COMMIT", deploy.commit.clone()),
+            ("CARRY_TREE", deploy.tree.clone()),
+            ("CARRY_BUILD", deploy.build.clone()),
+        ],
+        told: serde_json::json!({
+            "commit": deploy.commit, "tree": deploy.tree, "build": deploy.build, "manifest": built.manifest,
+        }),
+    };
+    hooks::fire(site.workspace, site.project, &happened)
 }
 
 /// Puts a published build's files in their place, and takes old ones away.

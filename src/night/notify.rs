@@ -30,6 +30,9 @@ struct Known {
     version: u32,
     /// What the last night found.
     seen: Option<Seen>,
+    /// The fingerprints of all that the last night found that looked at everything.
+    #[serde(default)]
+    met: BTreeSet<String>,
     /// What each listener was told: by the sink's name, then by the address within it.
     #[serde(default)]
     sinks: BTreeMap<String, BTreeMap<String, Ledger>>,
@@ -105,12 +108,16 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Writes down what a night found. Returns what the night before had found.
-    pub fn record(&self, seen: &Seen) -> Result<Option<Seen>, NightError> {
+    /// Writes down what a night found. Returns those of it that the last complete night had not met.
+    pub fn record(&self, seen: &Seen) -> Result<Vec<Trouble>, NightError> {
         let mut known = self.known();
-        let before = known.seen.replace(seen.clone());
+        let fresh = seen.troubles.iter().filter(|t| !known.met.contains(&t.fingerprint())).cloned().collect();
+        if seen.complete {
+            known.met = seen.troubles.iter().map(Trouble::fingerprint).collect();
+        }
+        known.seen = Some(seen.clone());
         self.keep(&known)?;
-        Ok(before)
+        Ok(fresh)
     }
 
     /// What the last night found; if it is too long ago, that.

@@ -168,6 +168,7 @@ fn class(error: &NightError) -> &'static str {
         NightError::Workspace(_) => "configuration",
         NightError::Signature(_) => "signing",
         NightError::Command { .. } => "command",
+        NightError::Hook { .. } => "hook",
         NightError::Store(_) | NightError::Io { .. } | NightError::NoBase { .. } => "store",
         _ => "other",
     }

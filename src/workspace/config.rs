@@ -10,6 +10,7 @@ use super::artifacts::{self, Artifacts};
 use super::candidates::{self, Weights};
 use super::checks::{self, Check};
 use super::forge::{self, Forge};
+use super::hooks::{self, Hook};
 use super::notify::{self, Sink};
 use super::reader::{Reader, Table, kind};
 use super::rules;
@@ -78,6 +79,8 @@ pub struct Project {
     pub risk: RiskRules,
     /// Commands that prove a build.
     pub checks: Vec<Check>,
+    /// Commands that run when something happens.
+    pub hooks: Vec<Hook>,
     /// Where builds go.
     pub stages: Vec<Stage>,
     /// What each night leaves as files; none: nothing.
@@ -267,7 +270,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 15] = [
+const PROJECT: [&str; 16] = [
     "upstream",
     "branch",
     "reference",
@@ -279,6 +282,7 @@ const PROJECT: [&str; 15] = [
     "forecast",
     "risk",
     "check",
+    "hook",
     "stage",
     "artifacts",
     "candidates",
@@ -332,6 +336,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         }
     }
     let checks = checks::read(r, &place, table);
+    let hooks = hooks::read(r, &place, table);
     let stages = stages::read(r, &place, table, &checks);
     let artifacts = artifacts::read(r, &place, table);
     let candidates = candidates::read(r, &place, table);
@@ -355,6 +360,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         forecast,
         risk,
         checks,
+        hooks,
         stages,
         artifacts,
         candidates,

@@ -82,6 +82,12 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # timeout = \"1h\"\n\
         # required = true\n\
         # env = [\"HOME\"]\n\n\
+        # Commands that run when something happens: before-night, after-night, conflict, landed, before-publish. Those before\n\
+        # may stop it. For instance:\n\
+        # [[project.{name}.hook]]\n\
+        # on = \"before-publish\"\n\
+        # run = [\"./hooks/freeze-calendar\"]\n\
+        # timeout = \"10m\"\n\n\
         # By which rules a move from build to build is looked at; without packs, those that the files ask for.\n\
         # [project.{name}.risk]\n\
         # packs = [\"openstack\"]\n\
