@@ -12,6 +12,7 @@ mod edit;
 mod error;
 mod export;
 mod exports;
+mod followed;
 mod forecast;
 mod graph;
 mod help;
