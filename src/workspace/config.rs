@@ -135,6 +135,19 @@ pub struct Policy {
     pub landed: Landed,
     /// How far a night goes.
     pub advance: Advance,
+    /// What OpenShift's tags in first lines do.
+    pub tags: Tags,
+}
+
+/// What `UPSTREAM: <drop>:` and its like do when the queue moves to a newer trunk (OpenShift's rebasebot).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tags {
+    /// Nothing.
+    Ignore,
+    /// `<drop>` goes; an unknown tag is an error.
+    Soft,
+    /// What has no tag goes as well.
+    Strict,
 }
 
 /// How far a night goes along the trunk.
@@ -309,14 +322,21 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         deploy.history = r.choice(table, "history", &words);
         deploy.intake = r.choice(table, "intake", &[("refuse", false), ("take", true)]);
     }
-    let mut policy = Policy { required: Required::Marked, landed: Landed::Drop, advance: Advance::Tip };
+    let mut policy = Policy {
+        required: Required::Marked,
+        landed: Landed::Drop,
+        advance: Advance::Tip,
+        tags: Tags::Ignore,
+    };
     if let Some((table, _)) = r.table(table, "policy") {
-        r.keys(table, &format!("{place}.policy"), &["required", "landed", "advance"]);
+        r.keys(table, &format!("{place}.policy"), &["required", "landed", "advance", "tags"]);
         policy.required =
             r.choice(table, "required", &[("marked", Required::Marked), ("all", Required::All)]);
         policy.landed = r.choice(table, "landed", &[("drop", Landed::Drop), ("keep", Landed::Keep)]);
         let words = [("tip", Advance::Tip), ("furthest-clean", Advance::FurthestClean)];
         policy.advance = r.choice(table, "advance", &words);
+        let words = [("ignore", Tags::Ignore), ("soft", Tags::Soft), ("strict", Tags::Strict)];
+        policy.tags = r.choice(table, "tags", &words);
     }
     let regenerate = read_regenerate(r, &place, table);
     let forecast = r.list(table, "forecast");

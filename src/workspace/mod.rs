@@ -23,7 +23,7 @@ pub use candidates::Weights;
 pub use checks::{Check, CheckOn};
 pub use config::{
     Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
-    Required, RiskRules, Signing,
+    Required, RiskRules, Signing, Tags,
 };
 pub use edit::set_paused;
 pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
