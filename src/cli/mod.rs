@@ -13,6 +13,7 @@ mod edit;
 mod error;
 mod export;
 mod exports;
+mod followed;
 mod forecast;
 mod graph;
 mod help;

@@ -214,6 +214,7 @@ fn problems(ui: &Ui, night: &Night) {
             ui.line(&format!("  {}", clean(reason)));
         }
     }
+    super::followed::show(ui, &night.followed);
     losses(ui, night);
     if let Some(f) = &night.furthest {
         ui.line(&format!(

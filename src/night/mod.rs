@@ -19,6 +19,7 @@ pub mod edit;
 mod error;
 mod evidence;
 mod explain;
+pub mod follow;
 pub mod gather;
 pub mod history;
 mod intake;
@@ -165,6 +166,9 @@ pub struct Night {
     /// Patches that left the queue as upstream had them, and that upstream took back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undone: Vec<LandedLock>,
+    /// Changes of upstream's that are carried before they are merged, and that were taken at a newer revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followed: Vec<follow::Followed>,
     /// Upstream work that will break patches once trunk takes it in; what was looked at says `forecast` in carry.toml.
     pub forecast: Vec<Outlook>,
     /// The build; none on a quiet night of a queue that was never built.
@@ -217,11 +221,13 @@ pub fn run(
         true => intake::intake(&site, events)?,
         false => None,
     };
-    let with_taken = taken.map(|taken| Options {
-        draft: Some(taken.draft),
-        replace_deploy: Some(taken.replaces),
-        ..options.clone()
-    });
+    let (draft, replaces) = match taken {
+        Some(taken) => (Some(taken.draft), Some(taken.replaces)),
+        None => (None, options.replace_deploy.clone()),
+    };
+    let (draft, followed) = if nightly { follow::follow(&site, draft, events)? } else { (draft, Vec::new()) };
+    let with_taken =
+        draft.map(|draft| Options { draft: Some(draft), replace_deploy: replaces, ..options.clone() });
     let options = with_taken.as_ref().unwrap_or(options);
     if options.dry_run {
         return spend(&site, options, events, &mut || Ok(()));
@@ -235,7 +241,17 @@ pub fn run(
         if !options.offline {
             ready()?;
         }
-        let night = spend(&site, options, events, &mut ready);
+        let mut night = spend(&site, options, events, &mut ready).map(|night| Night { followed, ..night });
+        if let Ok(night) = &mut night
+            && nightly
+            && night.done != Done::Refused
+        {
+            // The night is done and out: what fails here is told, and tried again the next time.
+            match upstream::keep_current(&site) {
+                Ok(commits) => night.workspace_commits.extend(commits),
+                Err(e) => events.note(&format!("what upstream has merged could not be written down: {e}")),
+            }
+        }
         // What is wrong with the workspace is to be mended first.
         ready().and(night)
     })
@@ -319,6 +335,7 @@ fn spend(
         furthest,
         patches: Vec::new(),
         undone: planned.landed.iter().filter(|l| l.reverted.is_some()).cloned().collect(),
+        followed: Vec::new(),
         forecast: Vec::new(),
         manifest: None,
         remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),

@@ -81,6 +81,9 @@ pub struct Metadata {
     /// `Carry-Group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// `Carry-Follows`: the revision of upstream's change that the patch was taken from, and the sum of what it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
 }
 
 /// Reads a message, and the fields above it where a header has some.
@@ -167,6 +170,7 @@ impl Metadata {
             "carry-reason" => &mut self.reason,
             "carry-hold" => &mut self.hold,
             "carry-group" => &mut self.group,
+            "carry-follows" => &mut self.follows,
             "carry-required" => {
                 self.required = !matches!(value.to_ascii_lowercase().as_str(), "no" | "false");
                 return;

@@ -68,4 +68,5 @@ pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
     }
 }
 
+pub mod http;
 pub mod lab;
