@@ -24,6 +24,7 @@ mod intake;
 mod kill;
 mod landed;
 mod lines;
+mod many;
 mod merge;
 mod night;
 mod ort;

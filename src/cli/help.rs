@@ -69,6 +69,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "nightly",
         &[
             ("what cron runs", "git carry nightly --quiet"),
+            ("all projects, four at a time", "git carry nightly --all --jobs 4"),
             ("with the manifest for the pipeline", "git carry nightly --manifest build.json"),
         ],
     ),

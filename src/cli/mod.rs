@@ -1,5 +1,6 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
+mod beside;
 mod bisect;
 mod build;
 mod candidates;
@@ -39,6 +40,7 @@ mod upstream;
 mod verify;
 mod why;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -175,21 +177,39 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The workspace, guarded, with the runs that were cut off finished or set aside.
 fn guarded(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard), CliError> {
+    let (workspace, guard, mut unsettled) = guarded_for_many(ui, from, what)?;
+    match unsettled.pop_first() {
+        Some((_, e)) => Err(e.into()),
+        None => Ok((workspace, guard)),
+    }
+}
+
+/// The projects whose run was cut off, and where that cannot be settled now.
+type Unsettled = BTreeMap<String, NightError>;
+
+/// The same for a command that goes on with the other projects where the run of one cannot be settled now.
+fn guarded_for_many(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard, Unsettled), CliError> {
     let mut workspace = Workspace::find(from).map_err(NightError::from)?;
     let folder = Site::folder_of(&workspace.root)?;
     let guard = Guard::acquire(&folder, what)?;
     if let Some(holder) = &guard.took_over {
         ui.note(&format!("a run ended without giving the workspace back: {holder}"));
     }
-    let mut recovered = false;
+    let (mut recovered, mut unsettled) = (false, Unsettled::new());
     for project in workspace.config.projects.values().filter(|p| pending(&folder, &p.name)) {
-        if let Some(what) = recover(&Site::open(&workspace, project)?)? {
-            ui.note(&format!("{}: {what}", project.name));
-            recovered = true;
+        match Site::open(&workspace, project).and_then(|site| recover(&site)) {
+            Ok(Some(what)) => {
+                ui.note(&format!("{}: {what}", project.name));
+                recovered = true;
+            }
+            Ok(None) => {}
+            Err(e) => {
+                unsettled.insert(project.name.clone(), e);
+            }
         }
     }
     if recovered {
         workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
     }
-    Ok((workspace, guard))
+    Ok((workspace, guard, unsettled))
 }

@@ -43,8 +43,18 @@ const COMMITS: usize = 3;
 pub fn log(site: &Site<'_>, count: usize) -> Result<Vec<Entry>, NightError> {
     let format =
         format!("--format=%H%x00%P%x00%aI%x00%aN%x00%s%x00%(trailers:key={RUN},valueonly,separator=)");
-    let most = format!("--max-count={}", count.saturating_mul(COMMITS));
-    let call = site.git.call(["log", "--first-parent", &most, &format, "-z", "HEAD", "--"]);
+    // Every project's runs write the lock: those of the others are passed over, however many there are.
+    let projects = &site.workspace.config.projects;
+    let mut call = site.git.call(["log", "--first-parent", &format, "-z"]);
+    if projects.len() < 2 {
+        call = call.arg(format!("--max-count={}", count.saturating_mul(COMMITS)));
+    }
+    let foreign = |subject: &[u8]| {
+        let named = subject.strip_prefix(b"carry: ").and_then(|rest| rest.split_once_str(": "));
+        let named = named.and_then(|(name, _)| name.to_str().ok());
+        named.is_some_and(|name| name != site.project.name && projects.contains_key(name))
+    };
+    let call = call.args(["HEAD", "--"]);
     let answer = call.args([LOCK, &site.project.patches, &place(site)]).answer()?;
     if answer.code != Some(0) {
         // A branch without a commit has no history.
@@ -56,6 +66,9 @@ pub fn log(site: &Site<'_>, count: usize) -> Result<Vec<Entry>, NightError> {
     let mut last_run = String::new();
     for f in fields.chunks(6) {
         let [commit, parents, date, author, subject, run] = f else { continue };
+        if foreign(subject) {
+            continue;
+        }
         let parent = parents.split_str(" ").next().filter(|p| !p.is_empty()).map(text);
         if let Some(entry) = entries.last_mut().filter(|_| !run.is_empty() && text(run) == last_run) {
             entry.parent = parent;

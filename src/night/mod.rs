@@ -45,12 +45,14 @@ pub mod stage;
 mod tags;
 mod take_in;
 pub mod task;
+pub mod together;
 pub mod upstream;
 pub mod upstreaming;
 mod verify;
 mod wants;
 mod writeback;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
@@ -74,8 +76,9 @@ pub use take_in::{TakeError, Taken, TakenFrom, take_in};
 pub use verify::{Look, Proof, Question, Word, kept_patches, verify};
 pub use writeback::FileChange;
 
-use broken::{broken_at, plan_without, still_broken};
+use broken::{Agree, broken_at, plan_without, still_broken};
 use settle::Answers;
+use together::Together;
 
 use crate::build::manifest::Manifest;
 use crate::build::signature::key_of;
@@ -112,6 +115,8 @@ pub struct Options {
     pub draft: Option<Draft>,
     /// How many checks may run at once; 0 is one for each core.
     pub jobs: usize,
+    /// The projects that run with this one; none: it runs alone, and how the others stand is what the lock says.
+    pub together: Option<Arc<Together>>,
 }
 
 /// How the trunk moved.
@@ -293,8 +298,10 @@ fn spend(
         None => (Arc::new(site.queue()?), answers(site, None, events)),
     };
     let mut broken = still_broken(lock, &queue);
-    let plan =
-        |tip: &ObjectId| plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken));
+    let mut partners = BTreeMap::new();
+    let plan = |tip: &ObjectId| {
+        plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken), &BTreeMap::new())
+    };
     let mut planned = plan(&tip)?;
     let furthest = match planned.furthest.take() {
         Some(bound) => Some(furthest(site, &plan, bound, planned.commits)?),
@@ -304,6 +311,13 @@ fn spend(
         tip = site.commit(&to.commit)?;
         planned = plan(&tip)?;
     }
+    let together = match &options.together {
+        Some(together) => Arc::clone(together),
+        None => Arc::new(Together::new(workspace, &[], 1)),
+    };
+    broken = broken_at(lock, &tip, &broken);
+    let agree = Agree { site, lock, tip, queue: &queue, answers: &answers, together: &together, events };
+    planned = agree.with_partners(planned, &broken, &mut partners)?;
     let trunk = TrunkMove {
         address: without_secrets(&address),
         branch: trunk::full_name(&project.branch),
@@ -341,7 +355,6 @@ fn spend(
     ready()?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
-    broken = broken_at(lock, &tip, &broken);
     let (stacked, checks) = loop {
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
         let edges = || edges::of_planned(&planned);
@@ -359,9 +372,15 @@ fn spend(
             Some((name, why)) if may_go(&name) && !broken.contains_key(&name) => {
                 events.step(&format!("leaving {name} out: {why}"));
                 broken.insert(name, why);
-                planned = plan_without(site, lock, &tip, &queue, &answers, &broken)?;
+                planned = plan_without(site, lock, &tip, &queue, &answers, &broken, &partners)?;
             }
-            _ => break (stacked, proved.records),
+            _ => {
+                let before = partners.len();
+                planned = agree.with_partners(planned, &broken, &mut partners)?;
+                if partners.len() == before {
+                    break (stacked, proved.records);
+                }
+            }
         }
     };
     let goes_out = pushed && !options.dry_run;
