@@ -37,6 +37,7 @@ mod risk;
 mod schedule;
 mod stage;
 mod support;
+mod terminal;
 mod upstream;
 mod upstreaming;
 mod why;
