@@ -204,3 +204,42 @@ fn a_change_under_review_is_followed_from_patch_set_to_patch_set() {
     let told = lab.carry_code(1, &["add", "--pr", "7"]);
     assert!(told.contains("kind = \"github\""), "{told}");
 }
+
+#[test]
+fn openshift_s_tags_say_what_goes_with_the_next_move_of_trunk() {
+    let lab = Lab::with_fork(&[
+        ("UPSTREAM: <carry>: Ours", &[("a", Some(&numbered("a", &[(10, "ours")])))]),
+        ("UPSTREAM: <drop>: Generated", &[("gen", Some("gen\n"))]),
+        ("No tag", &[("b", Some(&numbered("b", &[(10, "ours")])))]),
+    ]);
+    let policy = |tags: &str| {
+        let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+        let config: String =
+            config.lines().filter(|l| !l.starts_with("tags = ")).map(|l| format!("{l}\n")).collect();
+        let tags = format!("[project.p.policy]\ntags = \"{tags}\"");
+        lab.commit("ws", "policy", &[("carry.toml", Some(&config.replace("[project.p.policy]", &tags)))]);
+    };
+    let names = || -> Vec<String> {
+        read(&lab, "series").lines().map(|l| l.trim_end_matches(".patch").to_owned()).collect()
+    };
+    lab.carry_code(0, &["nightly"]);
+    let all = names();
+    policy("soft");
+    lab.carry_code(0, &["nightly"]);
+    assert_eq!(names(), all, "trunk has not moved");
+    lab.commit("up", "on", &[("c", Some("1\n"))]);
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!((text(&night["dropped"][0]["patch"]), names().len()), (all[1].as_str(), 2));
+    assert!(!lab.git_works("deploy.git", &["cat-file", "-e", "deploy/p:gen"]));
+    assert!(lab.git("ws", &["log", "-2", "--format=%B"]).contains(&format!("{}: UPSTREAM: <drop>", all[1])));
+    policy("strict");
+    lab.commit("up", "on", &[("c", Some("2\n"))]);
+    let told = lab.carry_code(0, &["nightly"]);
+    assert!(told.contains("No-tag: its first line has no UPSTREAM: tag"), "{told}");
+    assert_eq!(names(), all[..1]);
+    let file = format!("patches/p/{}.patch", all[0]);
+    let patch = read(&lab, &format!("{}.patch", all[0])).replace("<carry>", "<cary>");
+    lab.commit("ws", "a slip", &[(&file, Some(&patch))]);
+    let told = lab.carry_code(2, &["nightly"]);
+    assert!(told.contains("unknown tag '<cary>'") && told.contains(&file), "{told}");
+}

@@ -237,3 +237,35 @@ fn changes_go_to_review_keep_their_ids_and_are_asked_about_each_night() {
     assert_eq!((text(&landed["outcome"]), text(&landed["evidence"]["commit"])), ("landed", merged.as_str()));
     assert!(text(&landed["evidence"]["proof"]).contains("was merged as"), "{landed}");
 }
+
+#[test]
+fn news_of_a_merge_that_come_late_are_news_all_the_same() {
+    let lab = lab("");
+    let push = gerrit_repository(&lab);
+    let (api, reviews) = gerrit_rest(lab.path("review.git/changes"));
+    configure(
+        &lab,
+        &format!(
+            "[project.p.forge]\nkind = \"gerrit\"\napi = \"{api}\"\nrepository = \"group/name\"\npush = \"{push}\"\n\
+             allow = [\"{push}\"]\n"
+        ),
+    );
+    lab.carry_code(0, &["upstream", "Count-once", "--send"]);
+    let taken = std::fs::read_to_string(lab.path("review.git/changes")).expect("changes");
+    let id = taken.split(' ').next().expect("an id").to_owned();
+    // It is merged in another form, with nothing that tells what it was, while the forge does not answer.
+    reviews.lock().expect("ours").silent = true;
+    let lines = numbered("a", &[(10, "another answer"), (11, "of three lines"), (25, "theirs")]);
+    let merged = lab.commit("up", "quota: rework", &[("a", Some(&lines))]);
+    let night = &lab.json(4, &["nightly"])[0];
+    assert_eq!(text(&night["patches"][0]["outcome"]), "conflict", "{night}");
+    let said = serde_json::json!({
+        "status": "MERGED", "submitted": "2020-02-03 04:05:06.000000000", "current_revision": merged
+    });
+    let mut now = reviews.lock().expect("ours");
+    (now.silent, now.told) = (false, [(id, said)].into());
+    drop(now);
+    let night = &lab.json(4, &["nightly"])[0];
+    let first = &night["patches"][0];
+    assert_eq!((text(&first["outcome"]), text(&first["evidence"]["commit"])), ("landed", merged.as_str()));
+}

@@ -216,6 +216,15 @@ fn problems(ui: &Ui, night: &Night) {
         }
     }
     super::followed::show(ui, &night.followed);
+    if !night.dropped.is_empty() {
+        ui.line(&format!(
+            "\n{} for want of a reason to stay:",
+            count(night.dropped.len(), "patch left", "patches left")
+        ));
+    }
+    for d in &night.dropped {
+        ui.line(&format!("  {}: {}", clean(&d.patch), clean(&d.why)));
+    }
     policy(ui, &night.policy);
     losses(ui, night);
     if let Some(f) = &night.furthest {

@@ -3,6 +3,7 @@
 
 pub mod absorb;
 mod artifacts;
+mod before;
 pub mod bisect;
 mod broken;
 mod builds;
@@ -42,6 +43,7 @@ mod sign;
 mod site;
 mod stacks;
 pub mod stage;
+mod tags;
 mod take_in;
 pub mod task;
 pub mod together;
@@ -170,6 +172,9 @@ pub struct Night {
     /// Changes of upstream's that are carried before they are merged, and that were taken at a newer revision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub followed: Vec<follow::Followed>,
+    /// Patches that left the queue for their tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<tags::Dropped>,
     /// What of the project's policy is not kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policy: Vec<policy::Breach>,
@@ -225,20 +230,15 @@ pub fn run(
 ) -> Result<Night, NightError> {
     let site = Site::open(workspace, project)?;
     let nightly = options.draft.is_none() && !options.offline && !options.dry_run;
-    let taken = match project.deploy.intake && nightly && options.replace_deploy.is_none() {
-        true => intake::intake(&site, events)?,
-        false => None,
-    };
-    let (draft, replaces) = match taken {
-        Some(taken) => (Some(taken.draft), Some(taken.replaces)),
-        None => (None, options.replace_deploy.clone()),
-    };
-    let (draft, followed) = if nightly { follow::follow(&site, draft, events)? } else { (draft, Vec::new()) };
-    let with_taken =
-        draft.map(|draft| Options { draft: Some(draft), replace_deploy: replaces, ..options.clone() });
-    let options = with_taken.as_ref().unwrap_or(options);
+    let before::Before { draft, replaces, tip, followed, dropped } = before::before(&site, options, events)?;
+    let with_draft = draft.map(|draft| Options {
+        draft: Some(draft),
+        replace_deploy: replaces.or(options.replace_deploy.clone()),
+        ..options.clone()
+    });
+    let options = with_draft.as_ref().unwrap_or(options);
     if options.dry_run {
-        return spend(&site, options, events, &mut || Ok(()));
+        return spend(&site, options, None, events, &mut || Ok(()));
     }
     std::thread::scope(|threads| {
         let mut asked = Some(threads.spawn(|| ready_to_write(&site)));
@@ -249,7 +249,8 @@ pub fn run(
         if !options.offline {
             ready()?;
         }
-        let mut night = spend(&site, options, events, &mut ready).map(|night| Night { followed, ..night });
+        let night = spend(&site, options, tip, events, &mut ready);
+        let mut night = night.map(|night| Night { followed, dropped, ..night });
         if let Ok(night) = &mut night
             && nightly
             && night.done != Done::Refused
@@ -276,6 +277,7 @@ fn ready_to_write(site: &Site<'_>) -> Result<(), NightError> {
 fn spend(
     site: &Site<'_>,
     options: &Options,
+    known: Option<ObjectId>,
     events: &dyn Events,
     ready: &mut dyn FnMut() -> Result<(), NightError>,
 ) -> Result<Night, NightError> {
@@ -285,13 +287,10 @@ fn spend(
     let lock = draft.map_or(lock, |draft| draft.lock.as_ref());
 
     let address = site.upstream_address();
-    let fetched = if options.offline {
-        trunk::known(&site.store)?
-    } else {
-        events.step(&format!("fetching {} from {}", project.branch, without_secrets(&address)));
-        let progress = |line: &str| events.git(line);
-        let rewritten = options.accept_rewritten_trunk;
-        Some(trunk::fetch(&site.store, &address, &project.branch, rewritten, &progress)?.tip)
+    let fetched = match known {
+        Some(tip) => Some(tip),
+        None if options.offline => trunk::known(&site.store)?,
+        None => Some(before::fetch(site, options, events)?),
     };
     let mut tip = match &options.onto {
         Some(rev) => site.commit(rev)?,
@@ -344,6 +343,7 @@ fn spend(
         patches: Vec::new(),
         undone: planned.landed.iter().filter(|l| l.reverted.is_some()).cloned().collect(),
         followed: Vec::new(),
+        dropped: Vec::new(),
         policy: policy::of_run(site, &queue, lock, &planned.patches, options),
         forecast: Vec::new(),
         manifest: None,

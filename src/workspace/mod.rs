@@ -30,7 +30,7 @@ pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal
 pub use forge::{Forge, ForgeKind, GITHUB};
 pub use guard::{Guard, GuardError};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
-pub use policy::{Advance, Landed, Policy, Required};
+pub use policy::{Advance, Landed, Policy, Required, Tags};
 pub use reader::nearest;
 pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};

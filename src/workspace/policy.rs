@@ -13,6 +13,8 @@ pub struct Policy {
     pub landed: Landed,
     /// How far a night goes.
     pub advance: Advance,
+    /// What OpenShift's tags in first lines do.
+    pub tags: Tags,
     /// How long a patch may be held.
     pub max_hold_age: Option<Duration>,
     /// Must each patch say who answers for it (`Carry-Owner`)?
@@ -23,6 +25,17 @@ pub struct Policy {
     pub max_patches: Option<usize>,
     /// Is nothing published while one of these four, or the date of a `Carry-Expires`, is not kept?
     pub gate: bool,
+}
+
+/// What `UPSTREAM: <drop>:` and its like do when the queue moves to a newer trunk (OpenShift's rebasebot).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tags {
+    /// Nothing.
+    Ignore,
+    /// `<drop>` goes; an unknown tag is an error.
+    Soft,
+    /// What has no tag goes as well.
+    Strict,
 }
 
 /// How far a night goes along the trunk.
@@ -53,10 +66,11 @@ pub enum Landed {
 }
 
 /// The table's keys.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "required",
     "landed",
     "advance",
+    "tags",
     "max_hold_age",
     "require_owner",
     "require_reason",
@@ -70,6 +84,7 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Policy
         required: Required::Marked,
         landed: Landed::Drop,
         advance: Advance::Tip,
+        tags: Tags::Ignore,
         max_hold_age: None,
         require_owner: false,
         require_reason: false,
@@ -82,6 +97,8 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Policy
     policy.landed = r.choice(table, "landed", &[("drop", Landed::Drop), ("keep", Landed::Keep)]);
     let words = [("tip", Advance::Tip), ("furthest-clean", Advance::FurthestClean)];
     policy.advance = r.choice(table, "advance", &words);
+    let words = [("ignore", Tags::Ignore), ("soft", Tags::Soft), ("strict", Tags::Strict)];
+    policy.tags = r.choice(table, "tags", &words);
     if table.contains_key("max_hold_age") {
         policy.max_hold_age = Some(r.duration(table, "max_hold_age", Duration::MAX));
     }
