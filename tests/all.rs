@@ -30,6 +30,7 @@ mod night;
 mod ort;
 mod parsers;
 mod patch_id;
+mod policy;
 mod replay;
 mod report;
 mod resolve;

@@ -7,6 +7,7 @@ use super::ui::{BOLD, DIM, Ui, clean, count, cut, fitted, name_of, outcome, pain
 use crate::build::manifest::PatchRecord;
 use crate::forecast::Effect;
 use crate::landed::{Evidence, Rung};
+use crate::night::policy::Breach;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
 use crate::risk::Severity;
@@ -219,6 +220,7 @@ fn problems(ui: &Ui, night: &Night) {
     for d in &night.dropped {
         ui.line(&format!("  {}: {}", clean(&d.patch), clean(&d.why)));
     }
+    policy(ui, &night.policy);
     losses(ui, night);
     if let Some(f) = &night.furthest {
         ui.line(&format!(
@@ -335,6 +337,24 @@ fn coming(ui: &Ui, night: &Night) {
         if let Some(first) = patches.first() {
             ui.line(&format!("    git carry resolve {} --onto {}", clean(first), short(&o.commit)));
         }
+    }
+}
+
+/// What of the policy is not kept, each with its next step.
+pub fn policy(ui: &Ui, breaches: &[Breach]) {
+    if breaches.is_empty() {
+        return;
+    }
+    let stops = if breaches.iter().any(|b| b.gate) { "; nothing is published before" } else { "" };
+    ui.line(&format!(
+        "\npolicy: {}{stops}:",
+        count(breaches.len(), "rule is not kept", "rules are not kept")
+    ));
+    for breach in breaches {
+        let owner =
+            breach.owner.as_deref().map(|o| format!("  {}", painted(&name_of(o), DIM))).unwrap_or_default();
+        ui.line(&format!("  {}{owner}", clean(&breach.sentence())));
+        ui.line(&format!("    {}", clean(&breach.next)));
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::ui::{BOLD, Ui, clean, count, cut, fitted, name_of, outcome, painted, short, table};
+use crate::night::policy::{Breach, breaches, today};
 use crate::night::{NightError, Site, pending};
 use crate::queue::Patch;
 use crate::trunk;
@@ -31,6 +32,8 @@ struct Status {
     deploy: Option<String>,
     /// Why no night touches it for now.
     paused: Option<String>,
+    /// What of the policy is not kept.
+    policy: Vec<Breach>,
     patches: Vec<Row>,
 }
 
@@ -94,6 +97,8 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
             since_date: locked.map(|l| l.since_date.clone()),
         }
     };
+    let landed = known.values().filter(|l| l.outcome == Outcome::Landed);
+    let landed: Vec<&str> = landed.map(|l| l.name.as_str()).collect();
     Ok(Status {
         version: 1,
         project: site.project.name.clone(),
@@ -102,6 +107,7 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
         behind,
         deploy: lock.and_then(|l| l.deploy.clone()),
         paused: site.project.paused.clone(),
+        policy: breaches(site.project, &queue, lock, &landed, today()),
         patches: queue.patches.iter().map(row).collect(),
     })
 }
@@ -133,4 +139,5 @@ fn print(ui: &Ui, status: &Status) {
     } else {
         ui.line("  no patches yet: git carry import");
     }
+    super::report::policy(ui, &status.policy);
 }

@@ -30,6 +30,7 @@ pub mod landed;
 mod outcome;
 pub mod overview;
 mod past;
+pub mod policy;
 pub mod promote;
 mod publish;
 pub mod resolve;
@@ -174,6 +175,9 @@ pub struct Night {
     /// Patches that left the queue for their tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<tags::Dropped>,
+    /// What of the project's policy is not kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<policy::Breach>,
     /// Upstream work that will break patches once trunk takes it in; what was looked at says `forecast` in carry.toml.
     pub forecast: Vec<Outlook>,
     /// The build; none on a quiet night of a queue that was never built.
@@ -202,14 +206,18 @@ pub struct Left {
 impl Night {
     /// The exit code that the run asks for (see the guide).
     pub fn exit_code(&self) -> u8 {
-        if self.done == Done::Refused {
+        if self.done == Done::Refused || self.done != Done::DryRun && self.policy.iter().any(|b| b.gate) {
             return 4;
         }
         let wants_person = |p: &PatchReport| {
             let out = p.outcome.is_root() || matches!(p.outcome, Outcome::Blocked | Outcome::Broken);
             out || p.open().next().is_some()
         };
-        if self.patches.iter().any(wants_person) || !self.undone.is_empty() { 3 } else { 0 }
+        if self.patches.iter().any(wants_person) || !self.undone.is_empty() || !self.policy.is_empty() {
+            3
+        } else {
+            0
+        }
     }
 }
 
@@ -336,6 +344,7 @@ fn spend(
         undone: planned.landed.iter().filter(|l| l.reverted.is_some()).cloned().collect(),
         followed: Vec::new(),
         dropped: Vec::new(),
+        policy: policy::of_run(site, &queue, lock, &planned.patches, options),
         forecast: Vec::new(),
         manifest: None,
         remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),
@@ -399,6 +408,7 @@ fn spend(
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
+    policy::forbid(&mut built.manifest.verdict, &night.policy);
     night.patches = built.reports.clone();
     night.manifest = Some(built.manifest.clone());
     if options.dry_run {

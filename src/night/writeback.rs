@@ -8,6 +8,7 @@ use gix_hash::ObjectId;
 use super::commits::files;
 use super::journal::Head;
 use super::outcome::{PatchReport, Planned, PlannedPatch};
+use super::policy::today;
 use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::risk::{Next, from_previous};
@@ -360,6 +361,8 @@ fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, 
         outcome,
         since: goes_on.map_or_else(|| tip.to_string(), |w| w.since.clone()),
         since_date: goes_on.map_or_else(|| tip_date.to_owned(), |w| w.since_date.clone()),
+        held_since: (outcome == Outcome::Held)
+            .then(|| goes_on.and_then(|w| w.held_since.clone()).unwrap_or_else(|| today().to_string())),
         good,
         culprit: left.planned.report.culprit.clone(),
         evolved: left.planned.report.evolved.clone(),

@@ -75,6 +75,9 @@ pub struct Metadata {
     /// `Carry-Hold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// `Carry-Expires`: the last day on which it may be carried as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// `Carry-Required`, unless it says no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
@@ -170,6 +173,7 @@ impl Metadata {
             "carry-reason" => &mut self.reason,
             "carry-hold" => &mut self.hold,
             "carry-group" => &mut self.group,
+            "carry-expires" => &mut self.expires,
             "carry-follows" => &mut self.follows,
             "carry-required" => {
                 self.required = !matches!(value.to_ascii_lowercase().as_str(), "no" | "false");
