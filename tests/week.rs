@@ -296,7 +296,7 @@ impl World {
 
 /// The deploy remote of a project.
 fn remote(n: usize) -> &'static str {
-    if n % 2 == 0 { "deploy.git" } else { "odd.git" }
+    if n.is_multiple_of(2) { "deploy.git" } else { "odd.git" }
 }
 
 fn text(out: &Output) -> String {
