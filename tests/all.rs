@@ -39,6 +39,7 @@ mod risk;
 mod schedule;
 mod stage;
 mod support;
+mod terminal;
 mod upstream;
 mod upstreaming;
 mod week;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::beside::beside;
 use super::error::CliError;
 use super::exports::put_beside;
-use super::ui::{Ui, clean, table};
+use super::ui::{Ui, clean, fitted, table};
 use super::{guarded_for_many, report};
 use crate::night::sent::Standing;
 use crate::night::together::Together;
@@ -209,7 +209,7 @@ fn tell(ui: &Ui, names: &[String], mut ends: BTreeMap<&str, End>) -> Result<u8, 
         for row in rows {
             all.add_row(row);
         }
-        ui.line(&report::trimmed(&all));
+        ui.line(&fitted(all, &[]));
     }
     Ok(worst)
 }

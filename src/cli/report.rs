@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::CliError;
-use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, fitted, name_of, outcome, painted, short, table};
 use crate::build::manifest::PatchRecord;
 use crate::forecast::Effect;
 use crate::landed::{Evidence, Rung};
@@ -48,7 +48,7 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
         rows.add_row([clean(&p.name), outcome(p.outcome), name_of(&p.owner), clean(&what(p))]);
     }
     if rows.row_count() > 0 {
-        ui.line(&format!("{}\n", trimmed(&rows)));
+        ui.line(&format!("{}\n", fitted(rows, &[2])));
     }
     if let Some(m) = &night.manifest {
         let place = match (&night.done, &night.remote) {
@@ -101,11 +101,6 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
     }
     problems(ui, night);
     Ok(())
-}
-
-/// The table's text without the blanks that fill its last column.
-pub fn trimmed(table: &comfy_table::Table) -> String {
-    table.trim_fmt()
 }
 
 /// `14 patches: 11 clean, 1 conflict, …`.

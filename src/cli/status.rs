@@ -6,8 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::CliError;
-use super::report::trimmed;
-use super::ui::{BOLD, Ui, clean, count, cut, name_of, outcome, painted, short, table};
+use super::ui::{BOLD, Ui, clean, count, cut, fitted, name_of, outcome, painted, short, table};
 use crate::night::policy::{Breach, breaches, today};
 use crate::night::{NightError, Site, pending};
 use crate::queue::Patch;
@@ -136,7 +135,7 @@ fn print(ui: &Ui, status: &Status) {
         rows.add_row([clean(&p.name), word, name_of(&p.owner), since.into(), cut(&clean(&p.subject), 60)]);
     }
     if rows.row_count() > 0 {
-        ui.line(&trimmed(&rows));
+        ui.line(&fitted(rows, &[4, 3, 2]));
     } else {
         ui.line("  no patches yet: git carry import");
     }
