@@ -161,6 +161,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "prune",
+        &[
+            ("what would go?", "git carry prune --dry-run"),
+            ("free the room at once", "git carry prune --now"),
+        ],
+    ),
+    (
         "pause",
         &[("no nights during a freeze", "git carry pause nova --reason 'release freeze until Monday'")],
     ),

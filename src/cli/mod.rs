@@ -25,6 +25,7 @@ mod landed;
 mod manifest;
 mod nightly;
 mod pause;
+mod prune;
 mod rebase;
 mod report;
 mod resolutions;
@@ -105,6 +106,7 @@ enum Command {
     Report(document::Args),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
+    Prune(prune::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
     Man(help::ManArgs),
@@ -159,6 +161,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Report(args) => document::run(&ui, &from, args),
         Command::Log(args) => history::show(&ui, &from, args),
         Command::Undo(args) => history::take_back(&ui, &from, args),
+        Command::Prune(args) => prune::run(&ui, &from, &args),
         Command::Pause(args) => pause::pause(&ui, &from, &args),
         Command::Resume(args) => pause::resume(&ui, &from, &args),
         Command::Landed(args) => landed::run(&ui, &from, args),

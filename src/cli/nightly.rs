@@ -11,7 +11,7 @@ use super::ui::{Ui, clean, fitted, table};
 use super::{guarded_for_many, report};
 use crate::night::sent::Standing;
 use crate::night::together::Together;
-use crate::night::{self, Done, Events, Night, NightError, Options, Site};
+use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -47,6 +47,7 @@ pub struct Args {
 struct Run {
     night: Night,
     standing: Option<Standing>,
+    pruned: Option<Pruned>,
 }
 
 /// How a project fared.
@@ -106,6 +107,12 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         let project = now.project(names.first().map(String::as_str)).map_err(NightError::from)?;
         write_manifest(path, &Site::open(&now, project)?, &run.night)?;
     }
+    let now = Workspace::load(root).map_err(NightError::from)?;
+    if let Some(project) = running.first().and_then(|name| now.config.projects.get(name))
+        && let Err(e) = Site::open(&now, project).and_then(|site| night::tidy_workspace(&site))
+    {
+        ui.note(&format!("the workspace could not be packed: {e}"));
+    }
     tell(ui, &names, ends)
 }
 
@@ -123,8 +130,19 @@ fn one(root: &Path, name: &str, options: &Options, events: &dyn Events) -> Resul
     let now = Workspace::load(root).map_err(NightError::from)?;
     let project = now.project(Some(name)).map_err(NightError::from)?;
     night::note_forecast(&now, project, &mut night, options.offline, events)?;
-    night::doctor::beat(&Site::open(&now, project)?, jiff::Timestamp::now())?;
-    Ok(Run { night, standing })
+    let site = Site::open(&now, project)?;
+    night::doctor::beat(&site, jiff::Timestamp::now())?;
+    // The night is done and out: what fails here is told, and tried again the next time.
+    let how = How { offline: options.offline, ..How::default() };
+    let prune = || night::prune_history(&site, how, events).map(Some);
+    let pruned = match if night.done == Done::Published { prune() } else { Ok(None) } {
+        Ok(pruned) => pruned,
+        Err(e) => {
+            events.note(&format!("old builds could not be taken away: {e}"));
+            None
+        }
+    };
+    Ok(Run { night, standing, pruned })
 }
 
 /// Tells of all projects, in their order, and gives the exit code.
@@ -135,19 +153,27 @@ fn tell(ui: &Ui, names: &[String], mut ends: BTreeMap<&str, End>) -> Result<u8, 
         let Some(end) = ends.remove(name.as_str()) else { continue };
         match end {
             End::Ran(run) => {
-                let Run { night, standing } = *run;
+                let Run { night, standing, pruned } = *run;
                 worst = worse(worst, night.exit_code());
                 rows.push([name.clone(), done(night.done).to_owned(), report::totals(&night.patches)]);
                 if !ui.json {
                     report::print(ui, &night)?;
                     super::sent::summary(ui, standing.as_ref());
+                    if let Some(what) = pruned.as_ref().and_then(|p| super::prune::summary(p, false)) {
+                        ui.line(&format!("old  {what}"));
+                    }
                     if many {
                         ui.line("");
                     }
                 }
                 let mut told = serde_json::to_value(&night)?;
-                if let (Some(standing), Some(told)) = (standing, told.as_object_mut()) {
-                    told.insert("sent".into(), serde_json::to_value(standing)?);
+                if let Some(told) = told.as_object_mut() {
+                    if let Some(standing) = standing {
+                        told.insert("sent".into(), serde_json::to_value(standing)?);
+                    }
+                    if let Some(pruned) = pruned.filter(|p| *p != Pruned::default()) {
+                        told.insert("pruned".into(), serde_json::to_value(pruned)?);
+                    }
                 }
                 nights.push(told);
             }

@@ -55,7 +55,9 @@ impl Repo {
             std::fs::create_dir_all(path).map_err(failed)?;
             // The format is fixed here: what reads it must know it, whatever the user's defaults are.
             Git::at(path)
-                .call(["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=unused", "."])
+                .call(["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=unused"])
+                // Neither samples of hooks nor somebody's own: nothing but the tool works here.
+                .args(["--template=", "."])
                 .env("GIT_DEFAULT_REF_FORMAT", "files")
                 .output()?;
         }
@@ -186,7 +188,10 @@ impl Repo {
             }
         }
         input.extend_from_slice(b"prepare\0commit\0");
-        self.git.call(["update-ref", "--stdin", "-z", "--create-reflog", "-m", why]).stdin(input).output()?;
+        // Branches have a log; what never changes needs none, and there are many of those.
+        let call =
+            self.git.call(["-c", "core.logAllRefUpdates=true", "update-ref", "--stdin", "-z", "-m", why]);
+        call.stdin(input).output()?;
         Ok(())
     }
 

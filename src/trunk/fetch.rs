@@ -117,11 +117,14 @@ pub fn fetch(
         return Err(FetchError::NoBranch { address: public, branch, has: heads });
     };
     if old != Some(there) {
-        // The graph of commits makes every later walk short; a fetch only adds to it.
+        // The graph of commits makes every later walk short; a fetch only adds to it. What comes stays a pack: as a file
+        // each, a year of small fetches would take a block of the disk for every object.
         repo.git()
             .call([
                 "-c",
                 "fetch.writeCommitGraph=true",
+                "-c",
+                "fetch.unpackLimit=1",
                 "fetch",
                 "--progress",
                 "--no-write-fetch-head",

@@ -10,6 +10,7 @@ use super::artifacts::{self, Artifacts};
 use super::candidates::{self, Weights};
 use super::checks::{self, Check};
 use super::forge::{self, Forge};
+use super::history::{self, Keep};
 use super::policy::{self, Policy};
 use super::reader::{Reader, Table, kind};
 use super::rules;
@@ -68,6 +69,8 @@ pub struct Project {
     pub deploy: Deploy,
     /// What is allowed.
     pub policy: Policy,
+    /// How much of the past is kept.
+    pub history: Keep,
     /// Files that are made by a command, and never merged.
     pub regenerate: Vec<Regenerate>,
     /// Upstream work that a night looks ahead to: refs of the upstream, patterns among them.
@@ -225,7 +228,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 15] = [
+const PROJECT: [&str; 16] = [
     "upstream",
     "branch",
     "reference",
@@ -233,6 +236,7 @@ const PROJECT: [&str; 15] = [
     "patches",
     "deploy",
     "policy",
+    "history",
     "regenerate",
     "forecast",
     "risk",
@@ -273,6 +277,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         deploy.intake = r.choice(table, "intake", &[("refuse", false), ("take", true)]);
     }
     let policy = policy::read(r, &place, table);
+    let history = history::read(r, &place, table);
     let regenerate = read_regenerate(r, &place, table);
     let forecast = r.list(table, "forecast");
     for name in &forecast {
@@ -301,6 +306,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         patches,
         deploy,
         policy,
+        history,
         regenerate,
         forecast,
         risk,

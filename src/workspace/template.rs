@@ -58,6 +58,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # require_reason = true\n\
         # max_patches = 200\n\
         # gate = true\n\n\
+        # Of how many builds the store keeps commits and manifest; what a stage runs stays in any case. remote = true: old ones\n\
+        # go at the deploy remote as well. For instance:\n\
+        # [project.{name}.history]\n\
+        # keep = 90\n\n\
         # Files that a command makes: never merged, but made anew where a patch and trunk both changed them. The command runs\n\
         # in a work tree of its own. For instance:\n\
         # [[project.{name}.regenerate]]\n\
