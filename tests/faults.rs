@@ -40,18 +40,19 @@ fn text(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-fn system(program: &str, args: &[&str]) -> bool {
+pub fn system(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).output().is_ok_and(|out| out.status.success())
 }
 
 /// A small file system of its own at a folder, for as long as this stands; none where it cannot be had.
-struct Disk(std::path::PathBuf);
+pub struct Disk(std::path::PathBuf);
 
 impl Disk {
-    fn mount(at: &Path) -> Option<Self> {
+    pub fn mount(at: &Path, mib: usize) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a folder");
         let place = at.to_str().expect("a path");
-        if system("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", place]) {
+        let size = format!("size={mib}m");
+        if system("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", place]) {
             return Some(Self(at.to_owned()));
         }
         // A container may forbid it.
@@ -74,7 +75,7 @@ impl Drop for Disk {
 /// The workspace, moved to a disk of its own.
 fn on_a_disk(lab: &Lab) -> Option<Disk> {
     std::fs::rename(lab.path("ws"), lab.path("elsewhere")).expect("moved");
-    let disk = Disk::mount(&lab.path("ws"))?;
+    let disk = Disk::mount(&lab.path("ws"), 6)?;
     let from = format!("{}/.", lab.path("elsewhere").display());
     assert!(system("cp", &["-a", &from, lab.path("ws").to_str().expect("a path")]));
     Some(disk)

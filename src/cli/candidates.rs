@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use super::error::CliError;
-use super::report::trimmed;
-use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, fitted, name_of, painted, short, table};
 use crate::candidate::{Candidate, Facts, Obstacle};
 use crate::night::candidates::{Ranked, ranked};
 use crate::night::{NightError, Site};
@@ -81,7 +80,7 @@ fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
         rows.add_row([clean(&c.facts.name), points, with, name_of(&c.facts.owner), clean(&why(c))]);
     }
     if rows.row_count() > 0 {
-        ui.line(&trimmed(&rows));
+        ui.line(&fitted(rows, &[3, 2]));
     }
     if ready.len() > shown {
         ui.line(&painted(&format!("  and {} more: --all", ready.len() - shown), DIM));
@@ -91,11 +90,11 @@ fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
         let mut rows = table(&["patch", "points", "owner", "what stands in the way"]);
         let shown = if everything { rest.len() } else { SHOWN };
         for c in rest.iter().take(shown) {
-            let what = c.facts.obstacles.first().map(obstacle).unwrap_or_default();
+            let what = c.facts.obstacles.first().map(|o| obstacle(o, &c.facts.name)).unwrap_or_default();
             let points = format!("{:.1}", c.points);
             rows.add_row([clean(&c.facts.name), points, name_of(&c.facts.owner), clean(&what)]);
         }
-        ui.line(&trimmed(&rows));
+        ui.line(&fitted(rows, &[2]));
         if rest.len() > shown {
             ui.line(&painted(&format!("  and {} more: --all", rest.len() - shown), DIM));
         }
@@ -148,12 +147,14 @@ fn why(c: &Candidate) -> String {
     if said.is_empty() { cut(&f.subject, 60) } else { said.join(", ") }
 }
 
-fn obstacle(o: &Obstacle) -> String {
+/// What stands in the way of the patch `of`.
+fn obstacle(o: &Obstacle, of: &str) -> String {
+    let who = |patch: &str| if patch == of { "it".to_owned() } else { patch.to_owned() };
     match o {
-        Obstacle::Never { patch, says } => format!("{patch} says: {says}"),
-        Obstacle::Out { patch, outcome } => format!("{patch} is not in the stack: {outcome}"),
+        Obstacle::Never { patch, says } => format!("{} says: {says}", who(patch)),
+        Obstacle::Out { patch, outcome } => format!("{} is not in the stack: {outcome}", who(patch)),
         Obstacle::Conflicts { patch, paths } => {
-            format!("{patch} conflicts on the bare trunk: {}", paths.join(", "))
+            format!("{} conflicts on the bare trunk: {}", who(patch), paths.join(", "))
         }
         Obstacle::Check { name } => format!("the check {name} fails with it"),
         Obstacle::Upstream { commit } => format!("upstream may have it: {}", short(commit)),
@@ -166,7 +167,7 @@ fn explain(ui: &Ui, all: &Ranked, c: &Candidate) {
     ui.line(&format!("{}  {:.1} points, {state}", painted(&clean(&f.name), BOLD), c.points));
     ui.line(&format!("  {}, {}", clean(&f.subject), name_of(&f.owner)));
     for o in &f.obstacles {
-        ui.line(&format!("  {}", clean(&obstacle(o))));
+        ui.line(&format!("  {}", clean(&obstacle(o, &f.name))));
     }
     let mut rows = table(&["weight in carry.toml", "number", "points", "what", "from"]);
     for p in &c.parts {
@@ -176,7 +177,7 @@ fn explain(ui: &Ui, all: &Ranked, c: &Candidate) {
         let key = format!("{} = {}", p.key, p.weight);
         rows.add_row([key, number, format!("{:+.1}", p.points), p.what.into(), p.from.into()]);
     }
-    ui.line(&format!("\n{}", trimmed(&rows)));
+    ui.line(&format!("\n{}", fitted(rows, &[])));
     let list = |what: &str, all: &[String]| {
         if !all.is_empty() {
             ui.line(&format!("\n{what}"));

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::error::CliError;
 use super::guarded;
-use super::ui::{DIM, Ui, clean, cut, painted, short, table};
+use super::ui::{DIM, Ui, clean, cut, fitted, painted, short, table};
 use crate::build::manifest::CheckRecord;
 use crate::check::Ended;
 use crate::night::{NightError, Site, prove_build};
@@ -76,7 +76,7 @@ pub fn show(ui: &Ui, records: &[CheckRecord]) {
         let what = format!("{by}{}{optional}", record.said);
         rows.add_row([clean(&record.name), word, took(record.milliseconds), cut(&clean(what.trim()), 110)]);
     }
-    ui.line(rows.trim_fmt().as_str());
+    ui.line(&fitted(rows, &[]));
     for record in records {
         if let Some(output) = &record.output {
             ui.line(&painted(&format!("  {}: {}", clean(&record.name), clean(output)), DIM));

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use super::error::CliError;
 use super::manifest::named;
 use super::report::evidence_in_words;
-use super::ui::{BOLD, DIM, Ui, clean, code, count, cut, outcome, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, code, count, cut, fitted, outcome, painted, short, table};
 use crate::build::diff::{BuildName, CheckDiff, PatchDiff};
 use crate::build::{ManifestDiff, PatchMove, UpstreamRange};
 use crate::check::Ended;
@@ -75,7 +75,7 @@ fn show(ui: &Ui, diff: &ManifestDiff, all: bool) {
             let what = cut(&clean(&what), 80);
             rows.add_row([clean(&p.name), moved(p.what), word(p.before), word(p.after), what]);
         }
-        ui.line(&format!("\n{}", rows.trim_fmt()));
+        ui.line(&format!("\n{}", fitted(rows, &[])));
     }
     for p in diff.patches.iter().filter(|p| p.range_diff.is_some()) {
         range_diff(ui, p, all);

@@ -5,7 +5,7 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 
 use super::error::CliError;
-use super::ui::{BOLD, DIM, Ui, bare_table, clean, count, painted};
+use super::ui::{BOLD, DIM, Ui, bare_table, clean, count, fitted, painted};
 use crate::night::doctor::{Health, Look, of_machine, of_project};
 use crate::night::{NightError, Site, beat};
 use crate::workspace::{Project, Workspace};
@@ -77,5 +77,5 @@ fn show(ui: &Ui, name: &str, looks: &[Look]) {
             look.remedy.as_ref().map(|r| format!("\n{}", painted(&clean(r), DIM))).unwrap_or_default();
         rows.add_row([word, look.about.to_owned(), format!("{}{remedy}", clean(&look.seen))]);
     }
-    ui.line(&format!("{}\n", rows.trim_fmt()));
+    ui.line(&format!("{}\n", fitted(rows, &[])));
 }

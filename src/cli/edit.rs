@@ -7,6 +7,7 @@ use super::ui::{BOLD, Ui, clean, count, painted};
 use super::{guarded, report};
 use crate::night::absorb::absorb;
 use crate::night::edit::{self, Place, Source};
+use crate::night::follow::{self, Wanted};
 use crate::night::task::{Doing, begin_stack, open_task};
 use crate::night::{Night, NightError, Site, resolve};
 
@@ -41,21 +42,36 @@ pub struct RefreshArgs {
     project: Option<String>,
 }
 
-/// Add patches to the queue: a patch file, or a commit or range of any repository.
+/// Add patches to the queue: a patch file, a commit or range of any repository, or a change that upstream has not merged.
+///
+/// A pull request or a change under review is carried at its newest revision: each night brings it up to date and shows
+/// what is new in it, and when upstream merges it, it leaves the queue.
 #[derive(Debug, clap::Args)]
 #[command(
+    group = clap::ArgGroup::new("source").required(true),
     after_long_help = "Examples:\n  git carry add ~/fix.patch\n  git carry add --from ~/src/nova my-branch --after fix-quota\n  \
-    git carry add --from https://github.com/openstack/nova 5f3a9c0… \n  git carry add main~3..main"
+    git carry add --from https://github.com/openstack/nova 5f3a9c0… \n  git carry add main~3..main\n  \
+    git carry add --pr 1234\n  git carry add --change I8473b95934b5732ac55d26311a706c9c2bde9940"
 )]
 pub struct AddArgs {
     /// A patch file; or a revision, or a range `A..B`.
-    what: String,
+    #[arg(group = "source")]
+    what: Option<String>,
     /// The repository of the revision; without it the project's own store is asked.
-    #[arg(long, value_name = "REPOSITORY")]
+    #[arg(long, value_name = "REPOSITORY", requires = "what")]
     from: Option<String>,
     /// The patch's name, where only one is added.
-    #[arg(long)]
+    #[arg(long, requires = "what")]
     name: Option<String>,
+    /// A pull request of upstream's on GitHub.
+    #[arg(long, value_name = "NUMBER", group = "source")]
+    pr: Option<u64>,
+    /// A change of upstream's on Gerrit: its Change-Id or its number.
+    #[arg(long, value_name = "CHANGE", group = "source")]
+    change: Option<String>,
+    /// Take the newest revision although the patches of the change were changed here: that goes.
+    #[arg(long, conflicts_with = "what")]
+    replace: bool,
     #[command(flatten)]
     place: Placing,
     /// The project, where the workspace holds many.
@@ -143,7 +159,9 @@ pub fn with(
     let (told, night) = work(&site)?;
     if !ui.json {
         ui.clear();
-        ui.line(&format!("{told}\n"));
+        if !told.is_empty() {
+            ui.line(&format!("{told}\n"));
+        }
     }
     report::print(ui, &night)?;
     if !ui.json && !night.workspace_commits.is_empty() {
@@ -252,8 +270,17 @@ fn refresh_stack(ui: &Ui, from: &Path, args: &RefreshArgs) -> Result<Option<u8>,
 }
 
 pub fn add(ui: &Ui, from: &Path, args: AddArgs) -> Result<u8, CliError> {
-    let path =
-        if Path::new(&args.what).is_absolute() { PathBuf::from(&args.what) } else { from.join(&args.what) };
+    let place = args.place.place().unwrap_or(Place::Last);
+    let wanted = args.pr.map(Wanted::PullRequest).or(args.change.map(Wanted::Change));
+    if let Some(wanted) = wanted {
+        return with(ui, from, args.project.as_deref(), "add", |site| {
+            let (followed, mut night) = follow::pull_in(site, &wanted, &place, args.replace, ui)?;
+            night.followed.push(followed);
+            Ok((String::new(), night))
+        });
+    }
+    let what = args.what.unwrap_or_default();
+    let path = if Path::new(&what).is_absolute() { PathBuf::from(&what) } else { from.join(&what) };
     let source = if args.from.is_none() && path.is_file() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Source::File { name, bytes: std::fs::read(&path).map_err(CliError::io(&path))? }
@@ -263,9 +290,8 @@ pub fn add(ui: &Ui, from: &Path, args: AddArgs) -> Result<u8, CliError> {
             let local = from.join(&address);
             if local.is_dir() { local.to_string_lossy().into_owned() } else { address }
         });
-        Source::Commits { repository, revision: args.what }
+        Source::Commits { repository, revision: what }
     };
-    let place = args.place.place().unwrap_or(Place::Last);
     with(ui, from, args.project.as_deref(), "add", |site| {
         let (names, night) = edit::add(site, source, &place, args.name.as_deref(), ui)?;
         Ok((format!("added {}", painted(&clean(&names.join(", ")), BOLD)), night))

@@ -39,6 +39,9 @@ pub enum CliError {
     Page(#[from] askama::Error),
     #[error("'{}': {source}", .path.display())]
     Io { path: std::path::PathBuf, source: std::io::Error },
+    /// The run of a project, beside others, ended by a fault of the program.
+    #[error("the run of '{project}' ended by a fault of git-carry itself")]
+    Broke { project: String },
     /// A command was used in a way that cannot work.
     #[error("{what}")]
     Usage { what: String, hint: Option<String> },
@@ -56,13 +59,11 @@ impl CliError {
     /// Prints the error and returns the exit code.
     pub fn print(&self, ui: &Ui) -> u8 {
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        let (more, hint) = self.told();
         if ui.json {
-            let code = self.code();
-            let document = serde_json::json!({ "error": self.to_string(), "details": more, "hint": hint, "exit_code": code });
-            ui.error(&document.to_string());
-            return code;
+            ui.error(&self.document().to_string());
+            return self.code();
         }
+        let (more, hint) = self.told();
         ui.error(&format!("{red}error:{red:#} {}", clean_lines(&self.to_string())));
         for line in more {
             ui.error(&format!("  {}", clean(&line)));
@@ -74,7 +75,14 @@ impl CliError {
         self.code()
     }
 
-    fn code(&self) -> u8 {
+    /// The error for programs.
+    pub fn document(&self) -> serde_json::Value {
+        let (more, hint) = self.told();
+        serde_json::json!({ "error": self.to_string(), "details": more, "hint": hint, "exit_code": self.code() })
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
             Self::Stage(StageError::Night(e)) => night_code(e),
@@ -113,6 +121,10 @@ impl CliError {
             Self::Export(ExportError::Patch { .. }) => (
                 Vec::new(),
                 Some("the workspace's history is cut short, perhaps: git fetch --unshallow".into()),
+            ),
+            Self::Broke { .. } => (
+                Vec::new(),
+                Some("please report this, with what stands above; the next run looks at what it left".into()),
             ),
             Self::Usage { hint, .. } | Self::Missing { hint, .. } => (Vec::new(), hint.clone()),
             _ => (Vec::new(), None),

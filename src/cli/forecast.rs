@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::CliError;
-use super::ui::{BOLD, Ui, clean, count, cut, painted, short, table};
+use super::ui::{BOLD, Ui, clean, count, cut, fitted, painted, short, table};
 use crate::forecast::{Effect, Outlook};
 use crate::night::{NightError, Site, look_ahead};
 use crate::workspace::Workspace;
@@ -46,7 +46,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         }
     }
     if rows.row_count() > 0 {
-        ui.line(&format!("{}\n", rows.trim_fmt()));
+        ui.line(&format!("{}\n", fitted(rows, &[])));
     }
     let of = |wanted: fn(&Effect) -> bool| outlooks.iter().filter(|o: &&Outlook| wanted(&o.effect)).count();
     let breaking = of(|e| matches!(e, Effect::Breaks { .. }));

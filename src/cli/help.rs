@@ -69,6 +69,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "nightly",
         &[
             ("what cron runs", "git carry nightly --quiet"),
+            ("all projects, four at a time", "git carry nightly --all --jobs 4"),
             ("with the manifest for the pipeline", "git carry nightly --manifest build.json"),
         ],
     ),
@@ -157,6 +158,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("upstream has it: it leaves the queue", "git carry landed confirm fix-quota-race"),
             ("it has not, and this commit is not proposed again", "git carry landed reject fix-quota-race"),
             ("upstream took it back: it is carried again", "git carry landed restore fix-quota-race"),
+        ],
+    ),
+    (
+        "prune",
+        &[
+            ("what would go?", "git carry prune --dry-run"),
+            ("free the room at once", "git carry prune --now"),
         ],
     ),
     (

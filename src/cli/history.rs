@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::CliError;
 use super::guarded;
-use super::ui::{DIM, Ui, clean, cut, painted, short, table};
+use super::ui::{DIM, Ui, clean, cut, fitted, painted, short, table};
 use crate::night::history::{Entry, log, undo};
 use crate::night::{NightError, Site};
 use crate::workspace::Workspace;
@@ -47,7 +47,7 @@ pub fn show(ui: &Ui, from: &Path, args: LogArgs) -> Result<u8, CliError> {
     }
     match rows.row_count() {
         0 => ui.line("nothing was done to the queue yet"),
-        _ => ui.line(&rows.trim_fmt()),
+        _ => ui.line(&fitted(rows, &[])),
     }
     Ok(0)
 }

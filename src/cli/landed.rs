@@ -5,8 +5,8 @@ use std::path::Path;
 use super::edit::with;
 use super::error::CliError;
 use super::guarded;
-use super::report::{proposal_in_words, trimmed};
-use super::ui::{BOLD, DIM, Ui, clean, cut, painted, short, table};
+use super::report::proposal_in_words;
+use super::ui::{BOLD, DIM, Ui, clean, cut, fitted, painted, short, table};
 use crate::night::landed::{self, Overview};
 use crate::night::{NightError, Site};
 use crate::workspace::{Decision, Evidence, Workspace};
@@ -122,7 +122,7 @@ fn list(ui: &Ui, from: &Path, project: Option<&str>) -> Result<u8, CliError> {
     }
     if rows.row_count() > 0 {
         ui.line(&painted("left the queue", BOLD));
-        ui.line(&trimmed(&rows));
+        ui.line(&fitted(rows, &[2]));
     }
     if let Some(back) = landed.iter().find(|l| l.reverted.is_some()) {
         let name = clean(&back.name);

@@ -4,8 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::error::CliError;
-use super::report::trimmed;
-use super::ui::{BOLD, Ui, clean, cut, outcome, painted, short, table};
+use super::ui::{BOLD, Ui, clean, cut, fitted, outcome, painted, short, table};
 use crate::build::ManifestDiff;
 use crate::build::manifest::Manifest;
 use crate::build::signature::key_of;
@@ -118,5 +117,5 @@ fn show(ui: &Ui, m: &Manifest, signature: Option<&[u8]>) {
         let commit = p.commit.as_deref().map_or("-", short);
         rows.add_row([clean(&p.name), outcome(p.outcome), commit.to_owned(), cut(&clean(&p.subject), 60)]);
     }
-    ui.line(&trimmed(&rows));
+    ui.line(&fitted(rows, &[3, 2]));
 }

@@ -1,5 +1,6 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
+mod beside;
 mod bisect;
 mod build;
 mod candidates;
@@ -12,6 +13,7 @@ mod edit;
 mod error;
 mod export;
 mod exports;
+mod followed;
 mod forecast;
 mod graph;
 mod help;
@@ -24,6 +26,7 @@ mod manifest;
 mod nightly;
 mod notify;
 mod pause;
+mod prune;
 mod rebase;
 mod report;
 mod resolutions;
@@ -39,6 +42,7 @@ mod upstream;
 mod verify;
 mod why;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +108,7 @@ enum Command {
     Log(history::LogArgs),
     Undo(history::UndoArgs),
     Notify(notify::Args),
+    Prune(prune::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
     Man(help::ManArgs),
@@ -158,6 +163,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Report(args) => document::run(&ui, &from, args),
         Command::Log(args) => history::show(&ui, &from, args),
         Command::Undo(args) => history::take_back(&ui, &from, args),
+        Command::Prune(args) => prune::run(&ui, &from, &args),
         Command::Pause(args) => pause::pause(&ui, &from, &args),
         Command::Resume(args) => pause::resume(&ui, &from, &args),
         Command::Landed(args) => landed::run(&ui, &from, args),
@@ -177,21 +183,39 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The workspace, guarded, with the runs that were cut off finished or set aside.
 fn guarded(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard), CliError> {
+    let (workspace, guard, mut unsettled) = guarded_for_many(ui, from, what)?;
+    match unsettled.pop_first() {
+        Some((_, e)) => Err(e.into()),
+        None => Ok((workspace, guard)),
+    }
+}
+
+/// The projects whose run was cut off, and where that cannot be settled now.
+type Unsettled = BTreeMap<String, NightError>;
+
+/// The same for a command that goes on with the other projects where the run of one cannot be settled now.
+fn guarded_for_many(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard, Unsettled), CliError> {
     let mut workspace = Workspace::find(from).map_err(NightError::from)?;
     let folder = Site::folder_of(&workspace.root)?;
     let guard = Guard::acquire(&folder, what)?;
     if let Some(holder) = &guard.took_over {
         ui.note(&format!("a run ended without giving the workspace back: {holder}"));
     }
-    let mut recovered = false;
+    let (mut recovered, mut unsettled) = (false, Unsettled::new());
     for project in workspace.config.projects.values().filter(|p| pending(&folder, &p.name)) {
-        if let Some(what) = recover(&Site::open(&workspace, project)?)? {
-            ui.note(&format!("{}: {what}", project.name));
-            recovered = true;
+        match Site::open(&workspace, project).and_then(|site| recover(&site)) {
+            Ok(Some(what)) => {
+                ui.note(&format!("{}: {what}", project.name));
+                recovered = true;
+            }
+            Ok(None) => {}
+            Err(e) => {
+                unsettled.insert(project.name.clone(), e);
+            }
         }
     }
     if recovered {
         workspace = Workspace::load(&workspace.root).map_err(NightError::from)?;
     }
-    Ok((workspace, guard))
+    Ok((workspace, guard, unsettled))
 }

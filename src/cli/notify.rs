@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::error::CliError;
 use super::guarded;
-use super::ui::{Ui, clean, cut, painted, table};
+use super::ui::{Ui, clean, cut, fitted, painted, table};
 use crate::night::beat;
 use crate::night::notify::{Delivery, Desk};
 use crate::night::{Events as _, NightError};
@@ -83,7 +83,7 @@ fn show(ui: &Ui, all: &[(&str, Vec<Delivery>)], args: &Args) {
         let what = format!("{}\n{word}", cut(&clean(&d.subject), 90));
         rows.add_row([clean(&d.sink), d.kind.into(), clean(&d.to), what]);
     }
-    ui.line(&super::report::trimmed(&rows));
+    ui.line(&fitted(rows, &[]));
     if deliveries.iter().any(|d| d.problem.is_some()) && !args.test {
         ui.line("next  mend it, and see: git carry notify --test");
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::error::CliError;
-use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, outcome, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, fitted, name_of, outcome, painted, short, table};
 use crate::build::manifest::PatchRecord;
 use crate::forecast::Effect;
 use crate::landed::{Evidence, Rung};
+use crate::night::policy::Breach;
 use crate::night::{Done, Night, PatchReport, kind_in_words};
 use crate::replay::loss::Loss;
 use crate::risk::Severity;
@@ -47,7 +48,7 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
         rows.add_row([clean(&p.name), outcome(p.outcome), name_of(&p.owner), clean(&what(p))]);
     }
     if rows.row_count() > 0 {
-        ui.line(&format!("{}\n", trimmed(&rows)));
+        ui.line(&format!("{}\n", fitted(rows, &[2])));
     }
     if let Some(m) = &night.manifest {
         let place = match (&night.done, &night.remote) {
@@ -100,11 +101,6 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
     }
     problems(ui, night);
     Ok(())
-}
-
-/// The table's text without the blanks that fill its last column.
-pub fn trimmed(table: &comfy_table::Table) -> String {
-    table.trim_fmt()
 }
 
 /// `14 patches: 11 clean, 1 conflict, …`.
@@ -214,6 +210,17 @@ fn problems(ui: &Ui, night: &Night) {
             ui.line(&format!("  {}", clean(reason)));
         }
     }
+    super::followed::show(ui, &night.followed);
+    if !night.dropped.is_empty() {
+        ui.line(&format!(
+            "\n{} for want of a reason to stay:",
+            count(night.dropped.len(), "patch left", "patches left")
+        ));
+    }
+    for d in &night.dropped {
+        ui.line(&format!("  {}: {}", clean(&d.patch), clean(&d.why)));
+    }
+    policy(ui, &night.policy);
     losses(ui, night);
     if let Some(f) = &night.furthest {
         ui.line(&format!(
@@ -330,6 +337,24 @@ fn coming(ui: &Ui, night: &Night) {
         if let Some(first) = patches.first() {
             ui.line(&format!("    git carry resolve {} --onto {}", clean(first), short(&o.commit)));
         }
+    }
+}
+
+/// What of the policy is not kept, each with its next step.
+pub fn policy(ui: &Ui, breaches: &[Breach]) {
+    if breaches.is_empty() {
+        return;
+    }
+    let stops = if breaches.iter().any(|b| b.gate) { "; nothing is published before" } else { "" };
+    ui.line(&format!(
+        "\npolicy: {}{stops}:",
+        count(breaches.len(), "rule is not kept", "rules are not kept")
+    ));
+    for breach in breaches {
+        let owner =
+            breach.owner.as_deref().map(|o| format!("  {}", painted(&name_of(o), DIM))).unwrap_or_default();
+        ui.line(&format!("  {}{owner}", clean(&breach.sentence())));
+        ui.line(&format!("    {}", clean(&breach.next)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::CliError;
 use super::guarded;
-use super::ui::{BOLD, Ui, clean, count, name_of, painted, short, table};
+use super::ui::{BOLD, Ui, clean, count, fitted, name_of, painted, short, table};
 use crate::night::resolve::from_rerere;
 use crate::night::{FileChange, NightError, Site, kind_in_words, recorded_answers, write};
 use crate::resolution::Resolution;
@@ -96,7 +96,7 @@ fn list(ui: &Ui, from: &Path, project: Option<&str>) -> Result<u8, CliError> {
         ]);
     }
     if rows.row_count() > 0 {
-        ui.line(&format!("{}\n", rows.trim_fmt()));
+        ui.line(&format!("{}\n", fitted(rows, &[])));
     }
     ui.line(&count(all.len(), "recorded answer", "recorded answers"));
     Ok(0)

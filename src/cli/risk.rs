@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use gix_hash::ObjectId;
 
 use super::error::CliError;
-use super::ui::{BOLD, DIM, Ui, clean, cut, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, cut, fitted, painted, short, table};
 use crate::night::{
     NightError, RiskError, Site, assess_move, commit_named, patches_of, recorded_manifest, rules_for,
 };
@@ -188,7 +188,7 @@ pub fn show(ui: &Ui, transition: &Transition, all: bool) {
         ]);
     }
     if rows.row_count() > 0 {
-        ui.line(&format!("{}\n", rows.trim_fmt()));
+        ui.line(&format!("{}\n", fitted(rows, &[])));
     }
     let hidden = assessment.count(Severity::Info);
     if !all && hidden > 0 {

@@ -10,7 +10,7 @@ use super::guarded;
 use super::ui::{BOLD, DIM, Ui, clean, count, painted, short, table};
 use crate::forge::{Checks, Phase, Review, Side, State};
 use crate::night::sent::{self, Standing};
-use crate::night::{Events as _, NightError, Site};
+use crate::night::{Events, NightError, Site};
 use crate::workspace::{Project, Workspace};
 
 pub fn run(ui: &Ui, from: &Path, project: Option<&str>, offline: bool) -> Result<u8, CliError> {
@@ -72,7 +72,7 @@ pub fn run(ui: &Ui, from: &Path, project: Option<&str>, offline: bool) -> Result
 }
 
 /// Asks before a night. Whatever is wrong with the queue is the night's to tell.
-pub fn ask(ui: &Ui, workspace: &Workspace, project: &Project, offline: bool) -> Option<Standing> {
+pub fn ask(events: &dyn Events, workspace: &Workspace, project: &Project, offline: bool) -> Option<Standing> {
     project.forge.as_ref()?;
     let site = Site::open(workspace, project).ok()?;
     let queue = site.queue().ok()?;
@@ -80,7 +80,7 @@ pub fn ask(ui: &Ui, workspace: &Workspace, project: &Project, offline: bool) -> 
     if offline {
         return Some(sent::known(&site, &queue, now));
     }
-    sent::ask(&site, &queue, now, ui).map_err(|e| ui.note(&e.to_string())).ok()
+    sent::ask(&site, &queue, now, events).map_err(|e| events.note(&e.to_string())).ok()
 }
 
 /// The line after a night's report; nothing where nothing was sent.

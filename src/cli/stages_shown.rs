@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::risk::severity;
 use super::stage::style;
-use super::ui::{BOLD, DIM, Ui, clean, count, cut, name_of, painted, short, table};
+use super::ui::{BOLD, DIM, Ui, clean, count, cut, fitted, name_of, painted, short, table};
 use crate::night::overview::{Overview, Row};
 use crate::night::promote::{Approved, Verdict};
 use crate::night::stage::{SignedBy, Stages};
@@ -60,7 +60,7 @@ pub fn overview(ui: &Ui, stages: &Stages<'_>, all: &Overview) -> Result<u8, CliE
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
-    ui.line(&rows.trim_fmt());
+    ui.line(&fitted(rows, &[]));
     ui.line(&painted("behind: trunk commits that were fetched, and builds up to the last one", DIM));
     for row in &all.stages {
         let Some(runs) = &row.runs else { continue };
@@ -142,7 +142,7 @@ fn group(ui: &Ui, skew: &Skew) {
         rows.add_row(["  wait".to_owned(), "migration".to_owned(), clean(&what)]);
     }
     if rows.row_count() > 0 {
-        ui.line(&rows.trim_fmt());
+        ui.line(&fitted(rows, &[]));
     }
     ui.line(&format!("  {}", painted("to one build:", BOLD)));
     for (n, step) in skew.steps.iter().enumerate() {
@@ -164,7 +164,7 @@ fn gates(ui: &Ui, gates: &[Gate]) {
         rows.add_row([clean(&gate.name()), word, clean(&gate.why)]);
     }
     if !gates.is_empty() {
-        ui.line(&rows.trim_fmt());
+        ui.line(&fitted(rows, &[]));
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::CliError;
-use super::report::trimmed;
-use super::ui::{BOLD, Ui, clean, count, cut, name_of, outcome, painted, short, table};
+use super::ui::{BOLD, Ui, clean, count, cut, fitted, name_of, outcome, painted, short, table};
 use crate::night::notify::{Desk, heartbeat};
+use crate::night::policy::{Breach, breaches, today};
 use crate::night::{NightError, Site, beat, pending};
 use crate::notify::{Ended, Failure};
 use crate::queue::Patch;
@@ -39,6 +39,8 @@ struct Status {
     night: Option<Night>,
     /// Who could not be told what is new.
     untold: Vec<Untold>,
+    /// What of the policy is not kept.
+    policy: Vec<Breach>,
     patches: Vec<Row>,
 }
 
@@ -117,6 +119,8 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
             since_date: locked.map(|l| l.since_date.clone()),
         }
     };
+    let landed = known.values().filter(|l| l.outcome == Outcome::Landed);
+    let landed: Vec<&str> = landed.map(|l| l.name.as_str()).collect();
     Ok(Status {
         version: 1,
         project: site.project.name.clone(),
@@ -127,6 +131,7 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
         paused: site.project.paused.clone(),
         night: heartbeat(site).map(|b| Night { at: b.at.to_string(), ended: b.ended, reason: b.reason }),
         untold: Desk::open(site.workspace, site.project)?.problems().into_iter().map(untold).collect(),
+        policy: breaches(site.project, &queue, lock, &landed, today()),
         patches: queue.patches.iter().map(row).collect(),
     })
 }
@@ -151,6 +156,8 @@ fn print(ui: &Ui, status: &Status) {
     let ago =
         |at: &str| ago(at, &now).map_or_else(|| "at an unknown time".to_owned(), |ago| format!("{ago} ago"));
     match &status.night {
+        // Another machine's nights, or a run by hand.
+        None if status.deploy.is_some() => {}
         None => ui.line("  no night ran on this machine yet"),
         Some(night) => {
             let word = night.ended.map_or("how it ended is not known", Ended::word);
@@ -177,8 +184,9 @@ fn print(ui: &Ui, status: &Status) {
         rows.add_row([clean(&p.name), word, name_of(&p.owner), since.into(), cut(&clean(&p.subject), 60)]);
     }
     if rows.row_count() > 0 {
-        ui.line(&trimmed(&rows));
+        ui.line(&fitted(rows, &[4, 3, 2]));
     } else {
         ui.line("  no patches yet: git carry import");
     }
+    super::report::policy(ui, &status.policy);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::night::Events;
@@ -140,6 +140,58 @@ pub fn table(header: &[&str]) -> Table {
     let mut table = bare_table();
     table.set_header(header.iter().map(|h| painted(h, DIM)));
     table
+}
+
+/// How wide lines may be: what `COLUMNS` says, or the terminal; none where the result goes elsewhere, whole.
+fn width() -> Option<u16> {
+    let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20);
+    said.or_else(|| bare_table().width())
+}
+
+/// In a line that is cut, a column keeps so much of itself at least.
+const LEAST: u16 = 16;
+
+/// A table's text, a line a row, without the blanks that fill its last column. Where the terminal is narrow the columns
+/// `spare` go, one after the other, then the last column is cut, and the first one only if it must be.
+pub fn fitted(mut rows: Table, spare: &[usize]) -> String {
+    let Some(width) = width() else { return rows.trim_fmt() };
+    let mut widths: Vec<u16> = rows.column_max_content_widths();
+    // Each column has a blank on both sides.
+    let needed = |widths: &[u16]| widths.iter().filter(|w| **w > 0).map(|w| w + 2).sum::<u16>();
+    let last = widths.len().saturating_sub(1);
+    let with_last = |widths: &[u16]| {
+        let mut widths = widths.to_vec();
+        if let Some(last) = widths.last_mut() {
+            *last = (*last).min(LEAST);
+        }
+        needed(&widths)
+    };
+    for column in spare {
+        let too_wide = if spare.contains(&last) { needed(&widths) } else { with_last(&widths) } > width;
+        if too_wide && let Some(of) = rows.column_mut(*column) {
+            of.set_constraint(ColumnConstraint::Hidden);
+            widths[*column] = 0;
+        }
+    }
+    if needed(&widths) > width {
+        let first = usize::from(widths.first() == Some(&0));
+        let shown = (0..widths.len()).rev().find(|at| widths[*at] > 0).unwrap_or(last);
+        for at in [shown, first] {
+            let over = needed(&widths).saturating_sub(width);
+            widths[at] = widths[at].saturating_sub(over).max(widths[at].min(LEAST));
+        }
+        for (at, width) in widths.iter().enumerate().filter(|(_, w)| **w > 0) {
+            if let Some(of) = rows.column_mut(at) {
+                of.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width + 2)));
+            }
+        }
+        rows.set_truncation_indicator("…");
+        for row in rows.row_iter_mut() {
+            row.max_height(1);
+        }
+    }
+    rows.set_width(width.max(needed(&widths)));
+    rows.trim_fmt()
 }
 
 /// A line of a file, cleaned; a tab becomes four blanks.

@@ -70,6 +70,13 @@ pub(super) fn ask(
     Ok(sent.iter().map(|s| found.get(&id(s)?).cloned()).collect())
 }
 
+/// The number of the change with this Change-Id; none: there is no such change.
+pub(super) fn number_of(forge: &Forge, git: &Git, id: &str) -> Result<Option<u64>, ForgeError> {
+    let sent = Sent { patch: String::new(), url: String::new(), change: Change::Review(id.to_owned()) };
+    let state = ask(forge, git, &[sent], &mut Cache::default())?.into_iter().flatten().next();
+    Ok(state.and_then(|s| s.url.rsplit('/').next()?.parse().ok()))
+}
+
 fn short(branch: &str) -> &str {
     branch.strip_prefix("refs/heads/").unwrap_or(branch)
 }
@@ -139,6 +146,7 @@ struct ChangeInfo {
     number: u64,
     #[serde(default)]
     work_in_progress: bool,
+    created: Option<String>,
     updated: Option<String>,
     submitted: Option<String>,
     current_revision: Option<String>,
@@ -233,6 +241,7 @@ impl ChangeInfo {
             Phase::Merged => self.submitted.as_deref().and_then(moment).or(updated),
             _ => turn.filter(|_| !over).or(updated),
         };
+        state.opened = self.created.as_deref().and_then(moment);
         state.merge_commit = self.current_revision.clone().filter(|_| phase == Phase::Merged);
         state.head = self.current_revision;
         state

@@ -17,7 +17,7 @@ use crate::workspace::Forge;
 /// So many pull requests are asked about in one call. Their lists count for it, and GitHub ends a call that takes 10 s.
 const AT_ONCE: usize = 150;
 
-/// What is asked of each pull request. `tests/upstream.rs` holds it against GitHub's own schema.
+/// What is asked of each pull request. `tests/github.rs` holds it against GitHub's own schema.
 const FRAGMENT: &str = "fragment all on PullRequest {
   number url state isDraft createdAt mergedAt closedAt headRefOid reviewDecision
   mergeCommit { oid }
@@ -372,6 +372,7 @@ impl Pull {
             state.people = asked.filter_map(|r| r.login.clone().or(r.combined_slug.clone())).collect();
         }
         state.since = since;
+        state.opened = Some(self.created_at);
         state.merge_commit = self.merge_commit.map(|c| c.oid).filter(|_| phase == Phase::Merged);
         state.head = Some(self.head_ref_oid);
         state

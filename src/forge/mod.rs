@@ -103,3 +103,8 @@ pub fn ask(
         ForgeKind::Mail => Ok(vec![None; sent.len()]),
     }
 }
+
+/// The number of a change of Gerrit's, by its Change-Id.
+pub fn number_of(forge: &Forge, git: &Git, id: &str) -> Result<Option<u64>, ForgeError> {
+    gerrit::number_of(forge, git, id)
+}

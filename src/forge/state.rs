@@ -96,6 +96,10 @@ pub struct State {
     /// Since when it waits; if it is over, since when it is. As RFC 3339 has it.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
+    /// When it was opened there, as RFC 3339 has it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub opened: Option<Timestamp>,
     /// The commit by which upstream has it.
     pub merge_commit: Option<String>,
     /// The newest revision that the forge has.
@@ -128,6 +132,7 @@ impl State {
             waits_on: Self::turn(phase, review, checks),
             people: Vec::new(),
             since: None,
+            opened: None,
             merge_commit: None,
             head: None,
             url,

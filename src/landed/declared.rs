@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use gix_hash::ObjectId;
+
 use super::{Candidate, Evidence, Rung, told};
 use crate::queue::Metadata;
-use crate::trunk::{Range, Upstream};
+use crate::store::{Odb, Repo, StoreError};
+use crate::trunk::{Range, Upstream, read_range};
 
 /// The patches whose header names a commit of the range as the one that has them.
 pub(super) fn find(
@@ -33,6 +36,28 @@ pub(super) fn find(
         }
     }
     found
+}
+
+/// The patches that the forge says were merged as commits which trunk had at `base` already: the news came late, after
+/// the range with the commit had been looked through.
+pub(super) fn late(
+    repo: &Repo,
+    odb: &Odb,
+    patches: &[Candidate<'_>],
+    base: &ObjectId,
+) -> Result<BTreeMap<String, Evidence>, StoreError> {
+    let mut found = BTreeMap::new();
+    for patch in patches {
+        let Some((url, hex)) = &patch.merged else { continue };
+        let Some(id) = ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| odb.has(id)) else { continue };
+        if !repo.is_ancestor(&id, base)? || read_range(repo, odb, &id, base)?.reverted().contains(&id) {
+            continue;
+        }
+        let upstream = Upstream { id, commit: odb.commit(&id)? };
+        let proof = format!("{url} was merged as {hex}, which trunk has had for some time");
+        found.insert(patch.name.to_owned(), told(Rung::Declared, &upstream, proof));
+    }
+    Ok(found)
 }
 
 /// The upstream commits that a header says have the patch, with the field that says so.

@@ -68,15 +68,18 @@ pub struct Found {
 /// of what a revised version shares at least: others may have changed it since.
 const SOME: u8 = 20;
 
-/// The patches that the range has. Their trees must be written.
+/// The patches that the range has, which starts at `base`. Their trees must be written.
 ///
 /// The ladder is climbed down: a patch that a rung settles is not looked for by the next. What a person rejected is not
 /// found again.
-pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) -> Result<Found, StoreError> {
+pub fn find(
+    repo: &Repo,
+    odb: &Odb,
+    patches: &[Candidate<'_>],
+    base: &ObjectId,
+    range: &Range,
+) -> Result<Found, StoreError> {
     let mut found = Found::default();
-    let (Some(tip), false) = (range.first_parent.last(), patches.is_empty()) else { return Ok(found) };
-    let reverted = range.reverted();
-    let standing = |u: &Upstream| !reverted.contains(&u.id);
     let allowed = |patches: &[Candidate<'_>], found: BTreeMap<String, Evidence>| {
         let mut found = found;
         for patch in patches.iter().filter(|p| !p.rejected.is_empty()) {
@@ -86,7 +89,12 @@ pub fn find(repo: &Repo, odb: &Odb, patches: &[Candidate<'_>], range: &Range) ->
         }
         found
     };
-    found.settled = allowed(patches, footers::find(patches, range, &standing));
+    found.settled = allowed(patches, declared::late(repo, odb, patches, base)?);
+    let (Some(tip), false) = (range.first_parent.last(), patches.is_empty()) else { return Ok(found) };
+    let reverted = range.reverted();
+    let standing = |u: &Upstream| !reverted.contains(&u.id);
+    found.settled.retain(|_, e| !reverted.iter().any(|id| e.rests_on(&id.to_string())));
+    found.settled.extend(allowed(patches, footers::find(patches, range, &standing)));
     found.settled.extend(allowed(patches, declared::find(patches, range, &standing)));
     let open = |patch: &Candidate<'_>| !found.settled.contains_key(patch.name);
     let alike = patch_id::alike(odb, patches, &open, range, &standing)?;

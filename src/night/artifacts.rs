@@ -3,18 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bstr::BStr;
 use gix_hash::ObjectId;
 
 use super::builds::Recorded;
+use super::prune::staged;
 use super::publish::{build_ref, manifest_of};
 use super::writeback::build_id;
 use super::{Events, NightError, Site};
 use crate::build::artifact::{SUMS, Source, make, seal, weigh};
 use crate::build::manifest::{ArtifactRecord, Manifest};
-use crate::store::git::without_secrets;
-use crate::store::tree::entry_at;
-use crate::store::{Objects as _, SILENCE};
 use crate::workspace::ArtifactKind;
 
 /// How a folder is called until its build is published.
@@ -193,54 +190,6 @@ fn by_age(site: &Site<'_>, folder: &Path) -> Result<Vec<String>, NightError> {
     others.sort_by(|a, b| b.cmp(a));
     aged.extend(others.into_iter().map(|(_, build)| build));
     Ok(aged)
-}
-
-/// The builds that stages run, here and at the remote. None, and a note, if that cannot be known.
-fn staged(
-    site: &Site<'_>,
-    offline: bool,
-    events: &dyn Events,
-) -> Result<Option<BTreeSet<String>>, NightError> {
-    let project = &site.project.name;
-    let [here, far] = ["stage", "far-stage"].map(|kind| format!("refs/carry/{kind}/{project}/"));
-    if let Some(address) = site.deploy_address().filter(|_| !offline) {
-        let call = site.store.git().call([
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--prune",
-            "--",
-        ]);
-        let call = call.arg(&address).arg(format!("+{here}*:{far}*")).silence(SILENCE);
-        if let Err(e) = call.output() {
-            let address = without_secrets(&address);
-            events.note(&format!(
-                "no artifacts are taken away, as what stages run is not known: '{address}': {e}"
-            ));
-            return Ok(None);
-        }
-    }
-    let odb = site.store.odb()?;
-    let mut builds = BTreeSet::new();
-    for (name, commit) in site.store.references(&[&here, &far])? {
-        match promoted(&odb, &commit) {
-            Some(build) => drop(builds.insert(build)),
-            None => {
-                events.note(&format!("no artifacts are taken away, as '{name}' does not tell what it runs"));
-                return Ok(None);
-            }
-        }
-    }
-    Ok(Some(builds))
-}
-
-/// The build that a stage's newest commit says it runs.
-fn promoted(odb: &crate::store::Odb, commit: &ObjectId) -> Option<String> {
-    let tree = odb.commit(commit).ok()?.tree;
-    let entry = entry_at(odb, &tree, BStr::new("promotion.json")).ok()??;
-    let promotion: serde_json::Value = serde_json::from_slice(&odb.blob(&entry.id).ok()?).ok()?;
-    Some(promotion.get("build")?.as_str()?.get(..12)?.to_owned())
 }
 
 /// The build that a folder called `<project>-<build>` is of.

@@ -1,4 +1,5 @@
-//! Patches that a required check fails with: they are left out, and tried again on the next trunk commit.
+//! Patches that a run leaves out though they apply: a required check fails with them (they are tried again on the next trunk
+//! commit), or a partner in another project is out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use gix_hash::ObjectId;
 
 use super::outcome::{self, Planned};
 use super::settle::Answers;
-use super::{NightError, Site};
+use super::together::{Partner, Together};
+use super::{Events, NightError, Site};
 use crate::queue::{Patch, Queue};
 use crate::workspace::{Outcome, PatchLock, ProjectLock};
 
@@ -30,7 +32,7 @@ pub fn broken_at(lock: Option<&ProjectLock>, tip: &ObjectId, broken: &Broken) ->
     if same { broken.clone() } else { Broken::new() }
 }
 
-/// A plan in which some patches are left out, as they break a check.
+/// A plan in which some patches are left out: those that break a check, and those whose partner is out.
 pub fn plan_without(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
@@ -38,22 +40,72 @@ pub fn plan_without(
     queue: &Arc<Queue>,
     answers: &Answers<'_>,
     broken: &Broken,
+    partners: &BTreeMap<String, Partner>,
 ) -> Result<Planned, NightError> {
-    if broken.is_empty() {
+    if broken.is_empty() && partners.is_empty() {
         return outcome::plan(site, lock, tip, queue, answers);
     }
     let mut without = Queue::clone(queue);
-    for patch in &mut without.patches {
-        if let Some(why) = broken.get(patch.name()).filter(|_| patch.hold.is_none()) {
-            patch.hold = Some(why.clone());
-        }
+    for patch in without.patches.iter_mut().filter(|p| p.hold.is_none()) {
+        let name = patch.name();
+        let why = broken.get(name).cloned();
+        let why = why.or_else(|| partners.get(name).map(|p| format!("{} is left out: {}", p.member, p.why)));
+        patch.hold = why;
     }
     let mut planned = outcome::plan(site, lock, tip, &Arc::new(without), answers)?;
     planned.queue = queue.clone();
     for planned in planned.patches.iter_mut().filter(|p| p.report.outcome == Outcome::Held) {
-        if broken.contains_key(&planned.report.name) {
-            planned.report.outcome = Outcome::Broken;
+        let report = &mut planned.report;
+        if broken.contains_key(&report.name) {
+            report.outcome = Outcome::Broken;
+        } else if let Some(partner) = partners.get(&report.name) {
+            report.outcome = Outcome::Blocked;
+            report.needs = vec![partner.member.to_string()];
         }
     }
     Ok(planned)
+}
+
+/// What it takes to plan again when a partner in another project is out.
+pub struct Agree<'a> {
+    /// Where.
+    pub site: &'a Site<'a>,
+    /// What was recorded.
+    pub lock: Option<&'a ProjectLock>,
+    /// The trunk commit.
+    pub tip: ObjectId,
+    /// The queue.
+    pub queue: &'a Arc<Queue>,
+    /// The recorded answers.
+    pub answers: &'a Answers<'a>,
+    /// The projects of the run.
+    pub together: &'a Together,
+    /// Who listens.
+    pub events: &'a dyn Events,
+}
+
+impl Agree<'_> {
+    /// The plan, with patches left out until no partner of one that is in is out.
+    pub fn with_partners(
+        &self,
+        mut planned: Planned,
+        broken: &Broken,
+        partners: &mut BTreeMap<String, Partner>,
+    ) -> Result<Planned, NightError> {
+        let project = &self.site.project.name;
+        let others = self.together.partners(project);
+        if !others.is_empty() {
+            self.events
+                .step(&format!("waiting for {}, with which patches go out together", others.join(", ")));
+        }
+        loop {
+            let more = self.together.settle(project, &planned);
+            if more.is_empty() {
+                return Ok(planned);
+            }
+            partners.extend(more);
+            let Self { site, lock, tip, queue, answers, .. } = self;
+            planned = plan_without(site, *lock, tip, queue, answers, broken, partners)?;
+        }
+    }
 }

@@ -83,7 +83,7 @@ pub(super) fn ranked_of(site: &Site<'_>, ground: Ground, events: &dyn Events) ->
 
     events.step("looking at what upstream changed beside them");
     let churn = churn(site, &queue.patches, manifest.as_ref(), since, &tip)?;
-    let now = Timestamp::now();
+    let now = super::beat::now();
     let mut all = Vec::with_capacity(queue.patches.len());
     for patch in &queue.patches {
         let name = patch.name();
@@ -138,7 +138,7 @@ pub(super) fn ranked_of(site: &Site<'_>, ground: Ground, events: &dyn Events) ->
 
 /// The builds of the last quarter up to the last one, the oldest first, and when that quarter began.
 fn window(site: &Site<'_>, last: Option<&Manifest>) -> Result<(Vec<Past>, Timestamp), NightError> {
-    let end = last.and_then(|m| m.trunk.date.parse().ok()).unwrap_or_else(Timestamp::now);
+    let end = last.and_then(|m| m.trunk.date.parse().ok()).unwrap_or_else(super::beat::now);
     let since = end.checked_sub(WINDOW).unwrap_or(end);
     let Some(last) = last else { return Ok((Vec::new(), since)) };
     let (mut builds, _) = past::builds(site, &site.commit(&last.deploy.commit)?, BUILDS)?;

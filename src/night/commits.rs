@@ -12,15 +12,15 @@ use crate::workspace::{LOCK, Lock, Outcome, ProjectLock};
 /// What the commit of mere drift says.
 pub const DRIFT: &str = "line numbers and context for";
 
-/// The workspace's commits: first the changes of line numbers and context alone, then all else.
+/// The workspace's commits: first the changes of line numbers and context alone, then all else. The lock goes with the
+/// last, when it is known what the other projects have in it.
 pub(super) fn files(
     site: &Site<'_>,
     left: &[Left<'_>],
     series_before: &[u8],
     series_after: &[u8],
-    lock: ProjectLock,
     trunk: &TrunkMove,
-) -> Result<Vec<(String, Vec<FileChange>)>, NightError> {
+) -> Vec<(String, Vec<FileChange>)> {
     let place = |file: &str| format!("{}/{file}", site.project.patches);
     let (mut drift, mut content) = (Vec::new(), Vec::new());
     for l in left {
@@ -34,10 +34,6 @@ pub(super) fn files(
     if series_before != series_after {
         content.push(FileChange { path: place("series"), bytes: Some(series_after.to_vec()) });
     }
-    let mut all = Lock { version: 1, projects: site.workspace.lock.projects.clone() };
-    all.projects.insert(site.project.name.clone(), lock);
-    let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
-    content.push(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) });
 
     let project = &site.project.name;
     let tip = trunk.to.get(..12).unwrap_or(&trunk.to);
@@ -48,7 +44,15 @@ pub(super) fn files(
         commits.push((message, drift));
     }
     commits.push((message(left, project, tip, trunk), content));
-    Ok(commits)
+    commits
+}
+
+/// The lock with a project's part of it anew.
+pub(super) fn lock_file(mut all: Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
+    all.version = 1;
+    all.projects.insert(project.to_owned(), lock);
+    let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
+    Ok(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) })
 }
 
 fn message(left: &[Left<'_>], project: &str, tip: &str, trunk: &TrunkMove) -> String {

@@ -131,7 +131,7 @@ pub enum Place {
 
 impl Place {
     /// The line among the patches of a queue that has `there` in its order.
-    fn line(&self, site: &Site<'_>, there: &[Patch]) -> Result<usize, TaskError> {
+    pub(super) fn line(&self, site: &Site<'_>, there: &[Patch]) -> Result<usize, TaskError> {
         let at = |name: &str| -> Result<usize, TaskError> {
             let file = &find(site, there, name)?.file;
             Ok(there.iter().position(|p| p.file == *file).unwrap_or(there.len()))
@@ -264,7 +264,7 @@ pub fn add(
     Ok((names, night))
 }
 
-fn file_of(file: &str) -> String {
+pub(super) fn file_of(file: &str) -> String {
     file.rsplit('/').next().unwrap_or(file).to_owned()
 }
 
@@ -292,8 +292,13 @@ pub(super) fn commits(
         [from, to] => site.store.range(Some(&from), &to)?.into_iter().map(|r| r.id).collect(),
         _ => ids,
     };
+    patch_files(site, &odb, &locals(&odb, &wanted)?)
+}
+
+/// Commits with one parent as what they do.
+pub(super) fn locals(odb: &Odb, wanted: &[ObjectId]) -> Result<Vec<fork::Local>, TaskError> {
     let mut locals = Vec::new();
-    for id in wanted {
+    for &id in wanted {
         let commit = odb.commit(&id)?;
         let [parent] = commit.parents[..] else {
             let (patch, why) =
@@ -308,7 +313,16 @@ pub(super) fn commits(
         let header = fork::header(&commit);
         locals.push(fork::Local { commit: id, header, before, after: commit.tree, note: None });
     }
-    let files = fork::patch_files(&site.store, &odb, &locals).map_err(|e| match e {
+    Ok(locals)
+}
+
+/// Their patch files, with their subjects.
+pub(super) fn patch_files(
+    site: &Site<'_>,
+    odb: &Odb,
+    locals: &[fork::Local],
+) -> Result<Vec<(String, Vec<u8>)>, TaskError> {
+    let files = fork::patch_files(&site.store, odb, locals).map_err(|e| match e {
         ForkError::Store(e) => NightError::Store(e),
         other => NightError::Format { what: "the patch", reason: other.to_string() },
     })?;

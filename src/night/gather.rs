@@ -10,6 +10,7 @@ use super::check;
 use super::explain::{Explained, explain};
 use super::overview::{Overview, overview};
 use super::past::{self, Past};
+use super::policy;
 use super::stage::{StageError, Stages};
 use super::wants::{next, wants};
 use super::{
@@ -153,7 +154,10 @@ impl Gather<'_> {
             }
         }
         let newest = pending.as_ref().and_then(|n| n.manifest.as_ref()).or(last.as_ref());
-        told.wants = wants(&told, newest, lock);
+        let gone = lock.iter().flat_map(|l| &l.patches).filter(|p| p.outcome == Outcome::Landed);
+        let gone: Vec<&str> = gone.map(|p| p.name.as_str()).collect();
+        let breaches = policy::breaches(project, &queue, lock, &gone, policy::today());
+        told.wants = wants(&told, newest, lock, &breaches);
         Ok(told)
     }
 

@@ -41,21 +41,46 @@ const COMMITS: usize = 3;
 
 /// The newest `count` changes of the project's queue, the newest first.
 pub fn log(site: &Site<'_>, count: usize) -> Result<Vec<Entry>, NightError> {
+    // Every project's runs write the lock, so the commits that are looked at are those of all.
+    let mut most = count.saturating_mul(COMMITS).saturating_mul(site.workspace.config.projects.len().max(1));
+    loop {
+        let (mut entries, looked_at) = newest(site, most)?;
+        // The last one may go on in a commit that was not looked at.
+        if entries.len() > count || looked_at < most {
+            entries.truncate(count);
+            return Ok(entries);
+        }
+        most = most.saturating_mul(4);
+    }
+}
+
+/// The changes of the project's queue among the newest `most` commits, and how many commits there were.
+fn newest(site: &Site<'_>, most: usize) -> Result<(Vec<Entry>, usize), NightError> {
     let format =
         format!("--format=%H%x00%P%x00%aI%x00%aN%x00%s%x00%(trailers:key={RUN},valueonly,separator=)");
-    let most = format!("--max-count={}", count.saturating_mul(COMMITS));
+    let most = format!("--max-count={most}");
     let call = site.git.call(["log", "--first-parent", &most, &format, "-z", "HEAD", "--"]);
     let answer = call.args([LOCK, &site.project.patches, &place(site)]).answer()?;
     if answer.code != Some(0) {
         // A branch without a commit has no history.
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
+    let projects = &site.workspace.config.projects;
+    let foreign = |subject: &[u8]| {
+        let named = subject.strip_prefix(b"carry: ").and_then(|rest| rest.split_once_str(": "));
+        let named = named.and_then(|(name, _)| name.to_str().ok());
+        named.is_some_and(|name| name != site.project.name && projects.contains_key(name))
+    };
     let fields: Vec<&[u8]> = answer.stdout.split_str("\0").collect();
     let text = |f: &[u8]| f.to_str_lossy().into_owned();
     let mut entries: Vec<Entry> = Vec::new();
-    let mut last_run = String::new();
+    let (mut last_run, mut looked_at) = (String::new(), 0);
     for f in fields.chunks(6) {
         let [commit, parents, date, author, subject, run] = f else { continue };
+        looked_at += 1;
+        if foreign(subject) {
+            continue;
+        }
         let parent = parents.split_str(" ").next().filter(|p| !p.is_empty()).map(text);
         if let Some(entry) = entries.last_mut().filter(|_| !run.is_empty() && text(run) == last_run) {
             entry.parent = parent;
@@ -69,8 +94,7 @@ pub fn log(site: &Site<'_>, count: usize) -> Result<Vec<Entry>, NightError> {
         let (commit, date, author) = (text(commit), text(date), text(author));
         entries.push(Entry { commit, parent, date, author, subject: text(subject) });
     }
-    entries.truncate(count);
-    Ok(entries)
+    Ok((entries, looked_at))
 }
 
 /// Takes the last change of the queue back; with `commit`, that one and all after it. The lock keeps what is published,

@@ -9,14 +9,18 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bstr::ByteSlice;
 use serde::{Deserialize, Serialize};
 
-use super::{NightError, Site};
+use super::commits::{commit_files, lock_file};
+use super::{FileChange, NightError, Site};
 use crate::store::git::{Git, GitError, joined, without_secrets};
 use crate::store::{RefUpdate, Repo, SILENCE};
+use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,57 @@ pub struct WorkspaceMove {
     /// The bytes of each file, in the run that made them; a later run asks git.
     #[serde(skip)]
     pub texts: BTreeMap<String, Vec<u8>>,
+}
+
+/// Projects may run side by side, but they share the workspace's branch and its lock: one transaction at a time.
+static TURN: Mutex<()> = Mutex::new(());
+/// How many turns this process has had.
+static TURNS: AtomicU64 = AtomicU64::new(0);
+/// Held while the workspace's files and index are looked at or written.
+static FILES: Mutex<()> = Mutex::new(());
+
+/// The right to change the workspace, until it is dropped.
+pub struct Turn(#[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
+
+/// Waits until no other project of this process changes the workspace.
+pub fn turn() -> Turn {
+    // A project that panicked has left its journal, and the next run looks at that.
+    Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Turn {
+    /// May another project have changed the workspace since?
+    pub fn is_late(&self, head: &Head) -> bool {
+        head.turns != TURNS.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Before the lock goes: whoever asked where the branch is while this turn lasted has to ask again.
+        TURNS.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Keeps the workspace's files and index as they are, until it is dropped.
+pub fn still() -> MutexGuard<'static, ()> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The commit that the workspace's branch was at, and when that was asked.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// None on a branch without one.
+    pub commit: Option<String>,
+    turns: u64,
+}
+
+impl Head {
+    /// Asks git.
+    pub fn ask(git: &Git) -> Result<Self, NightError> {
+        let turns = TURNS.load(Ordering::Acquire);
+        Ok(Self { commit: head(git)?, turns })
+    }
 }
 
 fn place(folder: &Path, project: &str) -> PathBuf {
@@ -98,6 +153,48 @@ impl Journal {
             push.push(&site.store)?;
         }
         self.after_push(site)
+    }
+
+    /// The same run on the commit that the workspace's branch has come to since, as other projects went on. None if the
+    /// project's own files have changed meanwhile: then what the run wrote is of the past.
+    fn onto(&self, site: &Site<'_>, head: Option<&str>) -> Result<Option<Self>, NightError> {
+        let (Some(head), WorkspaceMove { old, new, files, .. }) = (head, &self.workspace) else {
+            return Ok(None);
+        };
+        let own: Vec<&String> = files.keys().filter(|file| *file != LOCK).collect();
+        let at = |commit: &str| -> Result<Option<Vec<u8>>, NightError> {
+            let call = site.git.call(["ls-tree", "-r", "-z", commit, "--"]).args(&own).answer()?;
+            Ok((call.code == Some(0)).then_some(call.stdout))
+        };
+        let before = match old {
+            _ if own.is_empty() => Some(Vec::new()),
+            Some(old) => at(old)?,
+            None => Some(Vec::new()),
+        };
+        let now = if own.is_empty() { Some(Vec::new()) } else { at(head)? };
+        let message = site.git.call(["log", "-1", "--format=%B", new, "--"]).answer()?;
+        if before.is_none() || before != now || message.code != Some(0) {
+            return Ok(None);
+        }
+        let ids: Vec<&str> = files.values().flatten().map(String::as_str).collect();
+        let mut blobs = site.git.blobs(&ids)?.into_iter();
+        let mut changes = Vec::new();
+        for (path, blob) in files {
+            let mut bytes = blob.as_ref().and_then(|_| blobs.next());
+            if path == LOCK {
+                let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+                let theirs = Workspace::load(&site.workspace.root)?.lock;
+                let ours = Lock::parse(LOCK, &text).map_err(WorkspaceError::from)?;
+                let Some(part) = ours.projects.get(&self.project).cloned() else { return Ok(None) };
+                bytes = lock_file(theirs, &self.project, part)?.bytes;
+            }
+            changes.push(FileChange { path: path.clone(), bytes });
+        }
+        let message = message.stdout.to_str_lossy().into_owned();
+        let (made, files) = commit_files(site, Some(head), &[(message, changes)])?;
+        let new = made.last().map_or(head, String::as_str).to_owned();
+        let workspace = WorkspaceMove { old: Some(head.to_owned()), new, files, texts: BTreeMap::new() };
+        Ok(Some(Self { workspace, ..self.clone() }))
     }
 
     /// Makes the changes that come after the push. May be repeated.
@@ -173,7 +270,16 @@ pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
             .map_err(|e| NightError::Journal { path: path.clone(), reason: e.to_string() })?;
         let head = head(&site.git)?;
         let ours = head == journal.workspace.old || head.as_ref() == Some(&journal.workspace.new);
-        if ours && happened(site, &journal)? {
+        let journal = match ours {
+            true => Some(journal),
+            false => journal.onto(site, head.as_deref())?,
+        };
+        if let Some(journal) = journal
+            && happened(site, &journal)?
+        {
+            if !ours {
+                journal.write(&site.folder)?;
+            }
             journal.after_push(site)?;
             return Ok(Some("the last run was cut off after it had published; it is finished now"));
         }
@@ -217,6 +323,7 @@ pub fn head(git: &Git) -> Result<Option<String>, NightError> {
 impl WorkspaceMove {
     /// Writes the files, the index, and last the branch. May be repeated.
     fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
+        let _still = still();
         let root = &site.workspace.root;
         let mut info = Vec::new();
         let asked = self.files.iter().filter(|(file, _)| !self.texts.contains_key(*file));

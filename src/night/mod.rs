@@ -4,6 +4,7 @@
 pub mod absorb;
 mod artifacts;
 pub mod beat;
+mod before;
 pub mod bisect;
 mod broken;
 mod builds;
@@ -21,6 +22,7 @@ mod end;
 mod error;
 mod evidence;
 mod explain;
+pub mod follow;
 pub mod gather;
 pub mod history;
 mod hooks;
@@ -32,7 +34,9 @@ pub mod notify;
 mod outcome;
 pub mod overview;
 mod past;
+pub mod policy;
 pub mod promote;
+mod prune;
 mod publish;
 pub mod resolve;
 mod risk;
@@ -44,8 +48,10 @@ mod sign;
 mod site;
 mod stacks;
 pub mod stage;
+mod tags;
 mod take_in;
 pub mod task;
+pub mod together;
 mod troubles;
 pub mod upstream;
 pub mod upstreaming;
@@ -53,6 +59,7 @@ mod verify;
 mod wants;
 mod writeback;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
@@ -69,6 +76,7 @@ pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
 pub use journal::{pending, recover};
 pub use outcome::{Furthest, PatchReport, kind_in_words};
+pub use prune::{How, Pruned, prune_history, tidy_workspace};
 pub use publish::{build_ref, deploy_ref, manifest_ref, push_build, recorded_manifest, write};
 pub use risk::{RiskError, assess_move, patches_of, rules_for};
 pub use sign::{sign, signature_ref, signing_key, trust};
@@ -77,8 +85,9 @@ pub use take_in::{TakeError, Taken, TakenFrom, take_in};
 pub use verify::{Look, Proof, Question, Word, kept_patches, verify};
 pub use writeback::FileChange;
 
-use broken::{broken_at, plan_without, still_broken};
+use broken::{Agree, broken_at, plan_without, still_broken};
 use settle::Answers;
+use together::Together;
 
 use crate::build::manifest::Manifest;
 use crate::build::signature::key_of;
@@ -115,6 +124,8 @@ pub struct Options {
     pub draft: Option<Draft>,
     /// How many checks may run at once; 0 is one for each core.
     pub jobs: usize,
+    /// The projects that run with this one; none: it runs alone, and how the others stand is what the lock says.
+    pub together: Option<Arc<Together>>,
 }
 
 /// How the trunk moved.
@@ -166,6 +177,15 @@ pub struct Night {
     /// Patches that left the queue as upstream had them, and that upstream took back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undone: Vec<LandedLock>,
+    /// Changes of upstream's that are carried before they are merged, and that were taken at a newer revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followed: Vec<follow::Followed>,
+    /// Patches that left the queue for their tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<tags::Dropped>,
+    /// What of the project's policy is not kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<policy::Breach>,
     /// Upstream work that will break patches once trunk takes it in; what was looked at says `forecast` in carry.toml.
     pub forecast: Vec<Outlook>,
     /// The build; none on a quiet night of a queue that was never built.
@@ -194,14 +214,18 @@ pub struct Left {
 impl Night {
     /// The exit code that the run asks for (see the guide).
     pub fn exit_code(&self) -> u8 {
-        if self.done == Done::Refused {
+        if self.done == Done::Refused || self.done != Done::DryRun && self.policy.iter().any(|b| b.gate) {
             return 4;
         }
         let wants_person = |p: &PatchReport| {
             let out = p.outcome.is_root() || matches!(p.outcome, Outcome::Blocked | Outcome::Broken);
             out || p.open().next().is_some()
         };
-        if self.patches.iter().any(wants_person) || !self.undone.is_empty() { 3 } else { 0 }
+        if self.patches.iter().any(wants_person) || !self.undone.is_empty() || !self.policy.is_empty() {
+            3
+        } else {
+            0
+        }
     }
 }
 
@@ -214,18 +238,15 @@ pub fn run(
 ) -> Result<Night, NightError> {
     let site = Site::open(workspace, project)?;
     let nightly = options.draft.is_none() && !options.offline && !options.dry_run;
-    let taken = match project.deploy.intake && nightly && options.replace_deploy.is_none() {
-        true => intake::intake(&site, events)?,
-        false => None,
-    };
-    let with_taken = taken.map(|taken| Options {
-        draft: Some(taken.draft),
-        replace_deploy: Some(taken.replaces),
+    let before::Before { draft, replaces, tip, followed, dropped } = before::before(&site, options, events)?;
+    let with_draft = draft.map(|draft| Options {
+        draft: Some(draft),
+        replace_deploy: replaces.or(options.replace_deploy.clone()),
         ..options.clone()
     });
-    let options = with_taken.as_ref().unwrap_or(options);
+    let options = with_draft.as_ref().unwrap_or(options);
     if options.dry_run {
-        return spend(&site, options, events, &mut || Ok(()));
+        return spend(&site, options, None, events, &mut || Ok(()));
     }
     std::thread::scope(|threads| {
         let mut asked = Some(threads.spawn(|| ready_to_write(&site)));
@@ -236,7 +257,18 @@ pub fn run(
         if !options.offline {
             ready()?;
         }
-        let night = spend(&site, options, events, &mut ready);
+        let night = spend(&site, options, tip, events, &mut ready);
+        let mut night = night.map(|night| Night { followed, dropped, ..night });
+        if let Ok(night) = &mut night
+            && nightly
+            && night.done != Done::Refused
+        {
+            // The night is done and out: what fails here is told, and tried again the next time.
+            match upstream::keep_current(&site) {
+                Ok(commits) => night.workspace_commits.extend(commits),
+                Err(e) => events.note(&format!("what upstream has merged could not be written down: {e}")),
+            }
+        }
         // What is wrong with the workspace is to be mended first.
         ready().and(night)
     })
@@ -253,6 +285,7 @@ fn ready_to_write(site: &Site<'_>) -> Result<(), NightError> {
 fn spend(
     site: &Site<'_>,
     options: &Options,
+    known: Option<ObjectId>,
     events: &dyn Events,
     ready: &mut dyn FnMut() -> Result<(), NightError>,
 ) -> Result<Night, NightError> {
@@ -262,13 +295,10 @@ fn spend(
     let lock = draft.map_or(lock, |draft| draft.lock.as_ref());
 
     let address = site.upstream_address();
-    let fetched = if options.offline {
-        trunk::known(&site.store)?
-    } else {
-        events.step(&format!("fetching {} from {}", project.branch, without_secrets(&address)));
-        let progress = |line: &str| events.git(line);
-        let rewritten = options.accept_rewritten_trunk;
-        Some(trunk::fetch(&site.store, &address, &project.branch, rewritten, &progress)?.tip)
+    let fetched = match known {
+        Some(tip) => Some(tip),
+        None if options.offline => trunk::known(&site.store)?,
+        None => Some(before::fetch(site, options, events)?),
     };
     let mut tip = match &options.onto {
         Some(rev) => site.commit(rev)?,
@@ -284,8 +314,10 @@ fn spend(
         None => (Arc::new(site.queue()?), answers(site, None, events)),
     };
     let mut broken = still_broken(lock, &queue);
-    let plan =
-        |tip: &ObjectId| plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken));
+    let mut partners = BTreeMap::new();
+    let plan = |tip: &ObjectId| {
+        plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken), &BTreeMap::new())
+    };
     let mut planned = plan(&tip)?;
     let furthest = match planned.furthest.take() {
         Some(bound) => Some(furthest(site, &plan, bound, planned.commits)?),
@@ -295,6 +327,13 @@ fn spend(
         tip = site.commit(&to.commit)?;
         planned = plan(&tip)?;
     }
+    let together = match &options.together {
+        Some(together) => Arc::clone(together),
+        None => Arc::new(Together::new(workspace, &[], 1)),
+    };
+    broken = broken_at(lock, &tip, &broken);
+    let agree = Agree { site, lock, tip, queue: &queue, answers: &answers, together: &together, events };
+    planned = agree.with_partners(planned, &broken, &mut partners)?;
     let trunk = TrunkMove {
         address: without_secrets(&address),
         branch: trunk::full_name(&project.branch),
@@ -311,6 +350,9 @@ fn spend(
         furthest,
         patches: Vec::new(),
         undone: planned.landed.iter().filter(|l| l.reverted.is_some()).cloned().collect(),
+        followed: Vec::new(),
+        dropped: Vec::new(),
+        policy: policy::of_run(site, &queue, lock, &planned.patches, options),
         forecast: Vec::new(),
         manifest: None,
         remote: project.deploy.remote.as_deref().filter(|_| !options.offline).map(without_secrets),
@@ -330,7 +372,6 @@ fn spend(
     ready()?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
-    broken = broken_at(lock, &tip, &broken);
     let (stacked, checks) = loop {
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
         let edges = || edges::of_planned(&planned);
@@ -348,9 +389,15 @@ fn spend(
             Some((name, why)) if may_go(&name) && !broken.contains_key(&name) => {
                 events.step(&format!("leaving {name} out: {why}"));
                 broken.insert(name, why);
-                planned = plan_without(site, lock, &tip, &queue, &answers, &broken)?;
+                planned = plan_without(site, lock, &tip, &queue, &answers, &broken, &partners)?;
             }
-            _ => break (stacked, proved.records),
+            _ => {
+                let before = partners.len();
+                planned = agree.with_partners(planned, &broken, &mut partners)?;
+                if partners.len() == before {
+                    break (stacked, proved.records);
+                }
+            }
         }
     };
     let goes_out = pushed && !options.dry_run;
@@ -369,6 +416,7 @@ fn spend(
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
+    policy::forbid(&mut built.manifest.verdict, &night.policy);
     night.patches = built.reports.clone();
     night.manifest = Some(built.manifest.clone());
     if options.dry_run {

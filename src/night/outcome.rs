@@ -286,7 +286,7 @@ fn search(
         None => site.store.odb()?,
     };
     let range = read_range(&site.store, &odb, from, tip)?;
-    let found = landed::find(&site.store, &odb, candidates, &range)?;
+    let found = landed::find(&site.store, &odb, candidates, from, &range)?;
     Ok((range, found))
 }
 

@@ -6,8 +6,8 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::builds::Recorded;
-use super::commits::commit_files;
-use super::journal::{Journal, Push, WorkspaceMove, head};
+use super::commits::{commit_files, lock_file};
+use super::journal::{Head, Journal, Push, Turn, WorkspaceMove, turn};
 use super::sign::signature_ref;
 use super::writeback::{Built, FileChange, build_id};
 use super::{Events, NightError, Options, Site};
@@ -16,7 +16,7 @@ use crate::queue::digest;
 use crate::store::git::without_secrets;
 use crate::store::{Objects, RefUpdate, SILENCE};
 use crate::trunk::full_name;
-use crate::workspace::{Project, ProjectLock};
+use crate::workspace::{Project, ProjectLock, Workspace};
 
 /// The deploy branch's full name.
 pub fn deploy_ref(project: &Project) -> String {
@@ -139,7 +139,19 @@ pub fn publish(
     // With a remote the immutable ref is the witness: the branch may move on before anyone asks.
     let witness = if push.is_some() { update(build_ref(project, &build), &commit) } else { witness };
 
-    transact(site, built.head, push, refs, witness, &built.commits)
+    let turn = turn();
+    // Another project may have gone out since this one looked: its commit is the one to stand on, and its part of the
+    // lock stays.
+    let head = if turn.is_late(&built.head) { Head::ask(&site.git)? } else { built.head };
+    let others = match site.workspace.config.projects.len() {
+        0 | 1 => site.workspace.lock.clone(),
+        _ => Workspace::load(&site.workspace.root)?.lock,
+    };
+    let mut commits = built.commits;
+    if let Some((_, files)) = commits.last_mut() {
+        files.push(lock_file(others, project, built.lock)?);
+    }
+    transact(site, &turn, head, push, refs, witness, &commits)
 }
 
 /// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.
@@ -173,18 +185,22 @@ pub fn write(
 ) -> Result<Vec<String>, NightError> {
     let null = RefUpdate { name: base_ref(&site.project.name), old: None, new: None };
     let witness = refs.first().cloned().unwrap_or(null);
-    transact(site, head(&site.git)?, None, refs, witness, commits)
+    let turn = turn();
+    let head = Head::ask(&site.git)?;
+    transact(site, &turn, head, None, refs, witness, commits)
 }
 
 fn transact(
     site: &Site<'_>,
-    old: Option<String>,
+    _turn: &Turn,
+    head: Head,
     push: Option<Push>,
     refs: Vec<RefUpdate>,
     witness: RefUpdate,
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
+    let old = head.commit;
     let commits = signed(old.as_deref(), commits);
     let (made, files) = commit_files(site, old.as_deref(), &commits)?;
     let Some(new) = made.last().cloned().or_else(|| old.clone()) else { return Ok(made) };

@@ -8,6 +8,7 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::NightError;
+use super::journal::still;
 use crate::queue::Queue;
 use crate::store::git::Git;
 use crate::store::{Drivers, Repo};
@@ -148,6 +149,8 @@ impl<'a> Site<'a> {
 
     /// What must hold before a run writes: nothing half-done, nothing uncommitted where it will write.
     pub fn preflight(&self) -> Result<(), NightError> {
+        // Another project of this run may be writing what is its own.
+        let _still = still();
         let operations = [
             ("rebase-merge", "rebase"),
             ("rebase-apply", "rebase"),

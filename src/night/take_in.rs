@@ -297,6 +297,7 @@ fn lock(site: &Site<'_>, taken: &Taken, files: &[One]) -> Result<String, TakeErr
             outcome,
             since: taken.base.clone(),
             since_date: date.clone(),
+            held_since: held.then(|| super::policy::today().to_string()),
             good: None,
             culprit: None,
             evolved: None,

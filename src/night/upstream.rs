@@ -185,7 +185,8 @@ pub fn make_ready(
     for node in nodes.iter().filter(|n| closure.contains(&n.step.name.as_str())) {
         let step = &node.step;
         let patch = find(site, &queue.patches, &step.name)?;
-        if let Some(said) = patch.metadata.never().filter(|_| !wish.force) {
+        let theirs = || patch.metadata.follows.as_ref().map(|f| format!("Carry-Follows: {f}"));
+        if let Some(said) = patch.metadata.never().or_else(theirs).filter(|_| !wish.force) {
             let needed_by = (patch.name() != name).then(|| name.to_owned());
             return Err(UpstreamError::Never { patch: patch.name().to_owned(), needed_by, said });
         }
@@ -407,10 +408,24 @@ pub fn write_down(
     notes: &[Note<'_>],
     today: &str,
 ) -> Result<Vec<String>, UpstreamError> {
-    let mut files = Vec::new();
+    let mut anew = Vec::new();
     for note in notes {
         let patch = find(site, &queue.patches, note.patch)?;
-        let anew = noted(patch, note, today);
+        anew.push((patch, noted(patch, note, today)));
+    }
+    let Some(last) = notes.last() else { return Ok(Vec::new()) };
+    let message = format!("carry: {}: {} was sent upstream\n\n{}\n", site.project.name, last.patch, last.url);
+    write_messages(site, anew, message)
+}
+
+/// Gives patches new messages where these differ, as one commit of the workspace.
+fn write_messages(
+    site: &Site<'_>,
+    anew: Vec<(&Patch, BString)>,
+    message: String,
+) -> Result<Vec<String>, UpstreamError> {
+    let mut files = Vec::new();
+    for (patch, anew) in anew {
         if anew == patch.header.message {
             continue;
         }
@@ -423,9 +438,40 @@ pub fn write_down(
         let path = format!("{}/{}", site.project.patches, patch.file);
         files.push(FileChange { path, bytes: Some(bytes) });
     }
-    let Some(last) = notes.last().filter(|_| !files.is_empty()) else { return Ok(Vec::new()) };
-    let message = format!("carry: {}: {} was sent upstream\n\n{}\n", site.project.name, last.patch, last.url);
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
     Ok(write(site, Vec::new(), &[(message, files)])?)
+}
+
+/// Writes down what upstream has merged and the followed trunk has not (it may be merged to another branch): by DEP-3 or
+/// Yocto's words, as the header has it already. Returns the commits.
+pub(super) fn keep_current(site: &Site<'_>) -> Result<Vec<String>, UpstreamError> {
+    if site.project.forge.is_none() {
+        return Ok(Vec::new());
+    }
+    let queue = site.queue()?;
+    let merged = super::sent::merged(site, &queue);
+    let mut names = Vec::new();
+    let mut anew = Vec::new();
+    for patch in &queue.patches {
+        let Some((url, commit)) = merged.get(patch.name()) else { continue };
+        let applied = format!("commit:{commit}");
+        let known = patch.metadata.applied_upstream.as_ref().is_some_and(|a| a.contains(commit.as_str()));
+        let message = match &patch.metadata.upstream_status {
+            Some(status) if status.starts_with("Backport") => continue,
+            Some(_) => set_trailer(&patch.header.message, "Upstream-Status", &format!("Backport [{url}]")),
+            None if known => continue,
+            None => set_trailer(&patch.header.message, "Applied-Upstream", &applied),
+        };
+        names.push(patch.name().to_owned());
+        anew.push((patch, message));
+    }
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let message = format!("carry: {}: upstream has merged {}\n", site.project.name, names.join(", "));
+    write_messages(site, anew, message)
 }
 
 /// A patch's message that says where it was sent, in the words that it uses already.

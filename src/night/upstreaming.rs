@@ -15,6 +15,8 @@ use crate::workspace::{Outcome, Rung};
 /// Without a date it tells what landed in the last thirty days of trunk.
 const RECENT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+const QUARTER: SignedDuration = SignedDuration::from_hours(90 * 24);
+
 /// The report of one project. `since`: from when on what landed is told, by trunk's dates.
 pub fn upstreaming(
     site: &Site<'_>,
@@ -25,6 +27,7 @@ pub fn upstreaming(
     let end = ground.builds.last().and_then(|b| b.trunk.date.parse().ok()).unwrap_or_else(Timestamp::now);
     let since = since.unwrap_or_else(|| end.checked_sub(RECENT).unwrap_or(end));
     let median_days = carried_for(&ground.builds);
+    let review_days = median(&super::sent::kept(site).reviews(end.checked_sub(QUARTER).unwrap_or(end)));
     let landed = landed(&ground.builds, since);
     let ranked = ranked_of(site, ground, events)?;
     let queue = site.queue()?;
@@ -97,6 +100,7 @@ pub fn upstreaming(
         since: since.to_string(),
         carried: queue.patches.len(),
         median_days,
+        review_days,
         by_owner: shares(&sections, |r| Some(r.owner.clone())),
         by_group: shares(&sections, |r| r.group.clone()),
         sections,
@@ -159,9 +163,14 @@ fn carried_for(builds: &[Past]) -> Option<f64> {
         }
     }
     lengths.sort_by(f64::total_cmp);
-    match lengths.len() {
+    median(&lengths)
+}
+
+/// The median of sorted numbers.
+fn median(sorted: &[f64]) -> Option<f64> {
+    match sorted.len() {
         0 => None,
-        n if n % 2 == 1 => Some(lengths[n / 2]),
-        n => Some(f64::midpoint(lengths[n / 2 - 1], lengths[n / 2])),
+        n if n % 2 == 1 => Some(sorted[n / 2]),
+        n => Some(f64::midpoint(sorted[n / 2 - 1], sorted[n / 2])),
     }
 }

@@ -1,5 +1,6 @@
 //! What of a project wants a person, and the command with which to go on.
 
+use super::policy::Breach;
 use crate::build::manifest::Manifest;
 use crate::check::Ended;
 use crate::forecast::Effect;
@@ -9,7 +10,12 @@ use crate::workspace::{Outcome, ProjectLock};
 
 /// What wants a person, the most pressing first. `manifest` is that of the last build, or of the one that a run on the
 /// newest trunk would make; `lock` has what upstream may have.
-pub(super) fn wants(told: &Project, manifest: Option<&Manifest>, lock: Option<&ProjectLock>) -> Vec<Want> {
+pub(super) fn wants(
+    told: &Project,
+    manifest: Option<&Manifest>,
+    lock: Option<&ProjectLock>,
+    breaches: &[Breach],
+) -> Vec<Want> {
     let mut wants = Vec::new();
     let mut want = |press, patch: Option<&Patch>, what: String, why: String, next: Option<String>| {
         let owner = patch.map(|p| p.owner.clone());
@@ -59,6 +65,14 @@ pub(super) fn wants(told: &Project, manifest: Option<&Manifest>, lock: Option<&P
         let press = if patch.required { Press::Stop } else { Press::Mend };
         let why = patch.note.clone().unwrap_or_default();
         want(press, Some(patch), "breaks a check".into(), why, patch.next.clone());
+    }
+    for breach in breaches {
+        let press = if breach.gate { Press::Stop } else { Press::Look };
+        let patch = told.patches.iter().find(|p| Some(&p.name) == breach.patch.as_ref());
+        let about = if breach.patch.is_some() { "it" } else { "the queue" };
+        let what = "does not keep the policy".to_owned();
+        let what = if patch.is_some() { what } else { format!("the queue {what}") };
+        want(press, patch, what, format!("{about} {}", breach.what), Some(breach.next.clone()));
     }
     for check in manifest.iter().flat_map(|m| &m.checks).filter(|c| c.ended != Ended::Passed) {
         let press = if check.required { Press::Stop } else { Press::Mend };

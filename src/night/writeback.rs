@@ -6,8 +6,9 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::commits::files;
-use super::journal::head;
+use super::journal::Head;
 use super::outcome::{PatchReport, Planned, PlannedPatch};
+use super::policy::today;
 use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::risk::{Next, from_previous};
@@ -48,9 +49,11 @@ pub struct Built {
     /// Its commit.
     pub commit: ObjectId,
     /// The commit that the workspace's branch is at.
-    pub head: Option<String>,
-    /// The workspace's commits to make: message and files.
+    pub head: Head,
+    /// The workspace's commits to make: message and files. The lock goes with the last.
     pub commits: Vec<(String, Vec<FileChange>)>,
+    /// The project's part of the lock.
+    pub lock: ProjectLock,
     /// The refs that the store gets besides the deploy branch.
     pub refs: Vec<RefUpdate>,
 }
@@ -135,7 +138,7 @@ pub fn build(
             }
             None => Ok(None),
         });
-        let at = threads.spawn(|| head(&site.git));
+        let at = threads.spawn(|| Head::ask(&site.git));
         let edges = edges::edges(&odb, &left, last)?;
         Ok::<_, NightError>((joined(risk)?, edges, joined(at)?))
     })?;
@@ -210,10 +213,10 @@ pub fn build(
     let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
     // Only what is published is recorded as deployed: the lease of the next push is held against it.
     let deployed = if pushed { Some(commit.to_string()) } else { previous };
-    let new_lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept, landed };
-    let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), new_lock, trunk)?;
+    let lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept, landed };
+    let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
     let reports = left.into_iter().map(|l| l.planned.report).collect();
-    Ok(Built { reports, manifest, tip: *tip, commit, head, commits, refs })
+    Ok(Built { reports, manifest, tip: *tip, commit, head, commits, lock, refs })
 }
 
 /// What a thread came to; a panic in it goes on here.
@@ -358,6 +361,8 @@ fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, 
         outcome,
         since: goes_on.map_or_else(|| tip.to_string(), |w| w.since.clone()),
         since_date: goes_on.map_or_else(|| tip_date.to_owned(), |w| w.since_date.clone()),
+        held_since: (outcome == Outcome::Held)
+            .then(|| goes_on.and_then(|w| w.held_since.clone()).unwrap_or_else(|| today().to_string())),
         good,
         culprit: left.planned.report.culprit.clone(),
         evolved: left.planned.report.evolved.clone(),

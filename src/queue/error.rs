@@ -45,6 +45,11 @@ pub enum Reason {
     /// A path in a diff is absolute, leaves the tree, or is git's own folder on some system.
     #[error("path '{0}' is refused: it leaves the tree, or some system takes it for git's own folder")]
     BadPath(BString),
+    /// A subject's tag is none of OpenShift's.
+    #[error(
+        "unknown tag '{0}' in its first line; there are: UPSTREAM: <carry>:, UPSTREAM: <drop>:, UPSTREAM: NUMBER:, UPSTREAM: revert:"
+    )]
+    Tag(String),
     /// The diff is malformed.
     #[error("malformed diff: {0}")]
     Diff(&'static str),

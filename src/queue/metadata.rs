@@ -75,12 +75,18 @@ pub struct Metadata {
     /// `Carry-Hold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// `Carry-Expires`: the last day on which it may be carried as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// `Carry-Required`, unless it says no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
     /// `Carry-Group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// `Carry-Follows`: the revision of upstream's change that the patch was taken from, and the sum of what it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
 }
 
 /// Reads a message, and the fields above it where a header has some.
@@ -167,6 +173,8 @@ impl Metadata {
             "carry-reason" => &mut self.reason,
             "carry-hold" => &mut self.hold,
             "carry-group" => &mut self.group,
+            "carry-expires" => &mut self.expires,
+            "carry-follows" => &mut self.follows,
             "carry-required" => {
                 self.required = !matches!(value.to_ascii_lowercase().as_str(), "no" | "false");
                 return;

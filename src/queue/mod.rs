@@ -4,6 +4,7 @@
 
 mod apply;
 mod binary;
+mod change_sum;
 mod diff;
 mod error;
 mod header;
@@ -19,6 +20,7 @@ mod trailers;
 
 pub use apply::{apply, apply_hunks};
 pub use binary::{BinaryPatch, apply_delta};
+pub use change_sum::change_sum;
 pub use diff::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind, parse_diff};
 pub use error::{QueueError, Reason};
 pub use header::{Date, Header, Identity};

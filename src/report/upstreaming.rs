@@ -28,6 +28,9 @@ pub struct Upstreaming {
     /// For how many days those that landed in the last quarter had been in the queue, the median; none: none landed, or
     /// no build had them before.
     pub median_days: Option<f64>,
+    /// For how many days what upstream merged in the last quarter had been under review, the median, by the forge's own
+    /// dates; none: nothing was, or no forge is asked.
+    pub review_days: Option<f64>,
     /// What there is, in the order in which it is told.
     pub sections: Vec<Section>,
     /// Whose patches they are.
@@ -101,8 +104,17 @@ impl Upstreaming {
             }
             None => String::new(),
         };
+        let review = match self.review_days {
+            Some(days) => {
+                format!(
+                    "; what upstream merged last quarter had been under review for {} (median)",
+                    in_days(days)
+                )
+            }
+            None => String::new(),
+        };
         format!(
-            "{}: {} ready to send, {} sent and waiting, {} landed since {}, {} to be looked at{median}.",
+            "{}: {} ready to send, {} sent and waiting, {} landed since {}, {} to be looked at{median}{review}.",
             count(self.carried, "patch is carried", "patches are carried"),
             of("ready"),
             of("waiting"),

@@ -15,6 +15,7 @@ mod package;
 mod repo;
 mod scratch;
 pub mod tree;
+mod upkeep;
 mod version;
 mod worktree;
 
@@ -32,6 +33,7 @@ pub use pack::{common_end, common_start};
 pub use package::BundleHead;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
+pub use upkeep::tidy;
 pub use version::GitVersion;
 pub use worktree::{Unmerged, WorkTree};
 

@@ -55,7 +55,9 @@ impl Repo {
             std::fs::create_dir_all(path).map_err(failed)?;
             // The format is fixed here: what reads it must know it, whatever the user's defaults are.
             Git::at(path)
-                .call(["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=unused", "."])
+                .call(["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=unused"])
+                // Neither samples of hooks nor somebody's own: nothing but the tool works here.
+                .args(["--template=", "."])
                 .env("GIT_DEFAULT_REF_FORMAT", "files")
                 .output()?;
         }
@@ -186,7 +188,10 @@ impl Repo {
             }
         }
         input.extend_from_slice(b"prepare\0commit\0");
-        self.git.call(["update-ref", "--stdin", "-z", "--create-reflog", "-m", why]).stdin(input).output()?;
+        // Branches have a log; what never changes needs none, and there are many of those.
+        let call =
+            self.git.call(["-c", "core.logAllRefUpdates=true", "update-ref", "--stdin", "-z", "-m", why]);
+        call.stdin(input).output()?;
         Ok(())
     }
 
@@ -344,13 +349,27 @@ impl Repo {
     pub fn range_diff(&self, old: &ObjectId, new: &ObjectId) -> Result<Option<String>, StoreError> {
         let range = |id: &ObjectId| format!("{id}^1..{id}");
         // Whatever differs, these two are the same patch: no other pair is to be found.
-        // The log that it calls takes no empty name for "no order" (our own setting), as diff does.
-        let call = self.git.call(["-c", "diff.orderFile=/dev/null", "range-diff"]);
-        let call = call.args(["--no-color", "--no-notes", "--creation-factor=999"]);
-        let out = call.args([range(old), range(new)]).arg("--").output()?;
+        let out = self.range_diffed("--creation-factor=999", &range(old), &range(new))?;
         let text = out.lines().skip(1).map(|l| l.strip_prefix(b"    ").unwrap_or(l).to_str_lossy());
         let text: Vec<_> = text.collect();
         Ok((!text.is_empty()).then(|| text.join("\n") + "\n"))
+    }
+
+    /// `git range-diff` of two branches, each a base and a tip; none where there is nothing to compare.
+    pub fn range_diff_of(
+        &self,
+        (old_base, old): (&ObjectId, &ObjectId),
+        (base, new): (&ObjectId, &ObjectId),
+    ) -> Result<Option<String>, StoreError> {
+        let factor = "--creation-factor=90";
+        let out = self.range_diffed(factor, &format!("{old_base}..{old}"), &format!("{base}..{new}"))?;
+        Ok((!out.is_empty()).then(|| out.to_str_lossy().into_owned()))
+    }
+
+    fn range_diffed(&self, factor: &str, old: &str, new: &str) -> Result<Vec<u8>, StoreError> {
+        // The log that it calls takes no empty name for "no order" (our own setting), as diff does.
+        let call = self.git.call(["-c", "diff.orderFile=/dev/null", "range-diff"]);
+        Ok(call.args(["--no-color", "--no-notes", factor, old, new, "--"]).output()?)
     }
 
     /// The commits of `base..commit` that the lines `first` to `last` (from 1) of a file come from; others are left out.

@@ -117,11 +117,14 @@ pub fn fetch(
         return Err(FetchError::NoBranch { address: public, branch, has: heads });
     };
     if old != Some(there) {
-        // The graph of commits makes every later walk short; a fetch only adds to it.
+        // The graph of commits makes every later walk short; a fetch only adds to it. What comes stays a pack: as a file
+        // each, a year of small fetches would take a block of the disk for every object.
         repo.git()
             .call([
                 "-c",
                 "fetch.writeCommitGraph=true",
+                "-c",
+                "fetch.unpackLimit=1",
                 "fetch",
                 "--progress",
                 "--no-write-fetch-head",
@@ -150,6 +153,22 @@ pub fn fetch(
     let update = RefUpdate { name: TIP.into(), old: old.map(text), new: Some(text(tip)) };
     repo.update(&[update], "carry: fetch the trunk")?;
     Ok(Fetched { old, tip })
+}
+
+/// The refs of a repository that these patterns name, as `git ls-remote` takes them.
+pub fn listed(
+    repo: &Repo,
+    address: &str,
+    patterns: &[String],
+) -> Result<Vec<(String, ObjectId)>, FetchError> {
+    let call = repo.git().call(["ls-remote", "--refs", "--", address]).args(patterns).silence(SILENCE);
+    let unreachable = |source| FetchError::Unreachable { address: without_secrets(address), source };
+    let out = call.output().map_err(unreachable)?;
+    let line = |l: &[u8]| {
+        let (id, name) = l.split_once_str("\t")?;
+        Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
+    };
+    Ok(out.lines().filter_map(line).collect())
 }
 
 /// Where upstream work that trunk has not taken in yet is kept: the ref's own name follows, without `refs/`.

@@ -10,8 +10,10 @@ use super::artifacts::{self, Artifacts};
 use super::candidates::{self, Weights};
 use super::checks::{self, Check};
 use super::forge::{self, Forge};
+use super::history::{self, Keep};
 use super::hooks::{self, Hook};
 use super::notify::{self, Sink};
+use super::policy::{self, Policy};
 use super::reader::{Reader, Table, kind};
 use super::rules;
 use super::stages::{self, Stage};
@@ -71,6 +73,8 @@ pub struct Project {
     pub deploy: Deploy,
     /// What is allowed.
     pub policy: Policy,
+    /// How much of the past is kept.
+    pub history: Keep,
     /// Files that are made by a command, and never merged.
     pub regenerate: Vec<Regenerate>,
     /// Upstream work that a night looks ahead to: refs of the upstream, patterns among them.
@@ -130,44 +134,6 @@ pub enum History {
     Rewrite,
     /// As `Rewrite`, behind a first commit that joins the previous deploy tip: every tip descends from the last.
     FastForward,
-}
-
-/// What is allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// Without which patches nothing is published.
-    pub required: Required,
-    /// What becomes of a landed patch.
-    pub landed: Landed,
-    /// How far a night goes.
-    pub advance: Advance,
-}
-
-/// How far a night goes along the trunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advance {
-    /// To its tip; patches that conflict there fall out of the stack.
-    Tip,
-    /// To the newest commit on which no patch of the stack falls out.
-    FurthestClean,
-}
-
-/// Without which patches nothing is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Required {
-    /// Those with a `Carry-Required` trailer.
-    Marked,
-    /// All of them.
-    All,
-}
-
-/// What becomes of a landed patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Landed {
-    /// It leaves the queue.
-    Drop,
-    /// It stays in the queue, and out of the stack.
-    Keep,
 }
 
 /// One fault in a configuration.
@@ -270,7 +236,7 @@ impl Config {
 }
 
 /// The keys of a project.
-const PROJECT: [&str; 16] = [
+const PROJECT: [&str; 17] = [
     "upstream",
     "branch",
     "reference",
@@ -278,6 +244,7 @@ const PROJECT: [&str; 16] = [
     "patches",
     "deploy",
     "policy",
+    "history",
     "regenerate",
     "forecast",
     "risk",
@@ -318,15 +285,8 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         deploy.history = r.choice(table, "history", &words);
         deploy.intake = r.choice(table, "intake", &[("refuse", false), ("take", true)]);
     }
-    let mut policy = Policy { required: Required::Marked, landed: Landed::Drop, advance: Advance::Tip };
-    if let Some((table, _)) = r.table(table, "policy") {
-        r.keys(table, &format!("{place}.policy"), &["required", "landed", "advance"]);
-        policy.required =
-            r.choice(table, "required", &[("marked", Required::Marked), ("all", Required::All)]);
-        policy.landed = r.choice(table, "landed", &[("drop", Landed::Drop), ("keep", Landed::Keep)]);
-        let words = [("tip", Advance::Tip), ("furthest-clean", Advance::FurthestClean)];
-        policy.advance = r.choice(table, "advance", &words);
-    }
+    let policy = policy::read(r, &place, table);
+    let history = history::read(r, &place, table);
     let regenerate = read_regenerate(r, &place, table);
     let forecast = r.list(table, "forecast");
     for name in &forecast {
@@ -356,6 +316,7 @@ fn read_project(r: &mut Reader<'_>, name: &str, table: &Table<'_>, at: usize) ->
         patches,
         deploy,
         policy,
+        history,
         regenerate,
         forecast,
         risk,
@@ -438,7 +399,7 @@ mod tests {
         assert_eq!(nova.patches, "patches/nova");
         assert_eq!(nova.deploy.branch, "deploy/nova");
         assert_eq!(nova.deploy.history, History::Rewrite);
-        assert_eq!(nova.policy.required, Required::Marked);
+        assert_eq!(nova.policy.required, crate::workspace::Required::Marked);
     }
 
     #[test]

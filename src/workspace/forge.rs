@@ -42,6 +42,8 @@ pub struct Forge {
     pub repository: String,
     /// Where commits are pushed: the fork (GitHub), or Gerrit's git address. Empty for mail.
     pub push: String,
+    /// Where changes that have not merged are fetched from; none: the followed upstream (GitHub), or `push` (Gerrit).
+    pub fetch: Option<String>,
     /// Upstream's branch that patches are for; none: the one that is followed.
     pub branch: Option<String>,
     /// Labels of a new pull request.
@@ -120,8 +122,12 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Option
     }
     let kind = r.choice(table, "kind", &words);
     let keys: &'static [&'static str] = match kind {
-        ForgeKind::Github => &["kind", "api", "repository", "push", "branch", "labels", "sign_off", "allow"],
-        ForgeKind::Gerrit => &["kind", "api", "repository", "push", "branch", "topic", "sign_off", "allow"],
+        ForgeKind::Github => {
+            &["kind", "api", "repository", "push", "fetch", "branch", "labels", "sign_off", "allow"]
+        }
+        ForgeKind::Gerrit => {
+            &["kind", "api", "repository", "push", "fetch", "branch", "topic", "sign_off", "allow"]
+        }
         ForgeKind::Mail => &["kind", "branch", "to", "cc", "archive", "sign_off", "allow"],
     };
     r.keys(table, &place, keys);
@@ -133,6 +139,7 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Option
         api: api.unwrap_or_else(|| if kind == ForgeKind::Github { GITHUB.into() } else { String::new() }),
         repository: repository.map(Spanned::into_inner).unwrap_or_default(),
         push: push.unwrap_or_default(),
+        fetch: r.checked(table, "fetch", rules::address).map(Spanned::into_inner),
         branch: r.checked(table, "branch", rules::branch).map(Spanned::into_inner),
         labels: r.list(table, "labels"),
         topic: r.checked(table, "topic", topic).map(Spanned::into_inner),
@@ -160,9 +167,12 @@ pub(super) fn read(r: &mut Reader<'_>, place: &str, table: &Table<'_>) -> Option
             );
         }
     }
-    if forge.push.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(password)) {
-        let hint = "git's credential helpers give it: git help credentials".to_owned();
-        r.fault(at, "a password does not belong into 'push'".into(), Some(hint));
+    for (key, address) in [("push", Some(&forge.push)), ("fetch", forge.fetch.as_ref())] {
+        let server = address.and_then(|a| a.split_once("://")?.1.split('/').next());
+        if server.is_some_and(password) {
+            let hint = "git's credential helpers give it: git help credentials".to_owned();
+            r.fault(at, format!("a password does not belong into '{key}'"), Some(hint));
+        }
     }
     if kind == ForgeKind::Github && !forge.push.is_empty() && forge.fork_owner().is_none() {
         let what = "'push' does not tell whose fork it is".to_owned();
@@ -264,6 +274,7 @@ mod tests {
             "push = \"--upload-pack=x/y\"",
             "push = \"ext::sh/x\"",
             "push = \"https://me:secret@h/me/n\"",
+            "fetch = \"https://me:secret@h/me/n\"",
             "repository = \"../x\"",
         ] {
             let key = bad.split(' ').next().expect("a key");

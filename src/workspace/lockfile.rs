@@ -116,6 +116,9 @@ pub struct PatchLock {
     pub since: String,
     /// That commit's date, in RFC 3339: how long the outcome lasts.
     pub since_date: String,
+    /// For a held patch: the day on which a run first met it as held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<String>,
     /// For a patch that is not in the stack: where it last applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good: Option<Good>,
@@ -255,7 +258,7 @@ mod tests {
     prop_compose! {
         fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in word(),
             good in proptest::option::of((word(), word(), word()))) -> PatchLock {
-            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, culprit: None, evolved: None, proposed: Vec::new(), fixes: Vec::new(),
+            PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, held_since: None, culprit: None, evolved: None, proposed: Vec::new(), fixes: Vec::new(),
                 good: good.map(|(base, before, after)| Good { base, before, after }) }
         }
     }

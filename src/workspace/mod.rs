@@ -9,9 +9,11 @@ mod edit;
 mod evidence;
 mod forge;
 mod guard;
+mod history;
 mod hooks;
 mod lockfile;
 mod notify;
+mod policy;
 mod reader;
 mod rules;
 pub mod schedule;
@@ -24,16 +26,17 @@ pub use artifacts::{ArtifactKind, Artifacts};
 pub use candidates::Weights;
 pub use checks::{Check, CheckOn};
 pub use config::{
-    Advance, Config, ConfigError, Deploy, Fault, History, Identity, Landed, Policy, Project, Regenerate,
-    Required, RiskRules, Signing,
+    Config, ConfigError, Deploy, Fault, History, Identity, Project, Regenerate, RiskRules, Signing,
 };
 pub use edit::set_paused;
 pub use evidence::{Bearing, Confidence, Decision, Evidence, LandedLock, Proposal, Rung};
 pub use forge::{Forge, ForgeKind, GITHUB};
 pub use guard::{Guard, GuardError};
+pub use history::Keep;
 pub use hooks::{Hook, HookEvent};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use notify::{Repository, Sink, Way, authority};
+pub use policy::{Advance, Landed, Policy, Required, Tags};
 pub use reader::nearest;
 pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};

@@ -67,7 +67,18 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         #landed = \"drop\"\n\
         # How far a night goes: tip (patches that conflict there fall out of the stack), or furthest-clean (the newest\n\
         # trunk commit on which none falls out, so that deploys go on while people mend the rest).\n\
-        #advance = \"tip\"\n\n\
+        #advance = \"tip\"\n\
+        # What is asked of the queue, looked at each night; gate = true: nothing is published while it is not kept. Patches\n\
+        # may name their last day as well, in a line Carry-Expires: 2027-01-31. For instance:\n\
+        # max_hold_age = \"30d\"\n\
+        # require_owner = true\n\
+        # require_reason = true\n\
+        # max_patches = 200\n\
+        # gate = true\n\n\
+        # Of how many builds the store keeps commits and manifest; what a stage runs stays in any case. remote = true: old ones\n\
+        # go at the deploy remote as well. For instance:\n\
+        # [project.{name}.history]\n\
+        # keep = 90\n\n\
         # Files that a command makes: never merged, but made anew where a patch and trunk both changed them. The command runs\n\
         # in a work tree of its own. For instance:\n\
         # [[project.{name}.regenerate]]\n\

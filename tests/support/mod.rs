@@ -69,4 +69,5 @@ pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
 }
 
 pub mod github;
+pub mod http;
 pub mod lab;

@@ -1,0 +1,492 @@
+//! Upstream changes that have not merged yet, carried as patches: taken in at their newest revision, brought up to date
+//! each night. They are fetched by git from the refs that the forges keep them at; the header of each patch says which
+//! change it is of (`Forwarded`), and which revision of it this is (`Carry-Follows`). When upstream merges the change, the
+//! patch leaves as any other that was sent there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gix_hash::ObjectId;
+use serde::Serialize;
+
+use super::draft::{Draft, fault};
+use super::edit::{Place, file_of, go, patch_files};
+use super::task::{TaskError, find};
+use super::{Events, Night, NightError, Site, resolve_address};
+use crate::forge;
+use crate::fork::{self, Local};
+use crate::queue::{Metadata, Patch, add_trailer, change_sum, file_name, set_trailer, without_trailers};
+use crate::store::git::without_secrets;
+use crate::store::{Odb, SILENCE};
+use crate::trunk;
+use crate::workspace::{Forge, ForgeKind};
+
+/// A change as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A pull request of GitHub.
+    PullRequest(u64),
+    /// A change of Gerrit: its number or its Change-Id.
+    Change(String),
+}
+
+/// A change that was taken in at a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Followed {
+    /// Where it is to be seen.
+    pub url: String,
+    /// The patches that it is carried as.
+    pub patches: Vec<String>,
+    /// The revision before; none: it is new here.
+    pub from: Option<String>,
+    /// The revision now.
+    pub to: String,
+    /// `git range-diff` of the two; none where the one before is not known here, or the change is new.
+    pub range_diff: Option<String>,
+    /// What a person should know.
+    pub note: Option<String>,
+}
+
+/// A change that is carried: its patches, in the queue's order.
+struct Carried {
+    number: u64,
+    url: String,
+    patches: Vec<Patch>,
+}
+
+impl Carried {
+    fn revision(&self) -> Option<&str> {
+        self.patches.iter().find_map(|p| follows(&p.metadata)).map(|(revision, _)| revision)
+    }
+
+    /// The patches whose changes are not those that were taken in: somebody worked on them here.
+    fn worked_on(&self) -> Vec<&str> {
+        let other = |p: &&Patch| {
+            let sum = follows(&p.metadata).map(|(_, sum)| sum);
+            sum.is_some_and(|sum| sum != change_sum(&p.changes))
+        };
+        self.patches.iter().filter(other).map(Patch::name).collect()
+    }
+}
+
+/// The revision that a patch was taken from, and the sum of what it changed then.
+fn follows(metadata: &Metadata) -> Option<(&str, &str)> {
+    metadata.follows.as_deref()?.split_once(' ')
+}
+
+/// Takes a change in, or brings it up to date. With `replace`, what was changed here goes.
+pub fn pull_in(
+    site: &Site<'_>,
+    wanted: &Wanted,
+    place: &Place,
+    replace: bool,
+    events: &dyn Events,
+) -> Result<(Followed, Night), TaskError> {
+    site.preflight()?;
+    let forge = forge_for(site, wanted)?;
+    let number = number(site, forge, wanted)?;
+    let url = url(forge, number);
+    let mut draft = Draft::of(site, "")?;
+    let carried = carried(forge, &draft).into_iter().find(|c| c.number == number);
+    let address = address(site, forge)?;
+    events.step(&format!("looking for {url}"));
+    let (name, head) = newest(site, forge, &address, &[number])?.remove(&number).ok_or_else(|| {
+        let hint = format!("is the number right? It was looked for at {}", without_secrets(&address));
+        TaskError::Pointless { patch: url.clone(), why: "is not there".into(), hint }
+    })?;
+    if let Some(carried) = &carried {
+        let names: Vec<&str> = carried.patches.iter().map(Patch::name).collect();
+        let pointless =
+            |why: String, hint: &str| TaskError::Pointless { patch: url.clone(), why, hint: hint.to_owned() };
+        if carried.revision() == Some(head.to_string().as_str()) && !replace {
+            let why = format!("is carried at its newest revision already: {}", names.join(", "));
+            return Err(pointless(why, "each night brings it up to date"));
+        }
+        let worked_on = carried.worked_on();
+        if !worked_on.is_empty() && !replace {
+            let why = format!("is carried, and was changed here: {}", worked_on.join(", "));
+            return Err(pointless(why, "--replace takes the newest revision instead"));
+        }
+    }
+    let change = Change { number, url: &url, name: &name, head };
+    let line = match carried {
+        Some(_) => 0,
+        None => place.line(site, &draft.queue.patches)?,
+    };
+    let followed = take(site, &mut draft, &address, &change, carried, line, events)?;
+    draft.message = format!("carry: {}: {}\n", site.project.name, sentence(&followed));
+    let night = go(site, draft, events)?;
+    Ok((followed, night))
+}
+
+/// Brings the changes that the queue carries up to date, in a draft; none, if none moved. What cannot be reached, or was
+/// worked on here, stays as it is and is told.
+pub(super) fn follow(
+    site: &Site<'_>,
+    draft: Option<Draft>,
+    events: &dyn Events,
+) -> Result<(Option<Draft>, Vec<Followed>), NightError> {
+    let unmoved = |draft| Ok((draft, Vec::new()));
+    let followed_at = |f: &&Forge| matches!(f.kind, ForgeKind::Github | ForgeKind::Gerrit);
+    let Some(forge) = site.project.forge.as_ref().filter(followed_at) else { return unmoved(draft) };
+    let mut now = match &draft {
+        Some(draft) => draft.clone(),
+        None => Draft::of(site, "")?,
+    };
+    let all = carried(forge, &now);
+    if all.is_empty() {
+        return unmoved(draft);
+    }
+    events.step("asking for new revisions of what is followed");
+    let numbers: Vec<u64> = all.iter().map(|c| c.number).collect();
+    let asked = address(site, forge).map_err(told).and_then(|address| {
+        let found = newest(site, forge, &address, &numbers).map_err(|e| e.to_string())?;
+        Ok((address, found))
+    });
+    let (address, found) = match asked {
+        Ok(asked) => asked,
+        Err(why) => {
+            events.note(&format!("what is followed could not be asked for, and stays as it is: {why}"));
+            return unmoved(draft);
+        }
+    };
+    let mut moved = Vec::new();
+    for carried in all {
+        let Some((name, head)) = found.get(&carried.number) else {
+            events.note(&format!("{} is not there any more; it stays as it is", carried.url));
+            continue;
+        };
+        if carried.revision() == Some(head.to_string().as_str()) {
+            continue;
+        }
+        let worked_on = carried.worked_on();
+        if !worked_on.is_empty() {
+            events.note(&format!(
+                "{} has a new revision, and {} was changed here: git carry add {} --replace takes the new one instead",
+                carried.url,
+                worked_on.join(", "),
+                option(forge, carried.number)
+            ));
+            continue;
+        }
+        let url = carried.url.clone();
+        let change = Change { number: carried.number, url: &url, name, head: *head };
+        // What goes wrong with one change is no reason to leave the others behind.
+        let mut next = now.clone();
+        match take(site, &mut next, &address, &change, Some(carried), 0, events) {
+            Ok(followed) => {
+                now = next;
+                moved.push(followed);
+            }
+            Err(e) => events.note(&format!("{url} stays as it is: {}", told(e))),
+        }
+    }
+    if moved.is_empty() {
+        return unmoved(draft);
+    }
+    let all: Vec<String> = moved.iter().map(sentence).collect();
+    let told = match all.as_slice() {
+        [one] => format!("{one}\n"),
+        many => format!("follow {} changes\n\n{}\n", many.len(), many.join("\n")),
+    };
+    now.message = match &draft {
+        Some(before) => format!("{}\n{told}", before.message),
+        None => format!("carry: {}: {told}", site.project.name),
+    };
+    Ok((Some(now), moved))
+}
+
+fn told(e: TaskError) -> String {
+    e.to_string()
+}
+
+fn sentence(followed: &Followed) -> String {
+    let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
+    let names = followed.patches.join(", ");
+    match &followed.from {
+        Some(from) => {
+            format!("follow {} from {} to {}: {names}", followed.url, short(from), short(&followed.to))
+        }
+        None => format!("add {names} of {} at {}", followed.url, short(&followed.to)),
+    }
+}
+
+fn forge_for<'s>(site: &'s Site<'_>, wanted: &Wanted) -> Result<&'s Forge, TaskError> {
+    let (patch, kind, word) = match wanted {
+        Wanted::PullRequest(n) => (format!("--pr {n}"), ForgeKind::Github, "github"),
+        Wanted::Change(id) => (format!("--change {id}"), ForgeKind::Gerrit, "gerrit"),
+    };
+    site.project.forge.as_ref().filter(|f| f.kind == kind).ok_or_else(|| TaskError::Pointless {
+        patch,
+        why: "asks for a change of a forge that carry.toml does not name".into(),
+        hint: format!("add [project.{}.forge] with kind = \"{word}\" to it", site.project.name),
+    })
+}
+
+/// The option of `git carry add` that names a change.
+fn option(forge: &Forge, number: u64) -> String {
+    let word = if forge.kind == ForgeKind::Github { "--pr" } else { "--change" };
+    format!("{word} {number}")
+}
+
+fn url(forge: &Forge, number: u64) -> String {
+    match forge.kind {
+        ForgeKind::Github => format!("{}/pull/{number}", forge.page()),
+        _ => format!("{}/c/{}/+/{number}", forge.api, forge.repository),
+    }
+}
+
+fn number(site: &Site<'_>, forge: &Forge, wanted: &Wanted) -> Result<u64, TaskError> {
+    let id = match wanted {
+        Wanted::PullRequest(number) => return Ok(*number),
+        Wanted::Change(id) => id,
+    };
+    if let Ok(number) = id.parse() {
+        return Ok(number);
+    }
+    let pointless =
+        |why: String, hint: &str| TaskError::Pointless { patch: id.clone(), why, hint: hint.to_owned() };
+    let found = forge::number_of(forge, &site.git, id)
+        .map_err(|e| pointless(format!("cannot be looked up: {e}"), "its number needs no looking up"))?;
+    found
+        .ok_or_else(|| pointless(format!("is no change of {}", forge.repository), "is it of another branch?"))
+}
+
+/// Where changes are fetched from.
+fn address(site: &Site<'_>, forge: &Forge) -> Result<String, TaskError> {
+    let root = &site.workspace.root;
+    Ok(match (&forge.fetch, forge.kind) {
+        (Some(address), _) => resolve_address(root, address),
+        (None, ForgeKind::Gerrit) => resolve_address(root, &forge.push),
+        (None, _) => site.upstream_address(),
+    })
+}
+
+/// The changes that a queue carries.
+fn carried(forge: &Forge, draft: &Draft) -> Vec<Carried> {
+    let mut out: Vec<Carried> = Vec::new();
+    for entry in draft.queue.series.entries() {
+        let Some(patch) = draft.queue.patches.iter().find(|p| p.file == entry.file) else { continue };
+        if follows(&patch.metadata).is_none() {
+            continue;
+        }
+        let Some(sent) = forge::sent(forge, patch.name(), &patch.metadata) else { continue };
+        let digits = |url: &str| url.rsplit('/').next()?.parse().ok();
+        let Some(number) = digits(&sent.url) else { continue };
+        match out.iter_mut().find(|c| c.number == number) {
+            Some(there) => there.patches.push(patch.clone()),
+            None => out.push(Carried { number, url: sent.url, patches: vec![patch.clone()] }),
+        }
+    }
+    out
+}
+
+/// The ref of each change's newest revision, and what it points at.
+fn newest(
+    site: &Site<'_>,
+    forge: &Forge,
+    address: &str,
+    numbers: &[u64],
+) -> Result<BTreeMap<u64, (String, ObjectId)>, NightError> {
+    let pattern = |n: &u64| match forge.kind {
+        ForgeKind::Github => format!("refs/pull/{n}/head"),
+        // Gerrit's documentation, "refs/changes": the last two digits, the number, the patch set.
+        _ => format!("refs/changes/{:02}/{n}/*", n % 100),
+    };
+    let mut best: BTreeMap<u64, (u64, String, ObjectId)> = BTreeMap::new();
+    let listed = trunk::listed(&site.store, address, &numbers.iter().map(pattern).collect::<Vec<_>>())?;
+    for (name, id) in listed {
+        let mut parts = name.rsplit('/');
+        let (last, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|n| n.parse().ok()));
+        let set = if last == "head" { Some(0) } else { last.parse::<u64>().ok() };
+        // Beside the patch sets stands `meta`.
+        let (Some(set), Some(number)) = (set, number) else { continue };
+        if numbers.contains(&number) && best.get(&number).is_none_or(|(there, ..)| *there < set) {
+            best.insert(number, (set, name, id));
+        }
+    }
+    Ok(best.into_iter().map(|(number, (_, name, id))| (number, (name, id))).collect())
+}
+
+/// A change at a revision.
+struct Change<'c> {
+    number: u64,
+    url: &'c str,
+    name: &'c str,
+    head: ObjectId,
+}
+
+/// Puts a revision into the draft, in the place of the one before or at a line.
+fn take(
+    site: &Site<'_>,
+    draft: &mut Draft,
+    address: &str,
+    change: &Change<'_>,
+    carried: Option<Carried>,
+    line: usize,
+    events: &dyn Events,
+) -> Result<Followed, TaskError> {
+    let (here, trunk_here) = refs(site, change.number);
+    events.step(&format!("fetching {} from {}", change.name, without_secrets(address)));
+    let before = site.store.commit_of(&here)?;
+    let branch = trunk::full_name(&site.project.branch);
+    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head"]);
+    let call = call.args(["--no-recurse-submodules", "--", address]);
+    let call = call.arg(format!("+{}:{here}", change.name)).arg(format!("+{branch}:{trunk_here}"));
+    let progress = |line: &str| events.git(line);
+    call.silence(SILENCE).progress(&progress).output()?;
+    let no_commit = |rev: &str| NightError::NoCommit { rev: rev.to_owned() };
+    let head = site.store.commit_of(&here)?.ok_or_else(|| no_commit(change.name))?;
+    let trunk = site.store.commit_of(&trunk_here)?.ok_or_else(|| no_commit(&branch))?;
+    let odb = site.store.odb()?;
+    let (locals, note) = locals(site, &odb, change, &trunk, &head)?;
+    let made = made(site, &odb, change, &locals, carried.as_ref())?;
+    let (from, old) = match &carried {
+        Some(carried) => (carried.revision().map(str::to_owned), &carried.patches[..]),
+        None => (None, &[][..]),
+    };
+    let patches = put(site, draft, made, old, line)?;
+    let known = before.filter(|b| from.as_deref() == Some(b.to_string().as_str()));
+    let range_diff = match known.and_then(|old| Some((old, site.store.merge_base(&trunk, &old).ok()??))) {
+        Some((old, below)) => {
+            let base = site.store.merge_base(&trunk, &head)?.unwrap_or(trunk);
+            site.store.range_diff_of((&below, &old), (&base, &head))?
+        }
+        None => None,
+    };
+    let (url, to) = (change.url.to_owned(), head.to_string());
+    Ok(Followed { url, patches, from, to, range_diff, note })
+}
+
+/// The refs of the store that keep what was taken last, and the trunk beside it.
+fn refs(site: &Site<'_>, number: u64) -> (String, String) {
+    let folder = format!("refs/carry/follow/{}", site.project.name);
+    (format!("{folder}/{number}"), format!("{folder}/trunk"))
+}
+
+/// The commits of a change. With merges among them it is one patch: what the whole brings to the trunk.
+fn locals(
+    site: &Site<'_>,
+    odb: &Odb,
+    change: &Change<'_>,
+    trunk: &ObjectId,
+    head: &ObjectId,
+) -> Result<(Vec<Local>, Option<String>), TaskError> {
+    let pointless = |why: &str, hint: &str| TaskError::Pointless {
+        patch: change.url.to_owned(),
+        why: why.to_owned(),
+        hint: hint.to_owned(),
+    };
+    let range = site.store.range(Some(trunk), head)?;
+    if range.is_empty() {
+        return Err(pointless("is in the trunk already", "the next night brings it in"));
+    }
+    if range.iter().all(|r| r.parents.len() == 1) {
+        let ids: Vec<ObjectId> = range.iter().map(|r| r.id).collect();
+        return Ok((super::edit::locals(odb, &ids)?, None));
+    }
+    let base = site.store.merge_base(trunk, head)?;
+    let base =
+        base.ok_or_else(|| pointless("has no commit in common with the trunk", "is it of another branch?"))?;
+    let first = range.iter().find(|r| r.parents.len() == 1).unwrap_or(&range[0]);
+    let header = fork::header(&odb.commit(&first.id)?);
+    let (before, after) = (odb.commit(&base)?.tree, odb.commit(head)?.tree);
+    let note = Some("it has merges in it, so it is carried as one patch".to_owned());
+    Ok((vec![Local { commit: *head, header, before, after, note: None }], note))
+}
+
+/// The patch files of a change: what others write of ours (`Carry-…`) is taken out of their messages, and what was
+/// said of its patches here stays.
+fn made(
+    site: &Site<'_>,
+    odb: &Odb,
+    change: &Change<'_>,
+    locals: &[Local],
+    carried: Option<&Carried>,
+) -> Result<Vec<(String, Vec<u8>)>, TaskError> {
+    let ours = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("carry-"));
+    let status = |name: &str| name.eq_ignore_ascii_case("upstream-status");
+    let mut out = locals.to_vec();
+    let files = patch_files(site, odb, &out)?;
+    for (local, (subject, bytes)) in out.iter_mut().zip(files) {
+        let plain = Patch::parse("new.patch", bytes, 1).map_err(|f| fault(site, f))?;
+        let (mut message, _) = without_trailers(&local.header.message, |name| ours(name) || status(name));
+        message = set_trailer(&message, "Forwarded", change.url);
+        let old = carried.and_then(|c| c.patches.iter().find(|p| subject_of(p) == subject));
+        let old = old.or_else(|| carried.filter(|_| locals.len() == 1).and_then(|c| c.patches.first()));
+        if let Some(old) = old {
+            let (_, lines) = without_trailers(&old.header.message, ours);
+            for (name, value) in lines.iter().filter_map(|l| l.split_once(':')) {
+                message = add_trailer(&message, name, value.trim());
+            }
+        }
+        let follows = format!("{} {}", change.head, change_sum(&plain.changes));
+        local.header.message = set_trailer(&message, "Carry-Follows", &follows);
+    }
+    patch_files(site, odb, &out)
+}
+
+fn subject_of(patch: &Patch) -> String {
+    let first = patch.header.message.split(|b| *b == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(first).into_owned()
+}
+
+/// Puts the patches of a revision into the draft. One that was there keeps its file, and with it its line: by its subject,
+/// or by its place where there are as many as before.
+fn put(
+    site: &Site<'_>,
+    draft: &mut Draft,
+    made: Vec<(String, Vec<u8>)>,
+    old: &[Patch],
+    line: usize,
+) -> Result<Vec<String>, TaskError> {
+    let mut series = draft.queue.series.clone();
+    let mut names: BTreeSet<String> = draft.queue.patches.iter().map(|p| file_of(&p.file)).collect();
+    let mut left: Vec<Option<&Patch>> = old.iter().map(Some).collect();
+    let subjects: Vec<String> = old.iter().map(subject_of).collect();
+    let as_many = made.len() == old.len();
+    let same_order = as_many && made.iter().zip(&subjects).filter(|((new, _), old)| new != *old).count() <= 1;
+    let mut files: Vec<(Option<&Patch>, String, Vec<u8>)> = Vec::new();
+    for (at, (subject, bytes)) in made.into_iter().enumerate() {
+        let was = match same_order {
+            true => Some(at),
+            false => (0..old.len()).find(|n| left[*n].is_some() && subjects[*n] == subject),
+        };
+        let was = was.and_then(|n| left[n].take());
+        let file = was.map_or_else(|| file_name(&subject, &names), |p| p.file.clone());
+        names.insert(file_of(&file));
+        files.push((was, file, bytes));
+    }
+    let position = |series: &crate::queue::Series, file: &str| series.entries().position(|e| e.file == file);
+    let mut line = old.first().and_then(|p| position(&series, &p.file)).unwrap_or(line);
+    for gone in left.into_iter().flatten() {
+        if position(&series, &gone.file).is_some_and(|at| at < line) {
+            line -= 1;
+        }
+        series.remove(&gone.file).map_err(|f| fault(site, f))?;
+        draft.remove_patch(site, &gone.file);
+    }
+    let mut told = Vec::new();
+    for (was, file, bytes) in files {
+        let mut patch = Patch::parse(&file, bytes, was.map_or(1, |p| p.strip)).map_err(|f| fault(site, f))?;
+        match was {
+            Some(was) => {
+                patch.hold.clone_from(&was.hold);
+                // Where others stand between, they stay there as long as the order is as it was.
+                match position(&series, &file) {
+                    Some(at) if at >= line => line = at,
+                    _ => series.relocate(&file, line.saturating_sub(1)).map_err(|f| fault(site, f))?,
+                }
+            }
+            None => series.insert(&file, line).map_err(|f| fault(site, f))?,
+        }
+        line = position(&series, &file).map_or(line, |at| at + 1);
+        told.push(patch.name().to_owned());
+        draft.set_patch(site, patch);
+    }
+    draft.set_series(site, series);
+    draft.sort();
+    for name in &told {
+        find(site, &draft.queue.patches, name)?;
+    }
+    Ok(told)
+}

@@ -1,0 +1,29 @@
+//! A repository kept small and quick, by git's own means: what lies about loose or in many packs becomes one, and what
+//! nothing refers to any more goes after git's two weeks.
+
+use super::git::{Git, GitError};
+
+/// So many loose objects are let lie. A workspace of many projects has a lock of some size in each of its commits, and only
+/// packs hold the differences alone.
+const LOOSE: &str = "gc.auto=1000";
+/// So many packs, one of each night.
+const PACKS: &str = "gc.autoPackLimit=20";
+/// A pack of this size is left as it is: upstream's history is not packed again for our builds.
+const LARGE: &str = "gc.bigPackThreshold=64m";
+
+/// Packs the repository if there is reason to. With `now`, packs it in any case, and lets go at once of what nothing refers
+/// to: nobody else may be at work there. A user who said `gc.auto = 0` is not packed for.
+pub fn tidy(git: &Git, now: bool) -> Result<(), GitError> {
+    let foreground = ["-c", "gc.autoDetach=false"];
+    if now {
+        git.call(["reflog", "expire", "--expire-unreachable=now", "--all"]).output()?;
+        git.call(foreground).args(["gc", "--quiet", "--prune=now"]).output()?;
+        return Ok(());
+    }
+    let said = git.call(["config", "--get", "gc.auto"]).answer()?;
+    if said.stdout.trim_ascii() == b"0" {
+        return Ok(());
+    }
+    git.call(foreground).args(["-c", LOOSE, "-c", PACKS, "-c", LARGE, "gc", "--auto", "--quiet"]).output()?;
+    Ok(())
+}
