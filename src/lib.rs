@@ -15,6 +15,7 @@ pub mod fork;
 pub mod graph;
 pub mod landed;
 pub mod night;
+pub mod notify;
 pub mod queue;
 pub mod replay;
 pub mod report;

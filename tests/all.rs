@@ -27,6 +27,7 @@ mod lines;
 mod many;
 mod merge;
 mod night;
+mod notify;
 mod ort;
 mod parsers;
 mod patch_id;

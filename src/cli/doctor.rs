@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use jiff::Timestamp;
 
 use super::error::CliError;
 use super::ui::{BOLD, DIM, Ui, bare_table, clean, count, fitted, painted};
 use crate::night::doctor::{Health, Look, of_machine, of_project};
-use crate::night::{NightError, Site};
+use crate::night::{NightError, Site, beat};
 use crate::workspace::{Project, Workspace};
 
 /// Look whether all is in place for the next night: git, disk, workspace, store, remotes, keys, clock. Exit code 4 if the night would fail.
@@ -28,7 +27,7 @@ pub fn run(ui: &Ui, from: &Path, args: &Args) -> Result<u8, CliError> {
         Some(name) => vec![workspace.project(Some(name)).map_err(NightError::from)?],
         None => workspace.config.projects.values().collect(),
     };
-    let now = Timestamp::now();
+    let now = beat::now();
     let machine = of_machine(&Site::folder_of(&workspace.root)?);
     let mut all: Vec<(&str, Vec<Look>)> = Vec::new();
     for project in projects {

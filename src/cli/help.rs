@@ -184,6 +184,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("log", &[("what was done to the queue", "git carry log")]),
     ("undo", &[("take the last change back", "git carry undo")]),
     (
+        "notify",
+        &[
+            ("who would be told what", "git carry notify --dry-run"),
+            ("does everyone hear it?", "git carry notify --test"),
+            ("tell those who could not be told in the night", "git carry notify"),
+        ],
+    ),
+    (
         "doctor",
         &[
             ("is all in place for tonight?", "git carry doctor"),

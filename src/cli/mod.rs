@@ -24,6 +24,7 @@ mod init;
 mod landed;
 mod manifest;
 mod nightly;
+mod notify;
 mod pause;
 mod prune;
 mod rebase;
@@ -107,6 +108,7 @@ enum Command {
     Log(history::LogArgs),
     Undo(history::UndoArgs),
     Prune(prune::Args),
+    Notify(notify::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
     Man(help::ManArgs),
@@ -167,6 +169,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Landed(args) => landed::run(&ui, &from, args),
         Command::Hold(args) => hold::hold(&ui, &from, args),
         Command::Unhold(args) => hold::unhold(&ui, &from, args),
+        Command::Notify(args) => notify::run(&ui, &from, &args),
         Command::Doctor(args) => doctor::run(&ui, &from, &args),
         Command::Demo(args) => demo::run(&ui, args),
         Command::Man(args) => help::man(&ui, &args),

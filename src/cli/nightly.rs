@@ -9,9 +9,10 @@ use super::error::CliError;
 use super::exports::put_beside;
 use super::ui::{Ui, clean, fitted, table};
 use super::{guarded_for_many, report};
+use crate::night::notify::Delivery;
 use crate::night::sent::Standing;
 use crate::night::together::Together;
-use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site};
+use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -48,6 +49,7 @@ struct Run {
     night: Night,
     standing: Option<Standing>,
     pruned: Option<Pruned>,
+    told: Vec<Delivery>,
 }
 
 /// How a project fared.
@@ -123,15 +125,21 @@ fn one(root: &Path, name: &str, options: &Options, events: &dyn Events) -> Resul
     let project = workspace.project(Some(name)).map_err(NightError::from)?;
     // Before the replay: a patch that has landed leaves the queue with it.
     let standing = super::sent::ask(events, &workspace, project, options.offline);
-    let mut night = night::run(&workspace, project, options, events)?;
+    let mut night = match night::run(&workspace, project, options, events) {
+        Ok(night) => night,
+        Err(e) => {
+            night::end(&workspace, project, Err(&e), options.offline, beat::now(), events);
+            return Err(e.into());
+        }
+    };
     if let Some(lane) = lane {
         lane.ended_well();
     }
     let now = Workspace::load(root).map_err(NightError::from)?;
     let project = now.project(Some(name)).map_err(NightError::from)?;
+    let told = night::end(&now, project, Ok(&night), options.offline, beat::now(), events);
     night::note_forecast(&now, project, &mut night, options.offline, events)?;
     let site = Site::open(&now, project)?;
-    night::doctor::beat(&site, jiff::Timestamp::now())?;
     // The night is done and out: what fails here is told, and tried again the next time.
     let how = How { offline: options.offline, ..How::default() };
     let prune = || night::prune_history(&site, how, events).map(Some);
@@ -142,7 +150,7 @@ fn one(root: &Path, name: &str, options: &Options, events: &dyn Events) -> Resul
             None
         }
     };
-    Ok(Run { night, standing, pruned })
+    Ok(Run { night, standing, pruned, told })
 }
 
 /// Tells of all projects, in their order, and gives the exit code.
@@ -153,12 +161,13 @@ fn tell(ui: &Ui, names: &[String], mut ends: BTreeMap<&str, End>) -> Result<u8, 
         let Some(end) = ends.remove(name.as_str()) else { continue };
         match end {
             End::Ran(run) => {
-                let Run { night, standing, pruned } = *run;
+                let Run { night, standing, pruned, told: deliveries } = *run;
                 worst = worse(worst, night.exit_code());
                 rows.push([name.clone(), done(night.done).to_owned(), report::totals(&night.patches)]);
                 if !ui.json {
                     report::print(ui, &night)?;
                     super::sent::summary(ui, standing.as_ref());
+                    super::notify::summary(ui, &deliveries);
                     if let Some(what) = pruned.as_ref().and_then(|p| super::prune::summary(p, false)) {
                         ui.line(&format!("old  {what}"));
                     }
@@ -170,6 +179,9 @@ fn tell(ui: &Ui, names: &[String], mut ends: BTreeMap<&str, End>) -> Result<u8, 
                 if let Some(told) = told.as_object_mut() {
                     if let Some(standing) = standing {
                         told.insert("sent".into(), serde_json::to_value(standing)?);
+                    }
+                    if !deliveries.is_empty() {
+                        told.insert("told".into(), serde_json::to_value(deliveries)?);
                     }
                     if let Some(pruned) = pruned.filter(|p| *p != Pruned::default()) {
                         told.insert("pruned".into(), serde_json::to_value(pruned)?);

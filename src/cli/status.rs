@@ -7,9 +7,12 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::ui::{BOLD, Ui, clean, count, cut, fitted, name_of, outcome, painted, short, table};
+use crate::night::notify::{Desk, heartbeat};
 use crate::night::policy::{Breach, breaches, today};
-use crate::night::{NightError, Site, pending};
+use crate::night::{NightError, Site, beat, pending};
+use crate::notify::{Ended, Failure};
 use crate::queue::Patch;
+use crate::report::words::ago;
 use crate::trunk;
 use crate::workspace::{Outcome, PatchLock, Project, Workspace};
 
@@ -34,7 +37,26 @@ struct Status {
     paused: Option<String>,
     /// What of the policy is not kept.
     policy: Vec<Breach>,
+    /// The last night on this machine.
+    night: Option<Night>,
+    /// Who could not be told what is new.
+    untold: Vec<Untold>,
     patches: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Night {
+    at: String,
+    ended: Option<Ended>,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Untold {
+    sink: String,
+    since: String,
+    tries: u32,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,8 +130,14 @@ fn status(site: &Site<'_>) -> Result<Status, CliError> {
         deploy: lock.and_then(|l| l.deploy.clone()),
         paused: site.project.paused.clone(),
         policy: breaches(site.project, &queue, lock, &landed, today()),
+        night: heartbeat(site).map(|b| Night { at: b.at.to_string(), ended: b.ended, reason: b.reason }),
+        untold: Desk::open(site.workspace, site.project)?.problems().into_iter().map(untold).collect(),
         patches: queue.patches.iter().map(row).collect(),
     })
+}
+
+fn untold((sink, failed): (String, Failure)) -> Untold {
+    Untold { sink, since: failed.since.to_string(), tries: failed.tries, reason: failed.reason }
 }
 
 fn print(ui: &Ui, status: &Status) {
@@ -123,6 +151,25 @@ fn print(ui: &Ui, status: &Status) {
     ui.line(&format!("{}  base {base}, {behind}; deployed {deploy}", painted(&status.project, BOLD)));
     if let Some(reason) = &status.paused {
         ui.line(&format!("  paused: {}  (git carry resume {})", clean(reason), status.project));
+    }
+    let now = beat::now().to_string();
+    let ago =
+        |at: &str| ago(at, &now).map_or_else(|| "at an unknown time".to_owned(), |ago| format!("{ago} ago"));
+    match &status.night {
+        None => ui.line("  no night ran on this machine yet"),
+        Some(night) => {
+            let word = night.ended.map_or("how it ended is not known", Ended::word);
+            let why =
+                if night.reason.is_empty() { String::new() } else { format!(": {}", clean(&night.reason)) };
+            ui.line(&format!("  last night {}, {word}{why}", ago(&night.at)));
+        }
+    }
+    for untold in &status.untold {
+        let (sink, reason) = (clean(&untold.sink), clean(&untold.reason));
+        ui.line(&format!(
+            "  '{sink}' is not told since {}: {reason}  (git carry notify)",
+            ago(&untold.since)
+        ));
     }
     let mut rows = table(&["patch", "outcome", "owner", "since", "subject"]);
     for p in &status.patches {

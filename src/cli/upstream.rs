@@ -292,6 +292,8 @@ pub fn forge_hint(e: &ForgeError) -> String {
         ForgeError::NoToken { host } => format!(
             "set GH_ENTERPRISE_TOKEN; or: gh auth login --hostname {host}; or give git a credential helper that knows it"
         ),
+        ForgeError::Unset { variable } => format!("set {variable} where this runs"),
+        ForgeError::NotAllowed { address } => format!("add it to 'allow' in carry.toml: \"{address}\""),
         ForgeError::Limited { .. } | ForgeError::Unreachable { .. } => "try again later".into(),
         ForgeError::Refused { status: 401 | 403 | 404, .. } => {
             "may the token do this? it needs to write pull requests of upstream's repository".into()

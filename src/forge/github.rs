@@ -60,8 +60,12 @@ pub struct Proposed {
 
 /// The token for a project's forge; an error if there is none.
 fn token(forge: &Forge, git: &Git) -> Result<Token, ForgeError> {
-    let page = forge.page();
-    token::github(&page, git).ok_or_else(|| ForgeError::NoToken { host: host(&page).to_owned() })
+    token_for(&forge.page(), git)
+}
+
+/// The token for the repository with this page; an error if there is none.
+pub(super) fn token_for(page: &str, git: &Git) -> Result<Token, ForgeError> {
+    token::github(page, git).ok_or_else(|| ForgeError::NoToken { host: host(page).to_owned() })
 }
 
 /// Is there a token, before anything is pushed?
@@ -162,7 +166,7 @@ fn query(forge: &Forge, numbers: &[u64]) -> serde_json::Value {
 }
 
 /// A client; nothing is asked twice, as a call that failed may have done its work.
-fn client(root: &str, token: &Token) -> octocrab::Result<Octocrab> {
+pub(super) fn client(root: &str, token: &Token) -> octocrab::Result<Octocrab> {
     Octocrab::builder()
         .base_uri(root)?
         .personal_token(token.secret().to_owned())
@@ -173,7 +177,7 @@ fn client(root: &str, token: &Token) -> octocrab::Result<Octocrab> {
 }
 
 /// Runs a call to its end, on this thread.
-fn run<T>(api: &str, call: impl Future<Output = octocrab::Result<T>>) -> Result<T, ForgeError> {
+pub(super) fn run<T>(api: &str, call: impl Future<Output = octocrab::Result<T>>) -> Result<T, ForgeError> {
     let unreachable = |reason: String| ForgeError::Unreachable { host: host(api).to_owned(), reason };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| unreachable(e.to_string()))?;

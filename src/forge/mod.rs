@@ -1,16 +1,23 @@
-//! In: where a project's patches go, and what was sent. Out: pull requests, and what became of all that was sent.
+//! In: where a project's patches go, what was sent, and who is told what. Out: pull requests, what became of all that was
+//! sent, and messages that went out.
 //! The only module with network clients of its own (fetch and push are git's). Never: a git object, a patch, the terminal.
 
 mod cache;
 mod gerrit;
 mod github;
+mod issue;
+mod mail;
 mod state;
 mod token;
+mod webhook;
 
 pub use cache::Cache;
 pub use github::{Proposal, Proposed, propose, ready};
+pub use issue::{Kept, Light, keep_issue, set_status};
+pub use mail::{Mail, mail};
 pub use state::{Change, Checks, Phase, Review, Sent, Side, State, sent};
 pub use token::Token;
+pub use webhook::{matrix, post};
 
 use crate::store::git::Git;
 use crate::workspace::{Forge, ForgeKind};
@@ -26,6 +33,18 @@ pub enum ForgeError {
     NoToken {
         /// The server.
         host: String,
+    },
+    /// The variable that is to hold its address, token or password is not set.
+    #[error("{variable} is not set in the environment")]
+    Unset {
+        /// Its name.
+        variable: String,
+    },
+    /// The address is not on the allow-list.
+    #[error("{address} is not on the allow-list")]
+    NotAllowed {
+        /// The address, without secrets.
+        address: String,
     },
     /// It cannot be reached, or did not answer in time.
     #[error("{host} cannot be reached: {reason}")]

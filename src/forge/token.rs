@@ -21,7 +21,14 @@ impl Token {
         &self.0
     }
 
-    fn of(text: &str) -> Option<Self> {
+    /// A password, which may hold any letter; none if it is empty.
+    pub(super) fn password(text: &str) -> Option<Self> {
+        let text = text.trim_end_matches(['\r', '\n']);
+        (!text.is_empty() && !text.contains(char::is_control)).then(|| Self(text.to_owned()))
+    }
+
+    /// A text as a secret; none if it is empty, or holds what no header can.
+    pub(super) fn of(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())).then(|| Self(text.to_owned()))
     }

@@ -8,9 +8,12 @@ use gix_hash::ObjectId;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::beat::{Beat, last_beat, last_run};
 use super::journal::pending;
+use super::notify::Desk;
 use super::sign::{signing_key, trust};
-use super::{NightError, Site, history, publish};
+use super::{NightError, Site, publish};
+use crate::notify::Ended;
 use crate::risk::pack::Rules;
 use crate::stage::gate::length;
 use crate::store::git::{Git, GitError, without_secrets};
@@ -122,6 +125,7 @@ pub fn of_project(site: &Site<'_>, now: Timestamp, offline: bool) -> Vec<Look> {
     all.extend(signing(site));
     all.push(rules(site));
     all.extend(checks(site));
+    all.extend(notify(site));
     all
 }
 
@@ -201,46 +205,61 @@ fn clock(site: &Site<'_>, now: Timestamp) -> Look {
     }
 }
 
-/// The file in which the time of the last night on this machine stands.
-fn heartbeat(site: &Site<'_>) -> PathBuf {
-    site.folder.join(format!("{}.night", site.project.name))
-}
-
-/// Writes down that a night ran to its end, whatever came of it, so that "did not run" can be told from "nothing to say".
-pub fn beat(site: &Site<'_>, now: Timestamp) -> Result<(), NightError> {
-    let path = heartbeat(site);
-    std::fs::write(&path, format!("{now}\n")).map_err(|source| NightError::Io { path, source })
-}
-
 fn last_night(site: &Site<'_>, now: Timestamp) -> Look {
     if let Some(reason) = &site.project.paused {
         let remedy = format!("git carry resume {}", site.project.name);
         return Look::doubt("night", format!("paused: {reason}"), remedy);
     }
     match last_run(site) {
-        Ok(at) => night_at(at, now),
+        Ok(at) => night_at(at, last_beat(&site.folder, &site.project.name), now),
         Err(e) => Look::bad("night", e.to_string(), "git carry log"),
     }
 }
 
-/// When the last run ended, as far as this machine and the workspace know.
-pub fn last_run(site: &Site<'_>) -> Result<Option<Timestamp>, NightError> {
-    let last = history::log(site, 1)?.into_iter().next();
-    // A quiet night leaves no commit; on this machine it leaves its time.
-    let text = std::fs::read_to_string(heartbeat(site)).unwrap_or_default();
-    let at = text.trim().parse::<Timestamp>().ok();
-    Ok(at.max(last.as_ref().and_then(|e| e.date.parse().ok())))
+/// Is a night of that moment so long ago that one was left out?
+pub fn is_late(at: Timestamp, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(at)).is_ok_and(|age| age > LATE)
 }
 
-/// How the last night was, if it ran at this moment.
-fn night_at(at: Option<Timestamp>, now: Timestamp) -> Look {
+/// How the last night was, if the last run was at this moment. On this machine it is known how it ended.
+fn night_at(at: Option<Timestamp>, beat: Option<Beat>, now: Timestamp) -> Look {
     let Some(at) = at else { return Look::doubt("night", "there was none yet", "git carry nightly") };
     let age = Duration::try_from(now.duration_since(at)).unwrap_or_default();
-    let seen = format!("the last one was {} ago", length(age));
-    match age > LATE {
-        true => Look::doubt("night", seen, "see that cron or CI still runs: git carry nightly"),
-        false => Look::good("night", seen),
+    let beat = beat.filter(|beat| beat.at == at);
+    let how = beat.as_ref().and_then(|beat| beat.ended).map_or("", Ended::word);
+    let seen = format!("the last one was {} ago{}{how}", length(age), if how.is_empty() { "" } else { ": " });
+    if is_late(at, now) {
+        return Look::doubt("night", seen, "see that cron or CI still runs: git carry nightly");
     }
+    match beat.filter(|beat| matches!(beat.ended, Some(Ended::Failed | Ended::Refused))) {
+        Some(beat) => {
+            Look::doubt("night", format!("{seen}: {}", beat.reason), "mend it, then: git carry nightly")
+        }
+        None => Look::good("night", seen),
+    }
+}
+
+/// Who is told what changed, and could not be.
+fn notify(site: &Site<'_>) -> Vec<Look> {
+    let desk = match Desk::open(site.workspace, site.project) {
+        Ok(desk) => desk,
+        Err(e) => return vec![Look::bad("notify", e.to_string(), "mend [[notify]] in carry.toml")],
+    };
+    let mut all = Vec::new();
+    for (sink, what) in desk.lacks() {
+        let remedy =
+            "set it where the night runs; 'allow' of [[notify]] in carry.toml names what may be written to";
+        all.push(Look::doubt("notify", format!("'{sink}': {what}"), remedy));
+    }
+    for (sink, failed) in desk.problems() {
+        let since = failed.since.strftime("%Y-%m-%d %H:%M UTC");
+        let seen = format!("'{sink}' could not be told since {since}: {}", failed.reason);
+        all.push(Look::doubt("notify", seen, "mend it, then: git carry notify"));
+    }
+    if all.is_empty() && desk.count() > 0 {
+        all.push(Look::good("notify", format!("{} of them, each told all that is new", desk.count())));
+    }
+    all
 }
 
 /// What a remote has, within a time.
@@ -375,11 +394,17 @@ mod tests {
     #[test]
     fn a_night_that_did_not_run_is_told_from_one_with_nothing_to_say() {
         let now: Timestamp = "2026-11-25T06:00:00Z".parse().expect("a time");
-        let at = |text: &str| night_at(text.parse().ok(), now);
+        let at = |text: &str| night_at(text.parse().ok(), None, now);
         assert_eq!(at("2026-11-25T02:00:00Z").health, Health::Good);
         let late = at("2026-11-23T02:00:00Z");
         assert_eq!((late.health, late.seen.as_str()), (Health::Doubt, "the last one was 2 d 4 h ago"));
-        assert_eq!(night_at(None, now).health, Health::Doubt);
+        assert_eq!(night_at(None, None, now).health, Health::Doubt);
+        let failed = Beat { at: now, ended: Some(Ended::Failed), reason: "no network".into() };
+        let failed = night_at(Some(now), Some(failed), now);
+        assert_eq!(
+            (failed.health, failed.seen.as_str()),
+            (Health::Doubt, "the last one was 0 s ago: failed: no network")
+        );
         // A clock that was set back makes no night late.
         assert_eq!(at("2026-11-26T02:00:00Z").health, Health::Good);
     }

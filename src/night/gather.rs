@@ -14,7 +14,7 @@ use super::policy;
 use super::stage::{StageError, Stages};
 use super::wants::{next, wants};
 use super::{
-    Done, Events, Night, NightError, Options, PatchReport, Site, doctor, kind_in_words, look_ahead,
+    Done, Events, Night, NightError, Options, PatchReport, Site, beat, kind_in_words, look_ahead,
     recorded_manifest,
 };
 use crate::build::manifest::{Manifest, PatchRecord};
@@ -22,6 +22,7 @@ use crate::build::signature::key_of;
 use crate::check::Ended;
 use crate::forecast::{Effect, Outlook};
 use crate::graph::{Edge, Reason};
+use crate::notify::Ended as NightEnded;
 use crate::queue::{Content, LineKind, Metadata, Patch as Queued, Queue, SubjectTag};
 use crate::replay::content;
 use crate::replay::loss::Loss;
@@ -51,7 +52,7 @@ const LINES: usize = 60;
 
 /// A report of these projects. What cannot be read of one is told in it, and stops no other.
 pub fn report(workspace: &Workspace, projects: &[&Project], window: Window, events: &dyn Events) -> Report {
-    let now = Timestamp::now();
+    let now = beat::now();
     let told = |project: &&Project| {
         events.step(&format!("looking at {}", project.name));
         let gathered = Site::open(workspace, project).and_then(|site| Gather { site, events }.all(window));
@@ -97,7 +98,13 @@ impl Gather<'_> {
         told.upstream = without_secrets(&project.upstream);
         told.branch.clone_from(&project.branch);
         told.paused.clone_from(&project.paused);
-        told.last_run = doctor::last_run(site)?.map(to_the_second);
+        let (last_run, beat) = (beat::last_run(site)?, beat::last_beat(&site.folder, &project.name));
+        told.last_run = last_run.map(to_the_second);
+        let stopped = beat.filter(|b| {
+            matches!(b.ended, Some(NightEnded::Failed | NightEnded::Refused)) && Some(b.at) == last_run
+        });
+        told.last_trouble =
+            stopped.map(|b| format!("{}: {}", b.ended.map_or("", NightEnded::word), b.reason));
         if let (Some(last), Some(tip)) = (&last, &tip) {
             let base = site.commit(&last.trunk.commit)?;
             told.behind = Some(if base == *tip { 0 } else { site.store.count(&base, tip)? });

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{Change, Conflict, Patch, Press, Project, Report, State};
-use super::words::{self, ago, clean, commit_link, count, day, in_days, person, short};
+use super::words::{self, clean, commit_link, count, day, in_days, person, short};
 use crate::forecast::Effect;
 use crate::risk::Severity;
 use crate::workspace::Outcome;
@@ -36,8 +36,7 @@ fn one(out: &mut String, report: &Report, p: &Project) {
     if let Some(behind) = p.behind.filter(|n| *n > 0) {
         let _ = writeln!(out, "- {} of the fetched trunk not in it", count(behind, "commit", "commits"));
     }
-    let last = p.last_run.as_deref().and_then(|at| ago(at, &report.made));
-    let _ = writeln!(out, "- last run {}", last.map_or("never".to_owned(), |time| format!("{time} ago")));
+    let _ = writeln!(out, "- last run {}", plain(&words::last_run(p, &report.made)));
     let _ = writeln!(out, "- {}", words::totals(p));
     // Of a build that may go out they say what wants a person, which comes next.
     for reason in p.reasons.iter().filter(|_| p.state != State::Deployable) {
@@ -216,7 +215,7 @@ fn queue(out: &mut String, p: &Project) {
 }
 
 /// Text that marks nothing up, also in a table's cell. A comment keeps forges from taking `@name` for a person of theirs.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {
@@ -232,7 +231,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Text as code, also in a table's cell.
-pub(super) fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let text = clean(text).replace('|', "\\|");
     let fence = "`".repeat(longest_run(&text) + 1);
     let blank = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };

@@ -10,5 +10,5 @@ pub mod upstreaming;
 pub mod words;
 
 pub use html::{html, upstreaming as upstreaming_html};
-pub use markdown::markdown;
+pub use markdown::{code as markdown_code, markdown, plain as markdown_plain};
 pub use text::text;

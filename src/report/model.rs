@@ -62,6 +62,8 @@ pub struct Project {
     pub reasons: Vec<String>,
     /// When the last run on this machine ended, in RFC 3339.
     pub last_run: Option<String>,
+    /// If it ended without a build that it should have made: how, and why.
+    pub last_trouble: Option<String>,
     /// Commits of the fetched trunk that are not in the build.
     pub behind: Option<usize>,
     /// The last build.
@@ -377,6 +379,7 @@ impl Project {
             state: State::NoBuild,
             reasons: Vec::new(),
             last_run: None,
+            last_trouble: None,
             behind: None,
             build: None,
             wants: Vec::new(),

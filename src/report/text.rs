@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::model::{Change, Press, Project, Report, State, Want};
-use super::words::{self, ago, clean, count, day, in_days, person};
+use super::words::{self, clean, count, day, in_days, person};
 use crate::forecast::Effect;
 use crate::risk::Severity;
 use crate::workspace::Outcome;
@@ -67,8 +67,7 @@ fn one(out: &mut String, report: &Report, p: &Project) {
         let behind = count(behind, "commit", "commits");
         let _ = writeln!(out, "  {behind} of the fetched trunk not in it");
     }
-    let last = p.last_run.as_deref().and_then(|at| ago(at, &report.made));
-    let _ = writeln!(out, "  last run {}", last.map_or("never".to_owned(), |time| format!("{time} ago")));
+    let _ = writeln!(out, "  last run {}", words::last_run(p, &report.made));
     let _ = writeln!(out, "  {}", words::totals(p));
     if matches!(p.state, State::Refused | State::Forbidden | State::Unreadable) {
         for reason in &p.reasons {

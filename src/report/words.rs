@@ -59,6 +59,19 @@ pub fn days(from: &str, to: &str) -> Option<f64> {
     Some(to.duration_since(from).as_secs_f64() / 86_400.0)
 }
 
+/// When the last run was, and what was wrong with it.
+pub fn last_run(p: &Project, made: &str) -> String {
+    let when = match p.last_run.as_deref().and_then(|at| ago(at, made)) {
+        Some(time) => format!("{time} ago"),
+        None if p.state == State::Unreadable => "-".to_owned(),
+        None => "never".to_owned(),
+    };
+    match &p.last_trouble {
+        Some(trouble) => format!("{when}, {}", clean(trouble)),
+        None => when,
+    }
+}
+
 /// A word of a command line as a shell takes it.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);

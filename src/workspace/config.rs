@@ -11,6 +11,7 @@ use super::candidates::{self, Weights};
 use super::checks::{self, Check};
 use super::forge::{self, Forge};
 use super::history::{self, Keep};
+use super::notify::{self, Sink};
 use super::policy::{self, Policy};
 use super::reader::{Reader, Table, kind};
 use super::rules;
@@ -23,6 +24,8 @@ pub struct Config {
     pub identity: Identity,
     /// By which key what goes out is signed.
     pub signing: Signing,
+    /// Who is told what changed.
+    pub notify: Vec<Sink>,
     /// The projects, by name.
     pub projects: BTreeMap<String, Project>,
 }
@@ -164,7 +167,7 @@ impl Config {
             }
         };
         let root = root.get_ref();
-        r.keys(root, "", &["version", "identity", "signing", "project"]);
+        r.keys(root, "", &["version", "identity", "signing", "notify", "project"]);
         match root.get("version").map(|v| (v.get_ref(), v.span().start)) {
             None => {
                 r.fault(0, "'version' is missing".into(), Some("the first line is: version = 1".into()));
@@ -219,8 +222,10 @@ impl Config {
             }
         }
         combinations(&mut r, &projects, &places);
+        let names: Vec<&str> = projects.keys().map(String::as_str).collect();
+        let notify = notify::read(&mut r, root, &names);
         if r.faults.is_empty() {
-            return Ok(Self { identity, signing, projects });
+            return Ok(Self { identity, signing, notify, projects });
         }
         r.faults.sort_by_key(|f| f.line);
         Err(error(r.faults))

@@ -84,18 +84,23 @@ impl Forge {
 
     /// The page of upstream's repository, for people.
     pub fn page(&self) -> String {
-        let root = match self.api.as_str() {
-            GITHUB => "https://github.com",
-            // GitHub Enterprise Server has its REST root below the pages.
-            other => other.strip_suffix("/api/v3").unwrap_or(other),
-        };
-        format!("{root}/{}", self.repository)
+        page(&self.api, &self.repository)
     }
 
     /// The owner of the fork: the folder of its address that the repository lies in.
     pub fn fork_owner(&self) -> Option<&str> {
         owner(&self.push)
     }
+}
+
+/// The page of a repository whose REST root is `api`.
+pub(super) fn page(api: &str, repository: &str) -> String {
+    let root = match api {
+        GITHUB => "https://github.com",
+        // GitHub Enterprise Server has its REST root below the pages.
+        other => other.strip_suffix("/api/v3").unwrap_or(other),
+    };
+    format!("{root}/{repository}")
 }
 
 fn owner(address: &str) -> Option<&str> {
@@ -193,7 +198,7 @@ fn password(authority: &str) -> bool {
 }
 
 /// An http address without a name, a password or a query in it.
-fn plain(address: &str) -> Result<(), String> {
+pub(super) fn plain(address: &str) -> Result<(), String> {
     let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
     let rest = rest.ok_or("it must start with https://")?;
     let server = rest.split(['/', ':']).next().unwrap_or_default();
@@ -209,7 +214,8 @@ fn plain(address: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn repository(name: &str) -> Result<(), String> {
+/// `owner/name`, or a path of names.
+pub(super) fn repository(name: &str) -> Result<(), String> {
     let good = |part: &str| {
         !part.is_empty()
             && !matches!(part, "." | "..")
@@ -224,7 +230,8 @@ fn topic(name: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err("it takes letters, digits, '-', '_', '.' and '/'".into()) }
 }
 
-fn mail(address: &str) -> Result<(), ()> {
+/// One mail address, of plain letters.
+pub(super) fn mail(address: &str) -> Result<(), ()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.+=@".contains(c);
     let fine = address.matches('@').count() == 1
         && !address.starts_with(['-', '@'])

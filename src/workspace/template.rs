@@ -19,6 +19,23 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # key = \"~/.ssh/carry_ed25519\"\n\
         # allowed_signers = \"allowed_signers\"\n\
         # revoked = \"revoked_keys\"\n\n\
+        # Who is told what changed since they were told last, of all projects or some. kind: webhook, slack, matrix,\n\
+        # github-issue, commit-status or email. Secrets stand in the environment, and here only the name of the variable;\n\
+        # nothing is written to but what 'allow' names. What stays so is told again after 'remind'. For instance:\n\
+        # [[notify]]\n\
+        # name = \"team\"\n\
+        # kind = \"slack\"\n\
+        # url_env = \"CARRY_SLACK_URL\"\n\
+        # remind = \"7d\"\n\
+        # allow = [\"hooks.slack.com\"]\n\n\
+        # [[notify]]\n\
+        # name = \"mail\"\n\
+        # kind = \"email\"\n\
+        # server = \"smtps://mail.example.org\"\n\
+        # from = \"carry@example.org\"\n\
+        # to = [\"team@example.org\"]\n\
+        # owners = true\n\
+        # allow = [\"@example.org\"]\n\n\
         [project.{name}]\n\
         # Where the trunk comes from: https, ssh, a local path, file:// or a bundle. A relative path starts here.\n\
         upstream = {}\n\

@@ -18,11 +18,16 @@ const description = JSON.parse(
   fs.readFileSync(path.join(modules, '@octokit/openapi/generated/api.github.com.json'), 'utf8'),
 );
 const repo = '/repos/{owner}/{repo}';
-const paths = [`${repo}/pulls`, `${repo}/pulls/{pull_number}`, `${repo}/issues/{issue_number}/labels`];
+const paths = [
+  `${repo}/pulls`, `${repo}/pulls/{pull_number}`, `${repo}/issues/{issue_number}/labels`, `${repo}/issues`,
+  `${repo}/issues/{issue_number}`, `${repo}/issues/{issue_number}/comments`, `${repo}/statuses/{sha}`,
+];
 description.paths = Object.fromEntries(paths.map((p) => [p, description.paths[p]]));
 const example = (name) => structuredClone(description.components.examples[name].value);
 
 const pulls = new Map();
+const issues = new Map();
+const statuses = [];
 const log = { rest: [], graphql: 0, refused: [] };
 let limited = false;
 
@@ -35,8 +40,44 @@ function common(pull) {
   return { number, title, body, state, draft, html_url: page(number), requested_teams: [], labels: [] };
 }
 
+// An issue; others than we may have opened one with our marker.
+const issue = (there) => ({
+  ...example('issue'), ...common(there), pull_request: undefined, author_association: there.stranger ? 'NONE' : 'COLLABORATOR',
+  labels: there.labels.map((name) => ({ ...example('label'), name })),
+});
+
+function about(request, url, body) {
+  const status = url.pathname.match(/^\/repos\/up\/thing\/statuses\/([0-9a-f]{40})$/);
+  if (status) {
+    try {
+      execFileSync('git', ['-C', fork, 'cat-file', '-e', `${status[1]}^{commit}`], { stdio: 'ignore' });
+    } catch {
+      return [422, { message: `No commit found for SHA: ${status[1]}` }];
+    }
+    statuses.push({ sha: status[1], ...body });
+    return [201, { ...example('status'), ...body }];
+  }
+  const [, number, comments] = url.pathname.match(/^\/repos\/up\/thing\/issues(?:\/(\d+))?(\/comments)?$/) ?? [];
+  const there = issues.get(Number(number));
+  if (comments && there) {
+    there.comments.push(body.body);
+    return [201, { ...example('issue-comment'), body: body.body }];
+  }
+  if (number && !there) return [404, { message: 'Not Found' }];
+  if (there && request.method === 'PATCH') return [200, issue(Object.assign(there, body))];
+  if (there) return [200, issue(there)];
+  if (request.method === 'POST') {
+    const made = { number: issues.size + 1, state: 'open', labels: [], comments: [], ...body };
+    issues.set(made.number, made);
+    return [201, issue(made)];
+  }
+  const all = [...issues.values()].filter((i) => [i.state, 'all'].includes(url.searchParams.get('state')));
+  return [200, Number(url.searchParams.get('page') ?? 1) === 1 ? all.map(issue) : []];
+}
+
 async function rest(request, body) {
   const url = new URL(request.url, 'http://fake');
+  if (/\/(issues|issues\/\d+|comments|statuses\/\w+)$/.test(url.pathname)) return about(request, url, body);
   const there = url.pathname.match(/^\/repos\/up\/thing\/(pulls|issues)(?:\/(\d+))?(\/labels)?$/);
   if (!there) return [404, { message: 'Not Found' }];
   const [, kind, number, labels] = there;
@@ -139,10 +180,11 @@ process.on('SIGTERM', end);
 const front = http.createServer(async (request, response) => {
   const body = await read(request);
   if (request.url === '/control') {
-    const { number, more, limit } = body.length ? JSON.parse(body) : {};
+    const { number, more, limit, stranger } = body.length ? JSON.parse(body) : {};
+    if (stranger) issues.set(issues.size + 1, { number: issues.size + 1, state: 'open', labels: [], comments: [], ...stranger });
     if (limit !== undefined) limited = limit;
     if (number) pulls.get(number).more = more;
-    return say(response, 200, { pulls: [...pulls.values()], log });
+    return say(response, 200, { pulls: [...pulls.values()], issues: [...issues.values()], statuses, log });
   }
   if (!['Bearer', 'token'].some((word) => request.headers.authorization === `${word} ${token}`)) {
     return say(response, 401, { message: 'Bad credentials' });

@@ -68,5 +68,6 @@ pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
     }
 }
 
+pub mod github;
 pub mod http;
 pub mod lab;

@@ -115,12 +115,7 @@ impl<'a> View<'a> {
     }
 
     fn last_run(&self) -> String {
-        let ago = self.p.last_run.as_deref().and_then(|at| words::ago(at, self.made));
-        match ago {
-            Some(time) => format!("{time} ago"),
-            None if self.p.state == State::Unreadable => "-".to_owned(),
-            None => "never".to_owned(),
-        }
+        words::last_run(self.p, self.made)
     }
 
     fn behind(&self) -> String {
