@@ -45,7 +45,7 @@ impl Lines {
         for change in changes {
             let Some((old, new)) = sides(odb, change)? else { continue };
             for (side, step) in [(old, -1), (new, 1)] {
-                for line in side.lines().map(|l| l.trim()) {
+                for line in side.lines().map(<[u8]>::trim_ascii) {
                     if line.iter().any(u8::is_ascii_alphanumeric) {
                         *net.entry(hash(line)).or_insert(0) += step;
                     }
@@ -54,6 +54,15 @@ impl Lines {
         }
         net.retain(|_, n| *n != 0);
         Ok(Self { net })
+    }
+
+    /// Those of both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        for (line, n) in other.net {
+            *self.net.entry(line).or_insert(0) += n;
+        }
+        self.net.retain(|_, n| *n != 0);
+        self
     }
 
     /// How many.

@@ -9,6 +9,7 @@ use super::SOME;
 use super::lines::{Lines, per_cent};
 use super::revised::plain;
 use crate::store::{Odb, StoreError};
+use crate::trunk::delta::Change;
 use crate::trunk::{Range, Upstream, delta};
 
 /// An upstream commit, and the patches with which it shares a path.
@@ -65,8 +66,16 @@ pub(super) fn near<'a>(
         };
         let of = touched.iter().filter_map(|path| by_path.get(path)).flatten().copied();
         let of: BTreeSet<usize> = of.filter(|at| !patches[*at].rejected.contains(&id) && can(at)).collect();
-        if !of.is_empty() {
-            let lines = Lines::of(odb, &before, &after)?;
+        if of.is_empty() {
+            continue;
+        }
+        // Most that touch a busy file have no line in common with the patch: what else they change is not read.
+        let changes = delta::changes(odb, &before, &after)?;
+        let (here, elsewhere): (Vec<Change>, Vec<Change>) =
+            changes.into_iter().partition(|change| touched.contains(&change.path));
+        let lines = Lines::of_changes(odb, &here)?;
+        if of.iter().any(|at| subjects[*at] == title || own[*at].shared(&lines) > 0) {
+            let lines = lines.and(Lines::of_changes(odb, &elsewhere)?);
             out.push(Near { upstream, lines, patches: of.into_iter().collect() });
         }
     }
