@@ -75,7 +75,8 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (fault, [thrown, told]) in &self.0 {
-            writeln!(f, "{fault:<14?} thrown {thrown:>3}, met {told:>3}")?;
+            let name = format!("{fault:?}");
+            writeln!(f, "{name:<14} thrown {thrown:>3}, met {told:>3}")?;
         }
         Ok(())
     }
