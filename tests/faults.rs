@@ -423,6 +423,35 @@ fn every_test_that_the_page_on_reliability_names_exists() {
     for (file, test) in named {
         let text = std::fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap_or_default();
         let before = text.split_once(&format!("fn {test}(")).map(|(before, _)| before.trim_end());
-        assert!(before.is_some_and(|b| b.ends_with("#[test]")), "{file}::{test} is not there");
+        let attributes = before.and_then(|b| b.rsplit_once("\n\n")).map_or("", |(_, last)| last);
+        assert!(attributes.contains("#[test]"), "{file}::{test} is not there");
     }
+}
+
+#[test]
+fn a_file_of_300_mb_that_no_patch_touches_is_carried_along_and_never_read() {
+    use wait4::Wait4 as _;
+    const SIZE: u64 = 300 << 20;
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&numbered("a", &[(10, "ours")])))])]);
+    lab.carry_code(0, &["nightly"]);
+    let old = lab.git("up", &["rev-parse", "main"]);
+    let mut large = std::fs::File::create(lab.path("up/large")).expect("a file");
+    large.set_len(SIZE).expect("it is long");
+    lab.git("up", &["add", "large"]);
+    lab.commit("up", "a large file", &[("b", Some(&numbered("b", &[(3, "theirs")])))]);
+    lab.carry_code(0, &["nightly"]);
+    std::io::Seek::seek(&mut large, std::io::SeekFrom::End(0)).expect("its end");
+    std::io::Write::write_all(&mut large, b"and more").expect("written");
+    drop(large);
+    lab.git("up", &["add", "large"]);
+    lab.commit("up", "a larger file", &[("b", Some(&numbered("b", &[(4, "theirs")])))]);
+    lab.carry_code(0, &["nightly"]);
+    let size = lab.git("deploy.git", &["cat-file", "-s", "deploy/p:large"]);
+    assert_eq!(size.parse::<u64>().ok(), Some(SIZE + 8));
+    // Back over all of it: a process that had read one such file would be larger than it.
+    let mut back = lab.carry_command("ws", &["rebase", "--dry-run", "--onto", &old]);
+    let mut back = back.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let used = back.wait4().expect("it ends");
+    assert!(used.status.success());
+    assert!(used.rusage.maxrss < SIZE / 2, "{} bytes", used.rusage.maxrss);
 }
