@@ -450,7 +450,7 @@ fn a_file_of_300_mb_that_no_patch_touches_is_carried_along_and_never_read() {
     assert_eq!(size.parse::<u64>().ok(), Some(SIZE + 8));
     // Back over all of it: a process that had read one such file would be larger than it.
     let mut back = lab.carry_command("ws", &["rebase", "--dry-run", "--onto", &old]);
-    let mut back = back.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let back = back.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let used = back.wait4().expect("it ends");
     assert!(used.status.success());
     assert!(used.rusage.maxrss < SIZE / 2, "{} bytes", used.rusage.maxrss);
