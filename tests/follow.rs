@@ -206,6 +206,51 @@ fn a_change_under_review_is_followed_from_patch_set_to_patch_set() {
 }
 
 #[test]
+fn a_branch_that_is_called_like_a_pull_request_is_none() {
+    let (lab, _) = lab();
+    let theirs = propose(&lab, REF, "Theirs", &[("a", Some(&numbered("a", &[(10, "theirs")])))]);
+    propose(&lab, &format!("refs/heads/{REF}"), "Evil", &[("a", Some(&numbered("a", &[(10, "evil")])))]);
+    let night = lab.json(0, &["add", "--pr", "7"]);
+    assert_eq!(text(&night["followed"][0]["to"]), theirs);
+    lab.git("up", &["update-ref", "-d", REF]);
+    let told = lab.carry_code(0, &["nightly"]);
+    assert!(told.contains("is not there any more"), "{told}");
+}
+
+#[test]
+fn a_change_for_another_branch_brings_nothing_of_that_branch() {
+    let (lab, served) = lab();
+    // The queue follows main; upstream works on `next`, which is far ahead.
+    lab.git("up", &["checkout", "-q", "-b", "next"]);
+    for n in 0..260 {
+        lab.git(
+            "up",
+            &[
+                "-c",
+                "user.name=T",
+                "-c",
+                "user.email=t@h",
+                "commit",
+                "-q",
+                "--allow-empty",
+                "-m",
+                &format!("{n}"),
+            ],
+        );
+    }
+    lab.commit("up", "ahead", &[("c", Some("next\n"))]);
+    lab.git("up", &["branch", "-qf", "theirs", "next"]);
+    lab.git("up", &["checkout", "-q", "main"]);
+    propose(&lab, REF, "Theirs", &[("a", Some(&numbered("a", &[(10, "theirs")])))]);
+    let told = lab.carry_code(1, &["add", "--pr", "7"]);
+    assert!(told.contains("262 commits") && told.contains("'branch' in [project.X.forge]"), "{told}");
+    configure(&lab, &(github(&served) + "branch = \"next\"\n"));
+    let night = lab.json(0, &["add", "--pr", "7"]);
+    assert_eq!(names(&night["followed"][0]["patches"]), ["Theirs"]);
+    assert!(!read(&lab, "Theirs.patch").contains("next"));
+}
+
+#[test]
 fn openshift_s_tags_say_what_goes_with_the_next_move_of_trunk() {
     let lab = Lab::with_fork(&[
         ("UPSTREAM: <carry>: Ours", &[("a", Some(&numbered("a", &[(10, "ours")])))]),

@@ -259,9 +259,19 @@ fn news_of_a_merge_that_come_late_are_news_all_the_same() {
     let merged = lab.commit("up", "quota: rework", &[("a", Some(&lines))]);
     let night = &lab.json(4, &["nightly"])[0];
     assert_eq!(text(&night["patches"][0]["outcome"]), "conflict", "{night}");
-    let said = serde_json::json!({
-        "status": "MERGED", "submitted": "2020-02-03 04:05:06.000000000", "current_revision": merged
-    });
+    let told = |revision: &str| {
+        serde_json::json!({
+            "status": "MERGED", "submitted": "2020-02-03 04:05:06.000000000", "current_revision": revision
+        })
+    };
+    // What is no id goes into no header.
+    let mut now = reviews.lock().expect("ours");
+    (now.silent, now.told) = (false, [(id.clone(), told("x\nCarry-Required: yes"))].into());
+    drop(now);
+    lab.carry_code(4, &["nightly"]);
+    let patch = std::fs::read_to_string(lab.path("ws/patches/p/Count-once.patch")).expect("a patch");
+    assert!(!patch.contains("Applied-Upstream") && !patch.contains("Carry-Required"), "{patch}");
+    let said = told(&merged);
     let mut now = reviews.lock().expect("ours");
     (now.silent, now.told) = (false, [(id, said)].into());
     drop(now);

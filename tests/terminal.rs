@@ -18,10 +18,10 @@ const SHOWN: &[&[&str]] = &[
 
 fn run(at: &Path, args: &[&str], width: Option<u16>, colour: bool) -> String {
     let mut command = Command::new(CARRY);
-    command.args(args).current_dir(at).env("GIT_CONFIG_GLOBAL", "/dev/null").env_remove("COLUMNS");
+    command.args(args).current_dir(at).env("GIT_CONFIG_GLOBAL", "/dev/null").env("COLUMNS", "40");
     // What counts days says the same on each of them.
     command.env("GIT_CARRY_NOW", "2026-11-25T12:00:00Z");
-    command.envs(width.map(|w| ("COLUMNS", w.to_string())));
+    command.envs(width.map(|w| ("GIT_CARRY_COLUMNS", w.to_string())));
     command.env(if colour { "CLICOLOR_FORCE" } else { "NO_COLOR" }, "1");
     let out = command.output().expect("it runs");
     let text = String::from_utf8(out.stdout).expect("text");

@@ -142,10 +142,15 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// How wide lines may be: what `COLUMNS` says, or the terminal; none where the result goes elsewhere, whole.
-fn width() -> Option<u16> {
-    let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20);
-    said.or_else(|| bare_table().width())
+/// How wide lines may be, wherever they go.
+const COLUMNS: &str = "GIT_CARRY_COLUMNS";
+
+/// How wide lines may be: what is said, or the terminal; none where the result goes elsewhere, whole.
+pub fn width() -> Option<u16> {
+    let said = |name: &str| std::env::var(name).ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20);
+    // A shell that exports COLUMNS means its terminal, and not a pipe.
+    let terminal = || bare_table().width().map(|width| said("COLUMNS").unwrap_or(width));
+    said(COLUMNS).or_else(terminal)
 }
 
 /// In a line that is cut, a column keeps so much of itself at least.

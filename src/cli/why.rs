@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::error::CliError;
 use super::report::{record_report, what};
-use super::ui::{BOLD, DIM, Ui, clean, code, count, cut, outcome, painted, short};
+use super::ui::{BOLD, DIM, Ui, clean, code, count, cut, outcome, painted, short, width};
 use crate::night::{Explained, NightError, Site, explain, kind_in_words};
 use crate::queue::Patch;
 use crate::replay::content::Region;
@@ -239,6 +239,5 @@ fn style(tag: ChangeTag) -> anstyle::Style {
 }
 
 fn terminal_width() -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    columns.unwrap_or(120).clamp(60, 240)
+    width().map_or(120, usize::from).clamp(60, 240)
 }

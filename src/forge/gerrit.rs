@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::cache::{Cache, Marked};
 use super::state::{Change, Checks, Phase, Review, Sent, Side, State, is_change_id};
 use super::token::{self, Token};
-use super::{ForgeError, PATIENCE, host};
+use super::{ForgeError, agent, host};
 use crate::store::git::Git;
 use crate::workspace::Forge;
 
@@ -103,14 +103,7 @@ fn get(
     known: Option<&Marked>,
 ) -> Result<Marked, ForgeError> {
     let host = host(&forge.api).to_owned();
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        // A redirection could lead a name and a password elsewhere.
-        .max_redirects(0)
-        .user_agent(concat!("git-carry/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+    let agent = agent();
     let mut request = agent.get(address).header("Accept", "application/json");
     if let Some((user, token)) = login {
         let both = BASE64.encode(format!("{user}:{}", token.secret()));

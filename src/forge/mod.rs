@@ -82,6 +82,18 @@ pub enum ForgeError {
     },
 }
 
+/// A client of HTTP that waits so long, takes any status, and goes nowhere that it was not sent: a redirection could lead
+/// a secret elsewhere.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("git-carry/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
 /// The server of an address.
 fn host(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::token::Token;
-use super::{ForgeError, PATIENCE};
+use super::{ForgeError, agent};
 use crate::workspace::{Sink, authority};
 
 /// How much of an answer is read.
@@ -72,13 +72,7 @@ fn send(sink: &Sink, url: &Token, token: Option<&Token>, put: bool, body: &Value
         let secrets = [address, path, token.map_or("", Token::secret)];
         secrets.iter().filter(|s| s.len() > 1).fold(text, |text, secret| text.replace(secret, "***"))
     };
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .user_agent(concat!("git-carry/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+    let agent = agent();
     let request = if put { agent.put(address) } else { agent.post(address) };
     let mut request = request.header("Content-Type", "application/json").header("Accept", "application/json");
     if let Some(token) = token {

@@ -20,6 +20,10 @@ use crate::store::{Odb, SILENCE};
 use crate::trunk;
 use crate::workspace::{Forge, ForgeKind};
 
+/// What has more commits than that is for another branch: GitHub itself lists no more of a pull request (docs.github.com,
+/// "List commits on a pull request").
+const MOST: usize = 250;
+
 /// A change as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
@@ -139,7 +143,7 @@ pub(super) fn follow(
     events.step("asking for new revisions of what is followed");
     let numbers: Vec<u64> = all.iter().map(|c| c.number).collect();
     let asked = address(site, forge).map_err(told).and_then(|address| {
-        let found = newest(site, forge, &address, &numbers).map_err(|e| e.to_string())?;
+        let found = newest(site, forge, &address, &numbers).map_err(told)?;
         Ok((address, found))
     });
     let (address, found) = match asked {
@@ -286,25 +290,28 @@ fn newest(
     forge: &Forge,
     address: &str,
     numbers: &[u64],
-) -> Result<BTreeMap<u64, (String, ObjectId)>, NightError> {
-    let pattern = |n: &u64| match forge.kind {
-        ForgeKind::Github => format!("refs/pull/{n}/head"),
-        // Gerrit's documentation, "refs/changes": the last two digits, the number, the patch set.
-        _ => format!("refs/changes/{:02}/{n}/*", n % 100),
+) -> Result<BTreeMap<u64, (String, ObjectId)>, TaskError> {
+    // Gerrit's documentation, "refs/changes": the last two digits, the number, the patch set.
+    let folder = |n: &u64| match forge.kind {
+        ForgeKind::Github => format!("refs/pull/{n}/"),
+        _ => format!("refs/changes/{:02}/{n}/", n % 100),
     };
-    let mut best: BTreeMap<u64, (u64, String, ObjectId)> = BTreeMap::new();
-    let listed = trunk::listed(&site.store, address, &numbers.iter().map(pattern).collect::<Vec<_>>())?;
-    for (name, id) in listed {
-        let mut parts = name.rsplit('/');
-        let (last, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|n| n.parse().ok()));
-        let set = if last == "head" { Some(0) } else { last.parse::<u64>().ok() };
-        // Beside the patch sets stands `meta`.
-        let (Some(set), Some(number)) = (set, number) else { continue };
-        if numbers.contains(&number) && best.get(&number).is_none_or(|(there, ..)| *there < set) {
-            best.insert(number, (set, name, id));
-        }
+    let last = if forge.kind == ForgeKind::Github { "head" } else { "*" };
+    let patterns: Vec<String> = numbers.iter().map(|n| folder(n) + last).collect();
+    let listed = site.store.listed(address, &patterns)?;
+    let mut found = BTreeMap::new();
+    for number in numbers {
+        let folder = folder(number);
+        // The whole name counts: anyone may call a branch `refs/pull/7/head`. Beside the patch sets stands `meta`.
+        let set = |name: &str| match name.strip_prefix(&folder)? {
+            "head" if forge.kind == ForgeKind::Github => Some(0),
+            set if forge.kind == ForgeKind::Gerrit => set.parse::<u64>().ok(),
+            _ => None,
+        };
+        let newest = listed.iter().filter_map(|(name, id)| Some((set(name)?, name, id))).max();
+        found.extend(newest.map(|(_, name, id)| (*number, (name.clone(), *id))));
     }
-    Ok(best.into_iter().map(|(number, (_, name, id))| (number, (name, id))).collect())
+    Ok(found)
 }
 
 /// A change at a revision.
@@ -325,10 +332,12 @@ fn take(
     line: usize,
     events: &dyn Events,
 ) -> Result<Followed, TaskError> {
-    let (here, trunk_here) = refs(site, change.number);
+    let folder = format!("refs/carry/follow/{}", site.project.name);
+    let (here, trunk_here) = (format!("{folder}/{}", change.number), format!("{folder}/trunk"));
     events.step(&format!("fetching {} from {}", change.name, without_secrets(address)));
-    let before = site.store.commit_of(&here)?;
-    let branch = trunk::full_name(&site.project.branch);
+    // A change is what it brings to the branch that it is for, which need not be the one that is followed.
+    let branch = site.project.forge.as_ref().and_then(|f| f.branch.as_deref());
+    let branch = trunk::full_name(branch.unwrap_or(&site.project.branch));
     let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head"]);
     let call = call.args(["--no-recurse-submodules", "--", address]);
     let call = call.arg(format!("+{}:{here}", change.name)).arg(format!("+{branch}:{trunk_here}"));
@@ -345,7 +354,8 @@ fn take(
         None => (None, &[][..]),
     };
     let patches = put(site, draft, made, old, line)?;
-    let known = before.filter(|b| from.as_deref() == Some(b.to_string().as_str()));
+    let known =
+        from.as_deref().and_then(|hex| ObjectId::from_hex(hex.as_bytes()).ok()).filter(|id| odb.has(id));
     let range_diff = match known.and_then(|old| Some((old, site.store.merge_base(&trunk, &old).ok()??))) {
         Some((old, below)) => {
             let base = site.store.merge_base(&trunk, &head)?.unwrap_or(trunk);
@@ -355,12 +365,6 @@ fn take(
     };
     let (url, to) = (change.url.to_owned(), head.to_string());
     Ok(Followed { url, patches, from, to, range_diff, note })
-}
-
-/// The refs of the store that keep what was taken last, and the trunk beside it.
-fn refs(site: &Site<'_>, number: u64) -> (String, String) {
-    let folder = format!("refs/carry/follow/{}", site.project.name);
-    (format!("{folder}/{number}"), format!("{folder}/trunk"))
 }
 
 /// The commits of a change. With merges among them it is one patch: what the whole brings to the trunk.
@@ -379,6 +383,12 @@ fn locals(
     let range = site.store.range(Some(trunk), head)?;
     if range.is_empty() {
         return Err(pointless("is in the trunk already", "the next night brings it in"));
+    }
+    if range.len() > MOST {
+        let why = format!("has {} commits that its branch has not", range.len());
+        let hint =
+            "is it for another branch? 'branch' in [project.X.forge] names the one that changes are for";
+        return Err(pointless(&why, hint));
     }
     if range.iter().all(|r| r.parents.len() == 1) {
         let ids: Vec<ObjectId> = range.iter().map(|r| r.id).collect();

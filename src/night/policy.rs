@@ -1,6 +1,5 @@
 //! What a project's policy asks of its queue, and what of that is not kept today.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -57,7 +56,7 @@ impl Breach {
 
 /// The day by the clock, in UTC: the same on every machine.
 pub fn today() -> Date {
-    TimeZone::UTC.to_datetime(Timestamp::now()).date()
+    TimeZone::UTC.to_datetime(super::beat::now()).date()
 }
 
 /// What of a project's policy is not kept on a day. `lock` is the project's; the `landed` patches leave the queue,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::builds::Recorded;
@@ -44,15 +43,10 @@ pub(super) fn remote_refs(
     address: &str,
     names: &[String],
 ) -> Result<BTreeMap<String, String>, NightError> {
-    let call = site.store.git().call(["ls-remote", "--refs", "--", address]).args(names).silence(SILENCE);
-    let listed =
-        call.output().map_err(|source| NightError::Push { remote: without_secrets(address), source })?;
-    let line = |l: &[u8]| {
-        let (id, name) = l.split_once_str("\t")?;
-        let name = name.to_str().ok()?.to_owned();
-        names.contains(&name).then(|| (name, id.to_str_lossy().into_owned()))
-    };
-    Ok(listed.lines().filter_map(line).collect())
+    let pushed = |source| NightError::Push { remote: without_secrets(address), source };
+    let listed = site.store.listed(address, names).map_err(pushed)?;
+    let wanted = listed.into_iter().filter(|(name, _)| names.contains(name));
+    Ok(wanted.map(|(name, id)| (name, id.to_string())).collect())
 }
 
 /// Brings in the builds that another machine published, if the recorded one is not in this store.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use gix_hash::ObjectId;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -70,7 +71,9 @@ pub(super) fn merged(site: &Site<'_>, queue: &Queue) -> BTreeMap<String, (String
         return BTreeMap::new();
     }
     let cache = kept(site);
-    let commit = |s: &Sent| cache.state(s).filter(|state| state.phase == Phase::Merged)?.merge_commit.clone();
+    // What a server says goes into headers: an id, or nothing.
+    let id = |hex: &String| ObjectId::from_hex(hex.as_bytes()).ok().map(|id| id.to_string());
+    let commit = |s: &Sent| id(cache.state(s).filter(|s| s.phase == Phase::Merged)?.merge_commit.as_ref()?);
     all.into_iter().filter_map(|s| Some((s.patch.clone(), (s.url.clone(), commit(&s)?)))).collect()
 }
 

@@ -241,6 +241,17 @@ impl Repo {
             .collect()
     }
 
+    /// The refs of a repository at an address that these patterns name, as `git ls-remote` takes them: a pattern matches the
+    /// end of a name as well, so that who must have one ref and no other looks at the name once more.
+    pub fn listed(&self, address: &str, patterns: &[String]) -> Result<Vec<(String, ObjectId)>, GitError> {
+        let call = self.git.call(["ls-remote", "--refs", "--", address]).args(patterns).silence(SILENCE);
+        let line = |l: &[u8]| {
+            let (id, name) = l.split_once_str("\t")?;
+            Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
+        };
+        Ok(call.output()?.lines().filter_map(line).collect())
+    }
+
     /// How many commits `tip` has that `base` has not.
     pub fn count(&self, base: &ObjectId, tip: &ObjectId) -> Result<usize, StoreError> {
         let out =

@@ -155,22 +155,6 @@ pub fn fetch(
     Ok(Fetched { old, tip })
 }
 
-/// The refs of a repository that these patterns name, as `git ls-remote` takes them.
-pub fn listed(
-    repo: &Repo,
-    address: &str,
-    patterns: &[String],
-) -> Result<Vec<(String, ObjectId)>, FetchError> {
-    let call = repo.git().call(["ls-remote", "--refs", "--", address]).args(patterns).silence(SILENCE);
-    let unreachable = |source| FetchError::Unreachable { address: without_secrets(address), source };
-    let out = call.output().map_err(unreachable)?;
-    let line = |l: &[u8]| {
-        let (id, name) = l.split_once_str("\t")?;
-        Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
-    };
-    Ok(out.lines().filter_map(line).collect())
-}
-
 /// Where upstream work that trunk has not taken in yet is kept: the ref's own name follows, without `refs/`.
 const AHEAD: &str = "refs/carry/ahead/";
 

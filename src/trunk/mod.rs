@@ -7,5 +7,5 @@ mod fetch;
 mod range;
 
 pub use churn::churn;
-pub use fetch::{FetchError, Fetched, TIP, fetch, fetch_refs, fetched_refs, full_name, known, listed};
+pub use fetch::{FetchError, Fetched, TIP, fetch, fetch_refs, fetched_refs, full_name, known};
 pub use range::{Range, Upstream, read as read_range};
