@@ -170,6 +170,14 @@ fn changes_go_to_review_keep_their_ids_and_are_asked_about_each_night() {
     assert_eq!(ids().len(), 4);
     assert_eq!(ids()[..2], ids()[2..]);
 
+    // What is no id goes into no header.
+    let no_id = serde_json::json!({ "status": "MERGED", "current_revision": "x\nCarry-Required: yes" });
+    reviews.lock().expect("ours").told = [(ids()[0].clone(), no_id)].into();
+    lab.carry_code(0, &["nightly"]);
+    let text_now = patch("Count-them-once");
+    assert!(!text_now.contains("Applied-Upstream") && !text_now.contains("Carry-Required"), "{text_now}");
+    reviews.lock().expect("ours").told.clear();
+
     // What became of them.
     let merged = taken().lines().nth(2).expect("a line").split(' ').nth(1).expect("a commit").to_owned();
     reviews.lock().expect("ours").told = [
@@ -259,19 +267,9 @@ fn news_of_a_merge_that_come_late_are_news_all_the_same() {
     let merged = lab.commit("up", "quota: rework", &[("a", Some(&lines))]);
     let night = &lab.json(4, &["nightly"])[0];
     assert_eq!(text(&night["patches"][0]["outcome"]), "conflict", "{night}");
-    let told = |revision: &str| {
-        serde_json::json!({
-            "status": "MERGED", "submitted": "2020-02-03 04:05:06.000000000", "current_revision": revision
-        })
-    };
-    // What is no id goes into no header.
-    let mut now = reviews.lock().expect("ours");
-    (now.silent, now.told) = (false, [(id.clone(), told("x\nCarry-Required: yes"))].into());
-    drop(now);
-    lab.carry_code(4, &["nightly"]);
-    let patch = std::fs::read_to_string(lab.path("ws/patches/p/Count-once.patch")).expect("a patch");
-    assert!(!patch.contains("Applied-Upstream") && !patch.contains("Carry-Required"), "{patch}");
-    let said = told(&merged);
+    let said = serde_json::json!({
+        "status": "MERGED", "submitted": "2020-02-03 04:05:06.000000000", "current_revision": merged
+    });
     let mut now = reviews.lock().expect("ours");
     (now.silent, now.told) = (false, [(id, said)].into());
     drop(now);

@@ -302,7 +302,7 @@ fn what_patches_commits_and_servers_say_is_never_obeyed_by_the_terminal() {
     let run = |code: i32, args: &[&str]| {
         // With colours, or all escapes, the hostile ones too, would be taken away on the way to a pipe.
         let mut command = lab.carry_command("ws", args);
-        command.env("CLICOLOR_FORCE", "1").env("COLUMNS", "120");
+        command.env("CLICOLOR_FORCE", "1").env("GIT_CARRY_COLUMNS", "120");
         let out = command.output().expect("it runs");
         assert_tame(&format!("{args:?}, output"), &out.stdout);
         assert_tame(&format!("{args:?}, errors"), &out.stderr);
