@@ -273,7 +273,7 @@ fn a_patch_file_that_is_a_link_is_never_written_through() {
 }
 
 /// Panics if a terminal would obey anything in `text` but colours and lines.
-fn assert_tame(what: &str, text: &[u8]) {
+pub fn assert_tame(what: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let mut rest = text.as_ref();
     while let Some(at) = rest

@@ -1,5 +1,6 @@
 //! Nights on real repositories, by the built binary, held against git.
 
+use crate::hostile::assert_tame;
 use crate::support::lab::{Lab, numbered};
 
 fn change(name: &str, changed: &[(usize, &str)]) -> String {
@@ -252,6 +253,25 @@ fn what_is_wrong_is_said_with_what_to_do_and_nothing_is_changed() {
     std::fs::write(lab.path("ws/patches/p/stray.patch"), "x").expect("written");
     let text = lab.carry_code(2, &["nightly"]);
     assert!(text.contains("not committed") && text.contains("stray.patch"), "{text}");
+    std::fs::remove_file(lab.path("ws/patches/p/stray.patch")).expect("gone");
+    // Neither is what is changed, nor what waits for a commit.
+    let series = std::fs::read(lab.path("ws/patches/p/series")).expect("a series");
+    let changed = [&b"# a word\n"[..], &series].concat();
+    std::fs::write(lab.path("ws/patches/p/series"), &changed).expect("written");
+    lab.commit("up", "moves", &[("c", Some("c\n"))]);
+    for staged in [false, true] {
+        if staged {
+            lab.git("ws", &["add", "-A"]);
+        }
+        let text = lab.carry_code(2, &["nightly"]);
+        assert!(text.contains("not committed") && text.contains("patches/p/series"), "{text}");
+        assert_eq!(std::fs::read(lab.path("ws/patches/p/series")).expect("a series"), changed);
+        assert_eq!(lab.deployed(), deployed);
+    }
+    lab.git("ws", &["reset", "-q", "--hard"]);
+    lab.carry_code(0, &["nightly"]);
+    let deployed = lab.deployed();
+    std::fs::write(lab.path("ws/patches/p/stray.patch"), "x").expect("written");
     lab.git("ws", &["add", "-A"]);
     lab.git("ws", &["commit", "-qm", "stray"]);
     let text = lab.carry_code(2, &["nightly"]);
@@ -296,8 +316,11 @@ fn only_one_run_works_on_a_workspace_at_a_time() {
 fn a_terminal_escape_in_a_subject_does_not_reach_the_terminal() {
     let a = change("a", &[(3, "ours")]);
     let lab = Lab::with_fork(&[("evil \u{1b}[31m subject", &[("a", Some(&a))])]);
-    let text = lab.carry_code(0, &["status"]);
-    assert!(text.contains("subject") && !text.contains('\u{1b}'), "{text:?}");
+    // With colours, or all escapes would be taken away on the way to a pipe.
+    let out = lab.carry_command("ws", &["status"]).env("CLICOLOR_FORCE", "1").output().expect("it runs");
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("subject") && !text.contains("evil \u{1b}"), "{text:?}");
+    assert_tame("status", &out.stdout);
 }
 
 #[test]

@@ -37,7 +37,8 @@ const PINNED: [&str; 10] = [
     "diff.interHunkContext=0",
     "diff.suppressBlankEmpty=false",
     "diff.indentHeuristic=true",
-    "diff.orderFile=",
+    // Git reads the file that is named, also where no name stands.
+    "diff.orderFile=/dev/null",
 ];
 
 /// Settings that a user's or a system's configuration would bring in besides its files (`git help git`).
