@@ -104,7 +104,7 @@ fn an_answer_is_for_its_own_conflict_and_no_other() {
     let before = lab.git("ws", &["rev-parse", "HEAD"]);
     let as_it_was = || {
         lab.git("ws", &["checkout", "-q", &before, "--", "patches", "carry.lock"]);
-        lab.git("ws", &["commit", "-qm", "as it was"]);
+        lab.git("ws", &["commit", "-q", "--allow-empty", "-m", "as it was"]);
     };
     let work = begin(&lab, "one");
     std::fs::write(work.join("a"), numbered("a", &[(5, "both")])).expect("written");
@@ -112,10 +112,40 @@ fn an_answer_is_for_its_own_conflict_and_no_other() {
     // As if the answer had been merged into a queue that has the patch as it was.
     as_it_was();
     assert_eq!(outcome(&lab.json(3, &["rebase"]), "one"), "resolved", "the same conflict");
+    // And into one in which another patch does just the same.
+    as_it_was();
+    let head = lab.git("ws", &["rev-parse", "HEAD"]);
+    lab.git("ws", &["mv", "patches/p/one.patch", "patches/p/uno.patch"]);
+    let series = lab.git("ws", &["show", "HEAD:patches/p/series"]).replacen("one.patch", "uno.patch", 1);
+    lab.commit("ws", "another name", &[("patches/p/series", Some(&format!("{series}\n")))]);
+    assert_eq!(outcome(&lab.json(3, &["rebase", "--dry-run"]), "uno"), "conflict", "another patch");
+    lab.git("ws", &["reset", "-q", "--hard", &head]);
     // And into one where trunk says something else.
     as_it_was();
     lab.commit("up", "once more", &[("a", Some(&numbered("a", &[(5, "other"), (20, "else")])))]);
     assert_eq!(outcome(&lab.json(3, &["nightly"])[0], "one"), "conflict", "another conflict");
+}
+
+#[test]
+fn what_else_an_answer_changed_is_for_what_stood_there_and_no_other() {
+    let lab = broken();
+    let before = lab.git("ws", &["rev-parse", "HEAD"]);
+    let as_it_was = || {
+        lab.git("ws", &["checkout", "-q", &before, "--", "patches", "carry.lock"]);
+        lab.git("ws", &["commit", "-q", "--allow-empty", "-m", "as it was"]);
+    };
+    let work = begin(&lab, "one");
+    std::fs::write(work.join("a"), numbered("a", &[(5, "both")])).expect("written");
+    let as_well = numbered("c", &[(5, "as well")]);
+    std::fs::write(work.join("c"), &as_well).expect("written");
+    lab.json(3, &["resolve", "--continue"]);
+    as_it_was();
+    assert_eq!(outcome(&lab.json(3, &["rebase"]), "one"), "resolved", "nothing else moved");
+    assert_eq!(lab.git("ws/.git/carry/p.git", &["show", "refs/heads/deploy/p:c"]), as_well.trim_end());
+    // The conflict is the same; the other file is not any more.
+    as_it_was();
+    lab.commit("up", "beside it", &[("c", Some(&numbered("c", &[(20, "theirs")])))]);
+    assert_eq!(outcome(&lab.json(3, &["nightly"])[0], "one"), "conflict", "another file");
 }
 
 #[test]
@@ -221,6 +251,13 @@ fn a_damaged_record_is_told_and_not_used() {
     let said = lab.carry_code(3, &["rebase"]);
     assert!(said.contains("its sides are not its name's; it is not used"), "{said}");
     std::fs::write(lab.path("ws").join(&record), text).expect("written");
+    let content = lab.path(&format!("ws/resolutions/p/one/{id}/1-a"));
+    let answer = std::fs::read(&content).expect("a content");
+    std::fs::write(&content, numbered("a", &[(5, "neither")])).expect("written");
+    lab.git("ws", &["commit", "-qam", "another content"]);
+    let said = lab.carry_code(3, &["rebase"]);
+    assert!(said.contains("a content is not the one that it names; it is not used"), "{said}");
+    std::fs::write(&content, answer).expect("written");
     lab.git("ws", &["commit", "-qam", "mended"]);
     lab.carry_code(0, &["resolutions", "forget", &id]);
     assert!(!lab.path("ws").join("resolutions/p/one").join(&id).join("record.toml").exists());

@@ -147,6 +147,12 @@ impl Resolution {
             if content.is_none() && entry.is_some_and(|e| e.mode != 0o160000) {
                 return Err("a result without its content".into());
             }
+            if let (Some(entry), Some(content)) = (&entry, &content) {
+                let is = gix_object::compute_hash(entry.id.kind(), gix_object::Kind::Blob, content);
+                if is.ok() != Some(entry.id) {
+                    return Err("a content is not the one that it names".into());
+                }
+            }
             Ok(Standing { entry, content })
         };
         let path = |path: &str, result: &Standing| {
