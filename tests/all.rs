@@ -24,6 +24,7 @@ mod import;
 mod intake;
 mod kill;
 mod landed;
+mod large;
 mod lines;
 mod many;
 mod merge;

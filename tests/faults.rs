@@ -36,6 +36,17 @@ fn recovers(lab: &Lab, before: &(String, String)) {
     assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
 }
 
+/// After a night that broke off: what is out is the old build or a whole new one. The next night does not only make that
+/// once more, as trunk goes on, and knows what it replaces.
+fn went_out_whole(lab: &Lab, old: &str, what: &str) {
+    let (seen, trunk) = (lab.deployed(), lab.git("up", &["rev-parse", "main"]));
+    let whole = || lab.git("deploy.git", &["rev-parse", &format!("{seen}~2")]) == trunk;
+    assert!(seen == old || whole(), "{what}: half a build went out");
+    lab.commit("up", "goes on", &[("c", Some(&numbered("c", &[(3, what)])))]);
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!(night["manifest"]["deploy"]["previous"], seen.as_str(), "{what}");
+}
+
 fn text(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
@@ -121,9 +132,7 @@ fn a_full_disk_at_any_step_is_told_and_loses_nothing() {
         if out.status.code() == Some(0) {
             assert_ne!(state(&lab).0, before.0);
         } else {
-            let (deployed, _) = state(&lab);
-            lab.carry_code(0, &["nightly"]);
-            assert!(deployed == before.0 || deployed == state(&lab).0, "{room} KiB: half a build went out");
+            went_out_whole(&lab, &before.0, &format!("{room} KiB"));
         }
         assert_eq!(lab.git("ws", &["status", "--porcelain"]), "", "{room} KiB");
         lab.carry_code(0, &["manifest", "verify"]);
@@ -192,7 +201,9 @@ fn a_refused_push_changes_nothing_and_says_what_the_server_said() {
     let lab = lab();
     let before = state(&lab);
     let hook = lab.path("deploy.git/hooks/update");
-    std::fs::write(&hook, "#!/bin/sh\necho 'a freeze until Monday' >&2\nexit 1\n").expect("written");
+    // Of all refs of a build, only the branch is refused.
+    let refuses = "#!/bin/sh\ncase $1 in refs/heads/*) echo 'a freeze until Monday' >&2; exit 1;; esac\n";
+    std::fs::write(&hook, refuses).expect("written");
     assert!(system("chmod", &["+x", hook.to_str().expect("a path")]));
     let refs = lab.git("deploy.git", &["for-each-ref"]);
     let said = lab.carry_code(4, &["nightly"]);
@@ -329,14 +340,87 @@ fn a_connection_that_breaks_in_a_push_leaves_the_old_build_or_the_new_one() {
         assert!(matches!(code, Some(0 | 1 | 4)), "{bytes}: {}", text(&out));
         broke += usize::from(code != Some(0));
         left.store(usize::MAX, Ordering::SeqCst);
-        let seen = lab.deployed();
-        lab.carry_code(0, &["nightly"]);
-        assert!(seen == old || seen == lab.deployed(), "{bytes}: half a build went out");
+        went_out_whole(&lab, &old, &format!("{bytes} bytes"));
         lab.carry_code(0, &["manifest", "verify"]);
         lab.git("deploy.git", &["fsck", "--strict", "--no-dangling"]);
         lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, &format!("theirs {bytes}"))])))]);
     }
     assert!(broke >= 6, "{broke} pushes broke");
+}
+
+#[test]
+fn a_push_whose_answer_is_lost_is_asked_about_and_never_forgotten() {
+    let lab = lab();
+    let lost = "case \" $* \" in *' push '*) \"$real\" \"$@\" >/dev/null 2>&1; FLAG; \
+        echo 'fatal: the remote end hung up unexpectedly' >&2; exit 128;; esac";
+    // The push arrives, and its answer does not: the remote is asked, and the night goes on.
+    let before = state(&lab);
+    let out = with_git(&lab, &lost.replace("FLAG", ":")).output().expect("it runs");
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    assert_ne!(state(&lab).0, before.0);
+    lab.carry_code(0, &["manifest", "verify"]);
+    assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
+
+    // Then the remote is away, and cannot be asked either.
+    lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, "theirs"), (5, "more")])))]);
+    let away = lab.path("away").display().to_string();
+    let gone = format!(
+        "case \" $* \" in *' ls-remote '*) if [ -e '{away}' ]; then echo 'fatal: no route to host' >&2; exit 128; fi;; esac\n{}",
+        lost.replace("FLAG", &format!("touch '{away}'"))
+    );
+    let before = state(&lab);
+    let out = with_git(&lab, &gone).output().expect("it runs");
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    assert!(text(&out).contains("cannot be asked") && text(&out).contains("hint: "), "{}", text(&out));
+    let pushed = state(&lab);
+    assert_ne!(pushed.0, before.0, "it arrived");
+    assert_eq!(pushed.1, before.1, "and nobody here knows yet");
+    // It is there again, and trunk has gone on: what went out is not taken for somebody else's.
+    lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, "theirs"), (5, "yet more")])))]);
+    let said = lab.carry_code(0, &["nightly"]);
+    assert!(said.contains("it is finished now"), "{said}");
+    let lock = lab.git("ws", &["log", "-p", "--format=", "--", "carry.lock"]);
+    assert!(lock.contains(&pushed.0), "the build that was pushed is recorded");
+    lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, "theirs"), (5, "even more")])))]);
+    recovers(&lab, &state(&lab));
+
+    // What never arrived is told so, and nothing of it remains.
+    lab.commit("up", "on", &[("b", Some(&numbered("b", &[(3, "theirs"), (5, "at last")])))]);
+    let before = state(&lab);
+    let out = with_git(&lab, &lost.replace("\"$real\" \"$@\" >/dev/null 2>&1", "true").replace("FLAG", ":"))
+        .output()
+        .expect("it runs");
+    assert_eq!(out.status.code(), Some(4), "{}", text(&out));
+    assert!(text(&out).contains("did not say that it took the build"), "{}", text(&out));
+    assert_eq!(state(&lab), before);
+    recovers(&lab, &before);
+}
+
+#[test]
+fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
+    let lab = lab();
+    let before = state(&lab);
+    let locks = [
+        "carry/p.git/objects/info/commit-graphs/commit-graph-chain.lock",
+        "carry/p.git/refs/carry/incoming.lock",
+        "carry/p.git/refs/heads/deploy/p.lock",
+        "carry/p.git/packed-refs.lock",
+        "refs/heads/main.lock",
+        "HEAD.lock",
+        "index.lock",
+    ]
+    .map(|name| lab.path("ws/.git").join(name));
+    for lock in &locks {
+        std::fs::create_dir_all(lock.parent().expect("a folder")).expect("a folder");
+        std::fs::write(lock, "").expect("written");
+    }
+    // No run was killed: somebody else holds them, and a night is nobody to take them away.
+    let said = lab.carry_code(1, &["nightly"]);
+    assert!(said.contains(".lock': File exists"), "{said}");
+    assert!(locks[..4].iter().all(|lock| lock.exists()), "{said}");
+    let killed = "nightly, process 1 on old, since 2026-01-01T00:00:00Z\n";
+    std::fs::write(lab.path("ws/.git/carry/run.lock"), killed).expect("written");
+    recovers(&lab, &before);
 }
 
 #[test]
@@ -349,9 +433,10 @@ fn a_store_that_is_gone_is_made_anew_by_the_next_night() {
 
 #[test]
 fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothing_goes_out() {
-    type Damage = (&'static str, fn(&Lab));
-    let damages: [Damage; 6] = [
-        ("a pack", |lab| {
+    // What is damaged, whether that is the store, and how it comes about.
+    type Damage = (&'static str, bool, fn(&Lab));
+    let damages: [Damage; 11] = [
+        ("a pack", true, |lab| {
             for entry in
                 std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
             {
@@ -364,7 +449,7 @@ fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothi
                 }
             }
         }),
-        ("a pack cut short", |lab| {
+        ("a pack cut short", true, |lab| {
             for entry in
                 std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
             {
@@ -375,41 +460,95 @@ fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothi
                 }
             }
         }),
-        ("the refs", |lab| {
+        ("the refs", true, |lab| {
             let refs = lab.path("ws/.git/carry/p.git/refs/carry");
             let file = refs.join("base/p");
             std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
             std::fs::write(file, "nonsense\n").expect("written");
         }),
-        ("the lock", |lab| {
+        ("the lock", false, |lab| {
             std::fs::write(lab.path("ws/carry.lock"), "version = 1\n[project.p\n").expect("written");
             lab.git("ws", &["commit", "-qam", "a bad merge"]);
         }),
-        ("the lock's base", |lab| {
+        ("the lock's base", false, |lab| {
             let lock = std::fs::read_to_string(lab.path("ws/carry.lock")).expect("a lock");
             let base = lock.lines().find(|l| l.starts_with("base = ")).expect("a base").to_owned();
             let other = format!("base = \"{}\"", "12".repeat(20));
             std::fs::write(lab.path("ws/carry.lock"), lock.replace(&base, &other)).expect("written");
             lab.git("ws", &["commit", "-qam", "a bad merge"]);
         }),
-        ("the journal", |lab| {
+        ("the journal", false, |lab| {
             std::fs::write(lab.path("ws/.git/carry/p.journal"), "{\"project\": \"p\", ").expect("written");
         }),
+        ("a ref that was a commit of its own", true, |lab| {
+            lab.git("ws/.git/carry/p.git", &["pack-refs", "--all"]);
+            let file = lab.path("ws/.git/carry/p.git/packed-refs");
+            let refs = std::fs::read_to_string(&file).expect("refs");
+            std::fs::write(file, refs.replace(&lab.deployed(), &"12".repeat(20))).expect("written");
+        }),
+        ("packed refs", true, |lab| {
+            lab.git("ws/.git/carry/p.git", &["pack-refs", "--all"]);
+            std::fs::write(lab.path("ws/.git/carry/p.git/packed-refs"), "nonsense\n").expect("written");
+        }),
+        ("loose objects", true, |lab| {
+            // As an unpacked store has them.
+            let store = lab.path("ws/.git/carry/p.git");
+            let packs = store.join("packs");
+            std::fs::rename(store.join("objects/pack"), &packs).expect("moved");
+            std::fs::create_dir(store.join("objects/pack")).expect("a folder");
+            for entry in std::fs::read_dir(&packs).expect("a folder").flatten() {
+                if entry.path().extension().is_some_and(|e| e == "pack") {
+                    let unpack = format!("git unpack-objects -q < '{}'", entry.path().display());
+                    let made = Command::new("sh").args(["-c", &unpack]).current_dir(&store).status();
+                    assert!(made.expect("git runs").success());
+                }
+            }
+            std::fs::remove_dir_all(packs).expect("gone");
+            for folder in std::fs::read_dir(store.join("objects")).expect("a folder").flatten() {
+                if folder.file_name().len() != 2 {
+                    continue;
+                }
+                for object in std::fs::read_dir(folder.path()).expect("a folder").flatten() {
+                    let bytes = std::fs::read(object.path()).expect("an object");
+                    system("chmod", &["u+w", object.path().to_str().expect("a path")]);
+                    std::fs::write(object.path(), &bytes[..bytes.len() / 2]).expect("written");
+                }
+            }
+        }),
+        ("a pack's index", true, |lab| {
+            for entry in
+                std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
+            {
+                if entry.path().extension().is_some_and(|e| e == "idx") {
+                    system("chmod", &["u+w", entry.path().to_str().expect("a path")]);
+                    std::fs::write(entry.path(), "nonsense").expect("written");
+                }
+            }
+        }),
+        ("the patches", false, |lab| {
+            let patch = std::fs::read(lab.path("ws/patches/p/one.patch")).expect("a patch");
+            std::fs::write(lab.path("ws/patches/p/one.patch"), &patch[..patch.len() - 40]).expect("written");
+            lab.git("ws", &["commit", "-qam", "a bad merge"]);
+        }),
     ];
-    for (what, damage) in damages {
+    for (what, in_store, damage) in damages {
         let lab = lab();
-        let before = lab.deployed();
+        let before = state(&lab);
         damage(&lab);
         let out = lab.carry(&["nightly"]);
         let said = text(&out);
-        if out.status.code() == Some(0) {
-            // What is not needed any more, or is made anew, harms nothing: what went out must be whole.
-            lab.git("deploy.git", &["fsck", "--strict", "--no-dangling"]);
-            continue;
-        }
-        assert!(matches!(out.status.code(), Some(1 | 2 | 4)), "{what}: {said}");
+        assert!(matches!(out.status.code(), Some(1 | 2)), "{what}: {said}");
         assert!(said.contains("error: ") && said.contains("hint: "), "{what}: {said}");
-        assert_eq!(lab.deployed(), before, "{what}");
+        assert_eq!(lab.deployed(), before.0, "{what}");
+        if in_store {
+            // What to do is said, and it helps.
+            let store = lab.path("ws/.git/carry/p.git").canonicalize().expect("a path");
+            let (store, away) = (store.display().to_string(), format!("{}.damaged", store.display()));
+            assert!(said.contains("the store of 'p' is damaged"), "{what}: {said}");
+            assert!(said.contains(&format!("mv {store} {away}, then git carry nightly")), "{what}: {said}");
+            std::fs::rename(store, away).expect("moved");
+            recovers(&lab, &before);
+        }
     }
 }
 
@@ -448,10 +587,12 @@ fn a_file_of_300_mb_that_no_patch_touches_is_carried_along_and_never_read() {
     lab.carry_code(0, &["nightly"]);
     let size = lab.git("deploy.git", &["cat-file", "-s", "deploy/p:large"]);
     assert_eq!(size.parse::<u64>().ok(), Some(SIZE + 8));
-    // Back over all of it: a process that had read one such file would be larger than it.
-    let mut back = lab.carry_command("ws", &["rebase", "--dry-run", "--onto", &old]);
-    let back = back.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    let used = back.wait4().expect("it ends");
-    assert!(used.status.success());
-    assert!(used.rusage.maxrss < SIZE / 2, "{} bytes", used.rusage.maxrss);
+    // Where it is, and back over all of it: a process that had read one such file would be larger than it.
+    for args in [&["rebase", "--dry-run"][..], &["rebase", "--dry-run", "--onto", &old]] {
+        let mut run = lab.carry_command("ws", args);
+        let run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let used = run.wait4().expect("it ends");
+        assert!(used.status.success());
+        assert!(used.rusage.maxrss < SIZE / 2, "{args:?}: {} bytes", used.rusage.maxrss);
+    }
 }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
+use crate::hostile::assert_tame;
 use crate::support::http;
 use crate::support::lab::{Lab, numbered};
 use crate::upstream::{configure, lab, text, untouched};
@@ -49,6 +50,8 @@ struct Reviews {
     requests: Vec<String>,
     unchanged: usize,
     silent: bool,
+    /// Said instead of all else, as it is.
+    raw: Option<Vec<u8>>,
 }
 
 type Shared = std::sync::Arc<std::sync::Mutex<Reviews>>;
@@ -71,6 +74,10 @@ fn gerrit_rest(changes: std::path::PathBuf) -> (String, Shared) {
             let Some(request) = head.first().cloned() else { continue };
             let mut told = told.lock().expect("it is ours");
             told.requests.push(request.clone());
+            if let Some(raw) = &told.raw {
+                let _ = stream.write_all(raw);
+                continue;
+            }
             let answer = if told.silent {
                 "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n".to_owned()
             } else {
@@ -276,4 +283,66 @@ fn news_of_a_merge_that_come_late_are_news_all_the_same() {
     let night = &lab.json(4, &["nightly"])[0];
     let first = &night["patches"][0];
     assert_eq!((text(&first["outcome"]), text(&first["evidence"]["commit"])), ("landed", merged.as_str()));
+}
+
+#[test]
+fn whatever_a_forge_answers_fails_no_night_and_leads_nowhere() {
+    let lab = lab("");
+    let push = gerrit_repository(&lab);
+    let (api, reviews) = gerrit_rest(lab.path("review.git/changes"));
+    configure(
+        &lab,
+        &format!(
+            "[project.p.forge]\nkind = \"gerrit\"\napi = \"{api}\"\nrepository = \"group/name\"\npush = \"{push}\"\n\
+             allow = [\"{push}\"]\n"
+        ),
+    );
+    lab.carry_code(0, &["upstream", "Gr-er-z-hlen", "--send"]);
+    lab.carry_code(0, &["nightly"]);
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
+    elsewhere.set_nonblocking(true).expect("it is asked, not waited for");
+    let port = elsewhere.local_addr().expect("an address").port();
+    let said = |body: &[u8]| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    };
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}";
+    let change =
+        |more: &str| said(format!(")]}}'\n[[{{\"status\":\"NEW\",\"_number\":1,{more}}}],[]]").as_bytes());
+    let answers: [(&str, Vec<u8>); 11] = [
+        ("no JSON", said(b")]}'\nfine")),
+        ("nothing", Vec::new()),
+        ("no HTTP", b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
+        ("a hundred thousand lists", said(&[b")]}'\n".to_vec(), vec![b'['; 100_000]].concat())),
+        ("other answers than questions", said(b")]}'\n[[],[],[]]")),
+        ("too long", said(&vec![b' '; (64 << 20) + 1])),
+        ("cut short", said(b")]}'\n[[],[]]")[..60].to_vec()),
+        ("no number", change("\"_number\":-1")),
+        ("no date", change(&format!("\"created\":{0},\"updated\":{0}", serde_json::json!(evil)))),
+        ("escapes", [b"HTTP/1.1 500 no\r\n\r\n", evil.as_bytes()].concat()),
+        (
+            "another server",
+            format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n")
+                .into_bytes(),
+        ),
+    ];
+    let queue = || lab.git("ws", &["rev-parse", "HEAD:patches"]);
+    let before = queue();
+    for (round, (what, answer)) in answers.into_iter().enumerate() {
+        reviews.lock().expect("ours").raw = Some(answer);
+        let line = format!("theirs {round}");
+        let tip = lab.commit("up", "on", &[("c", Some(&numbered("c", &[(1, &line)])))]);
+        let mut night = lab.carry_command("ws", &["nightly"]);
+        let out = night.env("CLICOLOR_FORCE", "1").output().expect("it runs");
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert_eq!(out.status.code(), Some(0), "{what}: {text}");
+        assert!(what == "no date" || text.contains("127.0.0.1"), "{what}: it is told: {text}");
+        assert_tame(what, text.as_bytes());
+        assert_eq!(lab.git("deploy.git", &["merge-base", "deploy/p", &tip]), tip, "{what}: the build is out");
+        assert_eq!(queue(), before, "{what}");
+        let told = lab.carry(&["upstream", "--status"]);
+        assert_tame(what, &[told.stdout, told.stderr].concat());
+    }
+    assert!(elsewhere.accept().is_err(), "nobody came");
 }

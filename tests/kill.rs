@@ -13,6 +13,7 @@ fn state(lab: &Lab) -> (String, String) {
 fn killed_at_fifty_moments_it_is_the_old_state_or_the_new_one() {
     let (a, b) = (numbered("a", &[(10, "ours")]), numbered("b", &[(5, "ours")]));
     let lab = Lab::with_fork(&[("on a", &[("a", Some(&a))]), ("on b", &[("b", Some(&b))])]);
+    lab.serve_deploy();
     lab.carry_code(0, &["nightly"]);
 
     // How long does a whole night take here?
@@ -23,18 +24,23 @@ fn killed_at_fifty_moments_it_is_the_old_state_or_the_new_one() {
 
     let mut kept = [0, 0];
     for round in 1..=50u32 {
-        lab.commit("up", "moves", &[("b", Some(&numbered("b", &[(3, &format!("theirs {round}"))])))]);
+        let trunk =
+            lab.commit("up", "moves", &[("b", Some(&numbered("b", &[(3, &format!("theirs {round}"))])))]);
         let old = state(&lab);
-        let mut child = lab.carry_command("ws", &["--quiet", "nightly"]).spawn().expect("it starts");
-        std::thread::sleep(whole * round / 50 + Duration::from_micros(u64::from(round) * 37));
-        let ended = child.try_wait().expect("asked").is_some();
         // SIGKILL: it cannot clean up.
-        child.kill().expect("killed");
-        child.wait().expect("waited");
-        // A child of the killed run may still be at work.
-        std::thread::sleep(Duration::from_millis(120));
+        let after = whole * round / 50 + Duration::from_micros(u64::from(round) * 37);
+        let ended = lab.killed(&["--quiet", "nightly"], || std::thread::sleep(after), round % 4 == 0);
 
         let seen = lab.deployed();
+        assert!(
+            seen == old.0 || lab.git("deploy.git", &["rev-parse", &format!("{seen}~2")]) == trunk,
+            "round {round}: {seen} is neither the old build nor the whole new one"
+        );
+        // Mostly trunk has gone on by the next run, so that what went out is not simply made once more.
+        let goes_on = round % 3 != 0;
+        if goes_on {
+            lab.commit("up", "moves on", &[("c", Some(&numbered("c", &[(3, &format!("theirs {round}"))])))]);
+        }
 
         // The next run finds an old or a new state, and ends with the new one.
         let out = lab.carry(&["--json", "nightly"]);
@@ -43,10 +49,16 @@ fn killed_at_fifty_moments_it_is_the_old_state_or_the_new_one() {
         let new = state(&lab);
         assert_ne!(new.0, old.0, "round {round}");
         // The same trunk and queue give the same build: what was seen after the kill is the old one or this one.
-        assert!(seen == old.0 || seen == new.0, "round {round}: {seen}");
+        assert!(goes_on || seen == old.0 || seen == new.0, "round {round}: {seen}");
         assert_eq!(lab.git("ws", &["status", "--porcelain"]), "", "round {round}");
         let lock = lab.git("ws", &["show", "HEAD:carry.lock"]);
         assert!(lock.contains(&new.0), "round {round}: the lock names what is deployed");
+        // No build that went out is forgotten: the new one names it as the one before.
+        let manifest = format!("refs/carry/manifest/p/{}", &new.0[..12]);
+        let manifest = lab.git("deploy.git", &["cat-file", "blob", &manifest]);
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("a manifest");
+        let before = if goes_on { &seen } else { &old.0 };
+        assert_eq!(manifest["deploy"]["previous"], before.as_str(), "round {round}");
         lab.carry_code(0, &["manifest", "verify"]);
         kept[usize::from(ended)] += 1;
     }

@@ -183,6 +183,15 @@ fn what_upstream_takes_back_is_told_and_comes_back_where_it_stood() {
     let text = lab.carry_code(0, &["report"]);
     assert!(text.contains("upstream took lands back"), "{text}");
 
+    // Another took its name meanwhile, and is gone.
+    let other = String::from_utf8_lossy(&before).replace("+ours", "+other");
+    let series = lab.git("ws", &["show", "HEAD:patches/p/series"]);
+    for (text, series) in
+        [(Some(other.as_str()), format!("{series}\nlands.patch\n")), (None, format!("{series}\n"))]
+    {
+        let files = [("patches/p/lands.patch", text), ("patches/p/series", Some(series.as_str()))];
+        lab.commit("ws", "by hand", &files);
+    }
     lab.carry_code(0, &["landed", "restore", "lands"]);
     assert_eq!(lab.git("ws", &["show", "HEAD:patches/p/series"]), "below.patch\nlands.patch\nabove.patch");
     assert_eq!(std::fs::read(lab.path("ws/patches/p/lands.patch")).expect("a patch"), before);

@@ -52,7 +52,8 @@ impl Listener {
                 let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
                 let mut body = vec![0; length];
                 lines.read_exact(&mut body).expect("a body");
-                let body = serde_json::from_slice(&body).expect("JSON");
+                let body =
+                    if length == 0 { Value::Null } else { serde_json::from_slice(&body).expect("JSON") };
                 let request = Request { line: first.trim().to_owned(), headers, body };
                 shared.taken.lock().expect("ours").push(request);
                 let answer = shared.answer.lock().expect("ours").clone();
@@ -235,9 +236,12 @@ fn a_listener_that_cannot_be_told_fails_no_night_is_shown_and_is_told_the_next_t
     assert!(hook.took().is_empty());
 
     // A redirection leads nowhere.
-    hook.answer(&format!("HTTP/1.1 307 Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", other.url("/x")));
-    carry(3, 3, &["nightly"]);
-    assert_eq!((hook.took().len(), other.took().len()), (1, 0));
+    for moved in ["307 Moved", "303 Look"] {
+        let place = other.url("/x");
+        hook.answer(&format!("HTTP/1.1 {moved}\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"));
+        carry(3, 3, &["nightly"]);
+        assert_eq!((hook.took().len(), other.took().len()), (1, 0), "{moved}");
+    }
 
     // Then it is there again: what holds now is told, to it alone, without a night.
     hook.answer(FINE);
@@ -537,8 +541,11 @@ fn mails_go_to_the_team_and_to_each_owner_what_is_theirs_and_to_nobody_who_is_no
     let told = run(&lab, &day(6), &env, 3, &["nightly"]);
     assert!(told.contains("127.0.0.1 cannot be reached"), "{told}");
     configure(&lab, &table(&format!("smtp://127.0.0.1:{}", server.port)));
-    run(&lab, &day(7), &env, 3, &["nightly"]);
+    let said = run(&lab, &day(7), &env, 3, &["nightly"]);
     assert_eq!(receivers(&server.took(2)), ["lee@example.org", "team@example.net"]);
+    assert!(![told, said].concat().contains("s3cret"), "the password was shown");
+    let kept = Command::new("grep").args(["-rl", "-e", "s3cret", "-e", "wr0ng"]).arg(lab.path("ws")).output();
+    assert_eq!(String::from_utf8_lossy(&kept.expect("grep runs").stdout), "", "a password was kept");
 }
 
 #[test]
@@ -581,6 +588,49 @@ fn a_mail_server_is_trusted_only_if_its_certificate_is() {
     let mails = server.took(1);
     assert_eq!(mails[0]["subject"], "p: a test of git-carry");
     assert!(mails[0]["text"].as_str().expect("a text").contains("nothing is wrong"), "{mails:#?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_mail_server_elsewhere_that_offers_no_encryption_is_told_nothing() {
+    let lab = lab();
+    // On loopback, but not by the name under which nobody listens on the way.
+    let listener = TcpListener::bind("127.0.0.2:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = said.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(stream.try_clone().expect("a stream"));
+            let _ = stream.write_all(b"220 here\r\n");
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|n| n > 0) {
+                heard.lock().expect("ours").push(line.trim_end().to_owned());
+                let answer: &[u8] = match line.get(..4) {
+                    Some("EHLO") => b"250-here\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000000\r\n",
+                    Some("QUIT") => b"221 bye\r\n",
+                    _ => b"250 fine\r\n",
+                };
+                let _ = stream.write_all(answer);
+                line.clear();
+            }
+        }
+    });
+    configure(
+        &lab,
+        &format!(
+            "[[notify]]\nname = \"mail\"\nkind = \"email\"\nserver = \"smtp://127.0.0.2:{port}\"\nuser = \"carry\"\n\
+             password_env = \"SMTP_PASSWORD\"\nfrom = \"carry@example.org\"\nto = [\"team@example.org\"]\n\
+             allow = [\"team@example.org\"]\n"
+        ),
+    );
+    breaks(&lab, "a");
+    let told = run(&lab, &day(1), &[("SMTP_PASSWORD", "s3cret")], 3, &["nightly"]);
+    assert!(told.contains("'mail' was not told, and is the next night: 127.0.0.2"), "{told}");
+    let said = said.lock().expect("ours");
+    assert!(said.iter().any(|line| line.starts_with("EHLO")), "it was asked: {said:?}");
+    let harmless = |line: &String| ["EHLO", "QUIT", "NOOP"].iter().any(|word| line.starts_with(word));
+    assert!(said.iter().all(harmless), "{said:?}");
 }
 
 #[test]

@@ -603,6 +603,31 @@ fn who_is_overtaken_just_before_the_push_is_told_and_moves_nothing() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_promotion_whose_answer_is_lost_is_known_for_one_s_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let (lab, a) = lab(CELLS);
+    let folder = lab.path("bin");
+    std::fs::create_dir(&folder).expect("a folder");
+    let path = std::env::var("PATH").expect("a path");
+    // The push arrives, and its answer does not.
+    let shim = format!(
+        "#!/bin/sh\nPATH='{path}'\nfor arg; do if [ \"$arg\" = push ]; then git \"$@\" >/dev/null 2>&1; echo 'fatal: hung up' >&2; exit 128; fi; done\nexec git \"$@\"\n"
+    );
+    std::fs::write(folder.join("git"), shim).expect("a program");
+    std::fs::set_permissions(folder.join("git"), std::fs::Permissions::from_mode(0o755)).expect("it may run");
+    let mut ada = lab.carry_command("ws", &["stage", "promote", &a, "test"]);
+    let out = ada.env("PATH", format!("{}:{path}", folder.display())).output().expect("it runs");
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let name = "refs/carry/stage/p/test";
+    assert_eq!(lab.git("deploy.git", &["rev-list", "--count", name]), "1");
+    assert_eq!(
+        lab.git("deploy.git", &["rev-parse", name]),
+        lab.git("ws/.git/carry/p.git", &["rev-parse", name])
+    );
+}
+
+#[test]
 fn a_build_that_nobody_can_fetch_is_not_promoted() {
     let (lab, _) = lab(CELLS);
     lab.commit("up", "upstream moves", &[("new", Some("x\n"))]);
@@ -655,6 +680,7 @@ fn without_a_remote_stages_are_kept_in_the_store_and_go_along_once_there_is_one(
 fn a_promotion_that_is_killed_is_whole_or_nothing_and_the_next_one_succeeds() {
     let (lab, a) = lab(CELLS);
     let b = next(&lab, &[("new", "x\n")]);
+    lab.serve_deploy();
     lab.carry_code(0, &["stage", "promote", &a, "test"]);
     let start = std::time::Instant::now();
     lab.carry_code(0, &["stage", "promote", &b, "test"]);
@@ -664,19 +690,31 @@ fn a_promotion_that_is_killed_is_whole_or_nothing_and_the_next_one_succeeds() {
         let (back, old) = (["stage", "rollback", "test", "--to"], count());
         let to = if round % 2 == 1 { &a } else { &b };
         let args: Vec<&str> = back.iter().copied().chain([to.as_str()]).collect();
-        let mut child =
-            lab.carry_command("ws", &[&["--quiet"], &args[..]].concat()).spawn().expect("it starts");
-        std::thread::sleep(whole * round / 10);
-        child.kill().expect("killed");
-        child.wait().expect("waited");
-        // A push that outlived its run may still arrive.
-        std::thread::sleep(std::time::Duration::from_millis(120));
+        let wait = || std::thread::sleep(whole * round / 10);
+        lab.killed(&[&["--quiet"], &args[..]].concat(), wait, round % 2 == 0);
         let seen: u32 = count().parse().expect("a number");
         let old: u32 = old.parse().expect("a number");
         assert!(seen == old || seen == old + 1, "round {round}: {old} became {seen}");
         lab.carry_code(0, &args);
         assert_eq!(count(), (old + 1).to_string(), "round {round}: done once");
     }
+    // And for certain in the middle of the push, which the server then does not take.
+    let (hook, seen) = (lab.path("deploy.git/hooks/pre-receive"), lab.path("seen"));
+    let holds = format!("#!/bin/sh\ntouch '{}'\nsleep 1\nexit 1\n", seen.display());
+    std::fs::write(&hook, holds).expect("a hook");
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(&hook, mode).expect("it may run");
+    let (old, args) = (count(), ["--quiet", "stage", "rollback", "test", "--to", &a]);
+    let in_the_push = || {
+        while !seen.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    assert!(!lab.killed(&args, in_the_push, true), "it was at work");
+    std::fs::remove_file(&hook).expect("it was there");
+    assert_eq!(count(), old, "nothing arrived");
+    lab.carry_code(0, &args);
+    assert_eq!(count(), (old.parse::<u32>().expect("a number") + 1).to_string(), "done once");
     for repository in ["deploy.git", "ws/.git/carry/p.git"] {
         lab.git(repository, &["fsck", "--strict", "--no-dangling"]);
     }

@@ -147,7 +147,10 @@ fn night_code(e: &NightError) -> u8 {
         | NightError::Risk(_)
         | NightError::Command { .. }
         | NightError::Workspace(_) => 2,
-        NightError::Moved { .. } | NightError::Push { .. } | NightError::Hook { .. } => 4,
+        NightError::Moved { .. }
+        | NightError::Push { .. }
+        | NightError::Unanswered { .. }
+        | NightError::Hook { .. } => 4,
         _ => 1,
     }
 }
@@ -169,7 +172,9 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             (lines, Some("mend them, commit, and run again; nothing was changed".into()))
         }
         NightError::NoBase { .. } => {
-            (none(), Some("fetch it once: run without --offline, from the upstream that has it".into()))
+            let hint = "fetch it once: run without --offline, from the upstream that has it; \
+                if none has, take carry.lock from the last good commit: git log -- carry.lock";
+            (none(), Some(hint.into()))
         }
         NightError::NoCommit { .. } => {
             (none(), Some("name a commit, or a tag that the trunk contains".into()))
@@ -200,6 +205,14 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::Fetch(FetchError::Unreachable { .. }) => (
             none(),
             Some("try again later; without the network: --offline. The last good state is untouched".into()),
+        ),
+        NightError::Damaged { store, .. } => (
+            none(),
+            Some(format!(
+                "nothing was changed. What it held comes again from upstream and the remote: put it away, and run again:\n\
+                 mv {0} {0}.damaged, then git carry nightly",
+                store.display()
+            )),
         ),
         NightError::Journal { path, .. } => (
             none(),
@@ -234,6 +247,9 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         }
         NightError::Push { .. } => {
             (none(), Some("nothing was published, and the workspace is as it was".into()))
+        }
+        NightError::Unanswered { .. } => {
+            (none(), Some("the remote has nothing of it, and the workspace is as it was; run again".into()))
         }
         NightError::Command { .. } => {
             (none(), Some("a program of the tree itself is written with ./ before it".into()))
@@ -298,7 +314,11 @@ fn workspace(e: &WorkspaceError) -> (Vec<String>, Option<String>) {
         }
         WorkspaceError::Lock(_) => (
             Vec::new(),
-            Some("take the file from the last good commit: git checkout HEAD -- carry.lock".into()),
+            Some(
+                "take the file from the last good commit: git log -- carry.lock tells which, \
+                 and git checkout COMMIT -- carry.lock takes it"
+                    .into(),
+            ),
         ),
         WorkspaceError::NoProject { has, nearest, .. } => {
             let hint = match nearest {

@@ -48,7 +48,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{FromArgMatches as _, Parser, Subcommand};
 
-use crate::night::{Events, NightError, Site, pending, recover};
+use crate::night::{Events, NightError, Site, pending, recover, unlock_all};
 use crate::workspace::{Guard, Workspace};
 use error::CliError;
 pub use help::completed;
@@ -200,12 +200,13 @@ fn guarded_for_many(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guar
     let guard = Guard::acquire(&folder, what)?;
     if let Some(holder) = &guard.took_over {
         ui.note(&format!("a run ended without giving the workspace back: {holder}"));
+        unlock_all(&workspace)?;
     }
     let (mut recovered, mut unsettled) = (false, Unsettled::new());
     for project in workspace.config.projects.values().filter(|p| pending(&folder, &p.name)) {
         match Site::open(&workspace, project).and_then(|site| recover(&site)) {
             Ok(Some(what)) => {
-                ui.note(&format!("{}: {what}", project.name));
+                ui.note(&format!("{}: {}", project.name, what.in_words()));
                 recovered = true;
             }
             Ok(None) => {}

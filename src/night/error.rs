@@ -90,8 +90,16 @@ pub enum NightError {
         /// What git said.
         source: GitError,
     },
+    /// The connection to the remote broke in a push.
+    #[error("'{remote}' did not say that it took the build: {source}")]
+    Unanswered {
+        /// The remote's address, without secrets.
+        remote: String,
+        /// What git said.
+        source: GitError,
+    },
     /// A run that was cut off cannot be finished or undone yet.
-    #[error("the last run was cut off, and whether '{remote}' has its build cannot be asked: {source}")]
+    #[error("a run was cut off, and whether '{remote}' has its build cannot be asked: {source}")]
     Unfinished {
         /// The remote's address, without secrets.
         remote: String,
@@ -123,6 +131,16 @@ pub enum NightError {
         why: String,
         /// The file with its output.
         output: PathBuf,
+    },
+    /// The project's store is damaged, by which something else failed.
+    #[error("the store of '{project}' is damaged: {source}")]
+    Damaged {
+        /// The project.
+        project: String,
+        /// Its store.
+        store: PathBuf,
+        /// What failed.
+        source: Box<NightError>,
     },
     /// The journal of a run that was cut off is damaged.
     #[error("the journal of the last run, {}, cannot be read: {reason}", .path.display())]

@@ -216,7 +216,8 @@ impl Journal {
 }
 
 impl Push {
-    /// Pushes all refs or none, each only if the remote still has what is expected.
+    /// Pushes all refs or none, each only if the remote still has what is expected. A remote that refuses names the refs;
+    /// else the connection broke, and they may have arrived.
     pub fn push(&self, store: &Repo) -> Result<(), NightError> {
         let mut call = store
             .git()
@@ -252,12 +253,34 @@ impl Push {
             [vec![refused.join("; ")], words].concat().join("\n")
         };
         let source = GitError::Failed { command: "push".into(), code: answer.code, stderr };
-        Err(NightError::Push { remote, source })
+        Err(match refused.is_empty() {
+            true => NightError::Unanswered { remote, source },
+            false => NightError::Push { remote, source },
+        })
+    }
+}
+
+/// What became of a run that was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// Its build is out, and the rest was done now.
+    Finished,
+    /// Its build is not out: nothing of it remains.
+    SetAside,
+}
+
+impl Recovered {
+    /// In a sentence.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Finished => "the last run was cut off after it had published; it is finished now",
+            Self::SetAside => "the last run was cut off before it had published; nothing of it remains",
+        }
     }
 }
 
 /// Finishes or sets aside the run that was cut off, if there is one. Says what it did.
-pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
+pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
     let project = &site.project.name;
     sweep(&site.folder);
     let (now, before) = (place(&site.folder, project), aside(&site.folder, project));
@@ -281,11 +304,11 @@ pub fn recover(site: &Site<'_>) -> Result<Option<&'static str>, NightError> {
                 journal.write(&site.folder)?;
             }
             journal.after_push(site)?;
-            return Ok(Some("the last run was cut off after it had published; it is finished now"));
+            return Ok(Some(Recovered::Finished));
         }
         if path == &now {
             std::fs::rename(&now, &before).map_err(|source| NightError::Io { path: now.clone(), source })?;
-            return Ok(Some("the last run was cut off before it had published; nothing of it remains"));
+            return Ok(Some(Recovered::SetAside));
         }
     }
     Ok(None)

@@ -6,7 +6,9 @@ use gix_hash::ObjectId;
 use super::journal::Push;
 use super::publish::{build_ref, manifest_ref, remote_refs};
 use super::sign::signing_key;
-use super::stage::{APPROVAL, PROMOTION, StageError, Stages, approval_refs, fetch, read_past, stage_ref};
+use super::stage::{
+    APPROVAL, Kept, PROMOTION, StageError, Stages, approval_refs, fetch, read_past, stage_ref,
+};
 use super::{Events, NightError};
 use crate::queue::digest;
 use crate::stage::{Approval, Promotion};
@@ -40,10 +42,18 @@ impl Stages<'_> {
             new: Some(commit.to_string()),
         };
         match self.put(&update, &promotion.build) {
-            Err(StageError::Night(e)) => match self.overtaken(&promotion.stage, parent.as_ref())? {
-                Some(faster) => Err(faster),
-                None => Err(e.into()),
-            },
+            Err(StageError::Night(e)) => {
+                match self.newest(&promotion.stage)?.filter(|k| Some(k.id) != parent) {
+                    // Only the answer was lost.
+                    Some(ours) if ours.id == commit => Ok(commit),
+                    Some(faster) => Err(StageError::Overtaken {
+                        stage: promotion.stage.clone(),
+                        by: format!("{} <{}>", faster.record.who[0], faster.record.who[1]),
+                        runs: faster.record.build,
+                    }),
+                    None => Err(e.into()),
+                }
+            }
             other => other.map(|()| commit),
         }
     }
@@ -137,18 +147,13 @@ impl Stages<'_> {
         Ok(())
     }
 
-    /// After a refusal: did somebody else move the stage from `expected`?
-    fn overtaken(&self, stage: &str, expected: Option<&ObjectId>) -> Result<Option<StageError>, StageError> {
+    /// After a refusal: the newest record of a stage, as the remote has it.
+    fn newest(&self, stage: &str) -> Result<Option<Kept<Promotion>>, StageError> {
         if self.site.deploy_address().is_some() && !self.offline {
             fetch(self.site, true, &Silent)?;
         }
         let odb = self.site.store.odb()?;
-        let past = read_past(self.site, &odb, stage)?;
-        Ok(past.first().filter(|k| Some(&k.id) != expected).map(|k| StageError::Overtaken {
-            stage: stage.to_owned(),
-            by: format!("{} <{}>", k.record.who[0], k.record.who[1]),
-            runs: k.record.build.clone(),
-        }))
+        Ok(read_past(self.site, &odb, stage)?.into_iter().next())
     }
 }
 

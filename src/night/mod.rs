@@ -81,7 +81,7 @@ pub use prune::{How, Pruned, prune_history, tidy_workspace};
 pub use publish::{build_ref, deploy_ref, manifest_ref, push_build, recorded_manifest, write};
 pub use risk::{RiskError, assess_move, patches_of, rules_for};
 pub use sign::{sign, signature_ref, signing_key, trust};
-pub use site::{Site, resolve_address};
+pub use site::{Site, resolve_address, unlock_all};
 pub use take_in::{TakeError, Taken, TakenFrom, take_in};
 pub use verify::{Look, Proof, Question, Word, kept_patches, verify};
 pub use writeback::FileChange;
@@ -95,7 +95,8 @@ use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::without_secrets;
-use crate::trunk;
+use crate::store::{SILENCE, is_sound};
+use crate::trunk::{self, FetchError};
 use crate::workspace::{Advance, HookEvent, Project, ProjectLock, Workspace};
 
 /// Runs one night on a project. The caller holds the workspace's guard.
@@ -106,8 +107,32 @@ pub fn run(
     events: &dyn Events,
 ) -> Result<Night, NightError> {
     let site = Site::open(workspace, project)?;
+    run_at(&site, options, events).map_err(|e| by_damage(&site, e))
+}
+
+/// Whether it is a damaged store by which a run failed: then that is what to mend.
+fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
+    let asked = match &error {
+        NightError::Store(_) => true,
+        // Upstream answers, and yet nothing comes of it.
+        NightError::Fetch(FetchError::Unreachable { .. }) => {
+            let address = site.upstream_address();
+            let answers = site.git.call(["ls-remote", "--refs", "--", &address]).silence(SILENCE).output();
+            answers.is_ok()
+        }
+        NightError::Fetch(FetchError::Store(_)) => true,
+        _ => false,
+    };
+    if !asked || is_sound(site.store.git()) {
+        return error;
+    }
+    let (project, store) = (site.project.name.clone(), site.store.path().to_owned());
+    NightError::Damaged { project, store, source: Box::new(error) }
+}
+
+fn run_at(site: &Site<'_>, options: &Options, events: &dyn Events) -> Result<Night, NightError> {
     let nightly = options.draft.is_none() && !options.offline && !options.dry_run;
-    let before::Before { draft, replaces, tip, followed, dropped } = before::before(&site, options, events)?;
+    let before::Before { draft, replaces, tip, followed, dropped } = before::before(site, options, events)?;
     let with_draft = draft.map(|draft| Options {
         draft: Some(draft),
         replace_deploy: replaces.or(options.replace_deploy.clone()),
@@ -115,10 +140,10 @@ pub fn run(
     });
     let options = with_draft.as_ref().unwrap_or(options);
     if options.dry_run {
-        return spend(&site, options, None, events, &mut || Ok(()));
+        return spend(site, options, None, events, &mut || Ok(()));
     }
     std::thread::scope(|threads| {
-        let mut asked = Some(threads.spawn(|| ready_to_write(&site)));
+        let mut asked = Some(threads.spawn(|| ready_to_write(site)));
         let mut ready = || match asked.take() {
             Some(asked) => asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             None => Ok(()),
@@ -126,14 +151,14 @@ pub fn run(
         if !options.offline {
             ready()?;
         }
-        let night = spend(&site, options, tip, events, &mut ready);
+        let night = spend(site, options, tip, events, &mut ready);
         let mut night = night.map(|night| Night { followed, dropped, ..night });
         if let Ok(night) = &mut night
             && nightly
             && night.done != Done::Refused
         {
             // The night is done and out: what fails here is told, and tried again the next time.
-            match upstream::keep_current(&site) {
+            match upstream::keep_current(site) {
                 Ok(commits) => night.workspace_commits.extend(commits),
                 Err(e) => events.note(&format!("what upstream has merged could not be written down: {e}")),
             }

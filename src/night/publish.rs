@@ -6,7 +6,7 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{commit_files, lock_file};
-use super::journal::{Head, Journal, Push, Turn, WorkspaceMove, turn};
+use super::journal::{Head, Journal, Push, Recovered, Turn, WorkspaceMove, recover, turn};
 use super::sign::signature_ref;
 use super::writeback::{Built, FileChange, build_id};
 use super::{Events, NightError, Options, Site};
@@ -203,14 +203,17 @@ fn transact(
     let workspace = WorkspaceMove { old, new, files, texts };
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
     journal.write(&site.folder)?;
-    if let Err(e) = journal.carry_out(site) {
+    match journal.carry_out(site) {
         // A refused push has changed nothing; anything later is finished by the next run.
-        if matches!(e, NightError::Push { .. }) {
-            Journal::remove(&site.folder, project)?;
-        }
-        return Err(e);
+        Err(e @ NightError::Push { .. }) => Journal::remove(&site.folder, project).and(Err(e)),
+        // The answer was lost, and the push may have arrived all the same: that can be asked.
+        Err(e @ NightError::Unanswered { .. }) => match recover(site)? {
+            Some(Recovered::Finished) => Ok(made),
+            _ => Err(e),
+        },
+        Err(e) => Err(e),
+        Ok(()) => Ok(made),
     }
-    Ok(made)
 }
 
 /// The trailer that the commits of one run have in common, so that they are taken back together.

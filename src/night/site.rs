@@ -11,7 +11,7 @@ use super::NightError;
 use super::journal::still;
 use crate::queue::Queue;
 use crate::store::git::Git;
-use crate::store::{Drivers, Repo};
+use crate::store::{Drivers, Repo, unlock};
 use crate::trunk;
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
@@ -84,6 +84,18 @@ impl Home {
         let prefix = lines.next().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { common_dir, git_dir, prefix })
     }
+}
+
+/// Takes away what git left locked when a run was killed with all that it had started. The caller holds the workspace's
+/// guard, so that nobody is at work in the stores.
+pub fn unlock_all(workspace: &Workspace) -> Result<(), NightError> {
+    let common_dir = Home::of(&workspace.root)?.common_dir;
+    for name in workspace.config.projects.keys() {
+        unlock(&common_dir.join("carry").join(format!("{name}.git")), true);
+    }
+    // Of the workspace's own repository only what a run locks.
+    unlock(&common_dir, false);
+    Ok(())
 }
 
 impl<'a> Site<'a> {

@@ -164,12 +164,15 @@ fn class(error: &NightError) -> &'static str {
         NightError::Queue { .. } => "queue",
         NightError::Fetch(_) => "upstream",
         NightError::Moved { .. } => "moved",
-        NightError::Push { .. } | NightError::Unfinished { .. } => "push",
+        NightError::Push { .. } | NightError::Unanswered { .. } | NightError::Unfinished { .. } => "push",
         NightError::Workspace(_) => "configuration",
         NightError::Signature(_) => "signing",
         NightError::Command { .. } => "command",
         NightError::Hook { .. } => "hook",
-        NightError::Store(_) | NightError::Io { .. } | NightError::NoBase { .. } => "store",
+        NightError::Store(_)
+        | NightError::Damaged { .. }
+        | NightError::Io { .. }
+        | NightError::NoBase { .. } => "store",
         _ => "other",
     }
 }

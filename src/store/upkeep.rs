@@ -27,3 +27,10 @@ pub fn tidy(git: &Git, now: bool) -> Result<(), GitError> {
     git.call(foreground).args(["-c", LOOSE, "-c", PACKS, "-c", LARGE, "gc", "--auto", "--quiet"]).output()?;
     Ok(())
 }
+
+/// Is every object whole that the refs reach, and every ref one? It reads all of them: for when something has failed.
+pub fn is_sound(git: &Git) -> bool {
+    let call = git.call(["fsck", "--no-dangling", "--no-progress"]);
+    // Where git cannot even be run, that is what is to be told.
+    call.answer().map_or(true, |answer| answer.code == Some(0))
+}

@@ -4,21 +4,32 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Serves the repositories below `root`, pushes too where they allow it; ends with the test. Returns its address.
 pub fn serve(root: &Path) -> String {
+    serve_watched(root).0
+}
+
+/// The same, with the number of requests that it is at work on.
+pub fn serve_watched(root: &Path) -> (String, Arc<AtomicUsize>) {
+    let busy: Arc<AtomicUsize> = Arc::default();
+    let at_work = busy.clone();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://127.0.0.1:{}", listener.local_addr().expect("an address").port());
     let root = root.to_owned();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let root = root.clone();
+            let (root, at_work) = (root.clone(), at_work.clone());
+            at_work.fetch_add(1, Ordering::SeqCst);
             std::thread::spawn(move || {
                 let _ = answer(stream, root);
+                at_work.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
-    address
+    (address, busy)
 }
 
 fn answer(mut stream: TcpStream, root: PathBuf) -> std::io::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Files to write, or with `None` to delete.
 pub type Files<'a> = &'a [(&'a str, Option<&'a str>)];
@@ -9,12 +11,15 @@ pub type Files<'a> = &'a [(&'a str, Option<&'a str>)];
 /// The folder of one test.
 pub struct Lab {
     dir: tempfile::TempDir,
+    /// What the server of the deploy remote is at work on, if there is one.
+    busy: OnceLock<Arc<AtomicUsize>>,
 }
 
 impl Lab {
     /// An empty upstream work tree `up` (branch main) and a bare `deploy.git`.
     pub fn new() -> Self {
-        let lab = Self { dir: tempfile::tempdir().expect("a temporary folder") };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let lab = Self { dir, busy: OnceLock::new() };
         lab.git(".", &["init", "-q", "-b", "main", "up"]);
         lab.git(".", &["init", "-q", "--bare", "-b", "main", "deploy.git"]);
         std::fs::create_dir(lab.path("ws")).expect("a folder");
@@ -129,6 +134,47 @@ impl Lab {
         lab
     }
 
+    /// The deploy remote is reached through git's own server from now on, which is no child of what pushes to it.
+    pub fn serve_deploy(&self) {
+        self.git("deploy.git", &["config", "http.receivepack", "true"]);
+        let (address, busy) = super::http::serve_watched(&self.path("."));
+        self.busy.set(busy).expect("it is served once");
+        let url = format!("{address}/deploy.git");
+        let config = std::fs::read_to_string(self.path("ws/carry.toml")).expect("a configuration");
+        let served = config.replace("\"../deploy.git\"", &format!("\"{url}\""));
+        assert_ne!(config, served);
+        self.commit("ws", "by way of a server", &[("carry.toml", Some(&served))]);
+    }
+
+    /// Starts the binary in `ws`, waits, and kills it: it alone, or all that it started as well, as when a machine goes
+    /// down. Had it ended by itself?
+    pub fn killed(&self, args: &[&str], wait: impl FnOnce(), with_children: bool) -> bool {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = self.carry_command("ws", args);
+        let mut child = command.process_group(0).spawn().expect("it starts");
+        wait();
+        let ended = child.try_wait().expect("asked").is_some();
+        if with_children {
+            let group = format!("-{}", child.id());
+            // Nobody is left in the group where all have ended.
+            let _ = Command::new("kill").args(["-9", "--", &group]).output().expect("kill runs");
+        }
+        child.kill().expect("killed");
+        child.wait().expect("waited");
+        // What outlived it may still be at work: a child, or the server with what was pushed to it.
+        let group = child.id();
+        let at_work =
+            || is_alive(group) || self.busy.get().is_some_and(|busy| busy.load(Ordering::SeqCst) > 0);
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        for _ in 0..100 {
+            if !at_work() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        ended
+    }
+
     /// The deploy branch at the remote.
     pub fn deployed(&self) -> String {
         self.git("deploy.git", &["rev-parse", "refs/heads/deploy/p"])
@@ -140,6 +186,19 @@ impl Lab {
         let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
         patches.iter().map(|p| (text(&p["name"]), text(&p["outcome"]))).collect()
     }
+}
+
+/// Is a process of this group still running? Told by `/proc` (`proc_pid_stat(5)`); where there is none, it is not known.
+fn is_alive(group: u32) -> bool {
+    let of_group = |stat: &str| {
+        // Its name may hold blanks, and ends with the last parenthesis: its state, its parent and its group follow.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let (state, of) = (fields.next()?, fields.nth(1)?);
+        Some(!matches!(state, "Z" | "X") && of.parse() == Ok(group))
+    };
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut stats = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    stats.any(|stat| of_group(&stat) == Some(true))
 }
 
 fn write(path: &Path, text: &str) {
