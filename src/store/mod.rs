@@ -18,6 +18,7 @@ mod scratch;
 pub mod tree;
 mod upkeep;
 mod version;
+mod walk;
 mod worktree;
 
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ pub use pack::{common_end, common_start};
 pub use package::BundleHead;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
-pub use upkeep::{is_sound, tidy};
+pub use upkeep::{is_sound, pack_refs, tidy};
 pub use version::GitVersion;
 pub use worktree::{Unmerged, WorkTree};
 
