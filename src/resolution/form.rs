@@ -219,6 +219,8 @@ mod tests {
     prop_compose! {
         fn answer()(path in "[a-z]{1,6}(/[a-z.é \"]{1,6}x)?", base in some_entry(), ours in some_entry(), theirs in some_entry(),
             entry in some_entry(), bytes in proptest::collection::vec(any::<u8>(), 0..20)) -> Answer {
+            let blob = |bytes: &[u8]| gix_object::compute_hash(gix_hash::Kind::Sha1, gix_object::Kind::Blob, bytes);
+            let entry = entry.map(|e| Entry { id: blob(&bytes).expect("an id"), ..e });
             let result = Standing { entry, content: entry.map(|_| bytes) };
             Answer { path: path.into(), kind: ConflictKind::Content, sides: Sides { base, ours, theirs }, result }
         }
@@ -250,7 +252,8 @@ mod tests {
     #[test]
     fn what_leads_out_of_its_folder_is_refused() {
         let form = |path: &str, content: &str| {
-            let id = "1".repeat(40);
+            // The id of nothing.
+            let id = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
             format!(
                 "version = 1\npatch = \"p\"\nrecorded = \"\"\nby = \"\"\ntrunk = \"\"\n[[conflict]]\nkind = \"content\"\n\
                 path = \"{path}\"\nresult = \"100644 {id}\"\ncontent = \"{content}\"\n"
