@@ -13,6 +13,7 @@ mod edit;
 mod exports;
 mod faults;
 mod fetch;
+mod fleet;
 mod follow;
 mod formats;
 mod gerrit;

@@ -74,6 +74,18 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "fleet",
+        &[
+            ("what is due, for a matrix of GitHub Actions", "git carry fleet plan --format github-matrix"),
+            ("one of twelve workers", "git carry fleet run --shard 3/12"),
+            ("four workers on this machine", "seq 4 | xargs -P 4 -I{} git carry fleet run --shard {}/4"),
+            (
+                "what came of it, brought back to the workspace",
+                "git carry fleet report --record --to night.html",
+            ),
+        ],
+    ),
+    (
         "manifest",
         &[
             ("is the last build what it says?", "git carry manifest verify"),

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::beside::beside;
 use super::error::CliError;
 use super::exports::put_beside;
 use super::ui::{Ui, clean, fitted, table};
 use super::{guarded_for_many, report};
+use crate::fleet::worse;
 use crate::night::notify::Delivery;
 use crate::night::sent::Standing;
 use crate::night::together::Together;
-use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat};
+use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat, beside};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -100,7 +100,11 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let work = |name: &str, events: &dyn Events| one(root, name, &options, events);
     let ran = match &running[..] {
         [only] => vec![work(only, ui)],
-        _ => beside(ui, &running, &work),
+        _ => {
+            let broke = |name: &String| Err(CliError::Broke { project: name.clone() });
+            let ran = beside(ui, &running, &work).into_iter().zip(&running);
+            ran.map(|(ran, name)| ran.unwrap_or_else(|| broke(name))).collect()
+        }
     };
     for (name, ran) in running.iter().zip(ran) {
         ends.insert(name, ran.map_or_else(End::Failed, |run| End::Ran(Box::new(run))));
@@ -243,12 +247,6 @@ fn done(done: Done) -> &'static str {
         Done::DryRun => "dry run",
         Done::Refused => "refused",
     }
-}
-
-/// The worse of two exit codes: a tool that failed, wrong usage, nothing published, something wants a person.
-fn worse(a: u8, b: u8) -> u8 {
-    let rank = |code: &u8| [0, 3, 4, 2, 1].iter().position(|c| c == code);
-    [a, b].into_iter().max_by_key(rank).unwrap_or(a)
 }
 
 /// Writes the build's manifest, and its signature beside it.

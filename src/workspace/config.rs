@@ -95,6 +95,13 @@ pub struct Project {
     pub forge: Option<Forge>,
 }
 
+impl Project {
+    /// The folder of the answers to conflicts, from the workspace's root.
+    pub fn resolutions(&self) -> String {
+        format!("resolutions/{}", self.name)
+    }
+}
+
 /// By which rules a move from build to build is looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RiskRules {
