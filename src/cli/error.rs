@@ -198,6 +198,7 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             let hint = match found {
                 Some(id) => format!(
                     "look at what was pushed there; pull the workspace if another machine published;\n\
+                     bring in what a fleet published: git carry fleet report --record;\n\
                      to replace it all the same: git carry nightly --replace-deploy {id}"
                 ),
                 None => "run again".into(),
