@@ -373,7 +373,7 @@ fn fate_document(unit: &str, fate: &Fate) -> serde_json::Value {
 
 fn word(record: &Record) -> &'static str {
     let any = |word: &str| record.projects.iter().any(|p| p.done == word);
-    match (any("refused"), any("published")) {
+    match (any("refused") || any("held"), any("published")) {
         (true, _) => "refused",
         (false, true) => "published",
         (false, false) => "nothing new",

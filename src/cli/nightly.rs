@@ -56,6 +56,7 @@ struct Run {
 enum End {
     Ran(Box<Run>),
     Paused(String),
+    InSet(String),
     Failed(CliError),
 }
 
@@ -75,6 +76,8 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         if let Some(e) = unsettled.remove(name) {
             night::end(&workspace, project, Err(&e), args.offline, beat::now(), ui);
             ends.insert(name, End::Failed(e.into()));
+        } else if let Some(set) = workspace.config.sets.iter().find(|set| set.projects.contains(name)) {
+            ends.insert(name, End::InSet(set.name.clone()));
         } else if let Some(reason) = &project.paused {
             // Nothing is fetched, replayed or published.
             ends.insert(name, End::Paused(reason.clone()));
@@ -209,6 +212,14 @@ fn tell(ui: &Ui, names: &[String], mut ends: BTreeMap<&str, End>) -> Result<u8, 
                 rows.push([name.clone(), "paused".into(), clean(&reason)]);
                 ui.aside(&format!("{name} is paused: {}", clean(&reason)));
                 ui.aside(&format!("  to go on: git carry resume {name}"));
+            }
+            End::InSet(set) => {
+                nights
+                    .push(serde_json::json!({ "version": 1, "project": name, "done": "in-set", "set": set }));
+                rows.push([name.clone(), "in a set".into(), set.clone()]);
+                ui.aside(&format!(
+                    "{name} goes out with the set '{set}' alone: git carry fleet run --unit {set}"
+                ));
             }
             // One project's failure stops no other; the exit code tells.
             End::Failed(e) if many => {

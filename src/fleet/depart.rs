@@ -5,17 +5,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use gix_hash::ObjectId;
+use serde_json::json;
 
 use super::FleetError;
 use super::claim::{read_result, there};
 use super::look::{Look, Member, Start, key};
-use super::records::{Record, Told, VERSION, claim_ref, queue_ref, result_ref, worse};
+use super::queue::one_file;
+use super::records::{Record, Told, VERSION, claim_ref, queue_ref, result_ref, set_ref, worse};
 use super::unit::Unit;
 use crate::night::together::Together;
-use crate::night::{Going, Night, NightError, Outlet, Push, Site, beat};
+use crate::night::{Going, Night, NightError, Outlet, Push, Site, beat, manifest_ref};
 use crate::store::{RefUpdate, Repo};
 use crate::trunk;
-use crate::workspace::ProjectLock;
+use crate::workspace::{Identity, ProjectLock};
 
 /// So many results of a unit stay at the remote, for clones that are behind and for how long it took before.
 const KEPT: usize = 4;
@@ -33,6 +35,8 @@ pub struct Departure {
     members: BTreeMap<String, Member>,
     stores: BTreeMap<String, Repo>,
     results: BTreeMap<String, ObjectId>,
+    sets: BTreeMap<String, ObjectId>,
+    identity: Identity,
     past: Vec<Record>,
     together: Option<Arc<Together>>,
     state: Mutex<State>,
@@ -74,8 +78,9 @@ struct Ready {
 /// How it ended.
 #[derive(Debug, Clone)]
 enum Over {
-    /// All is out, or there was nothing; with the result, if all projects came to an end.
-    Out(Option<Box<Record>>),
+    /// All is out, or there was nothing; with the result, if all projects came to an end. And why the builds stay, if
+    /// they do: another project of the set has none.
+    Out(Option<Box<Record>>, Option<String>),
     /// Nothing went out, or not all.
     Not(String),
 }
@@ -90,6 +95,8 @@ impl Departure {
         (claim, holder, began): (ObjectId, String, Instant),
         together: Option<Arc<Together>>,
     ) -> Self {
+        let plain = || Identity { name: "git-carry".into(), email: "git-carry@localhost".into() };
+        let identity = sites.first().map_or_else(plain, |site| site.workspace.config.identity.clone());
         let names = || sites.iter().map(|site| site.project.name.clone());
         let mut past: Vec<Record> = Vec::new();
         if let Some(first) = sites.first() {
@@ -106,6 +113,8 @@ impl Departure {
             members: names().zip(look.members.iter().cloned()).collect(),
             stores: names().zip(sites.iter().map(|site| site.store.clone())).collect(),
             results: look.refs.results.clone(),
+            sets: look.refs.sets.clone(),
+            identity,
             past,
             together,
             state: Mutex::default(),
@@ -142,7 +151,7 @@ impl Departure {
     /// The result, after all projects have ended; the inner error says why it is not out.
     pub fn outcome(&self) -> Result<Option<Record>, String> {
         match &self.locked().over {
-            Some(Over::Out(record)) => Ok(record.as_deref().cloned()),
+            Some(Over::Out(record, _)) => Ok(record.as_deref().cloned()),
             Some(Over::Not(why)) => Err(why.clone()),
             None => Ok(None),
         }
@@ -163,18 +172,19 @@ impl Departure {
     /// The last that arrives lets all go; the others wait for it.
     fn when_all_are_there(&self, mut state: MutexGuard<'_, State>) -> Result<(), NightError> {
         if state.arrived.len() == self.members.len() {
-            let gone = self.go(&state.arrived);
+            let stay = self.why_builds_stay(&state.arrived);
+            let gone = self.go(&state.arrived, stay.as_deref());
             state.over = Some(match &gone {
-                Ok(record) => Over::Out(record.clone().map(Box::new)),
+                Ok(record) => Over::Out(record.clone().map(Box::new), stay),
                 Err(e) => Over::Not(e.to_string()),
             });
             self.changed.notify_all();
-            return gone.map(drop);
+            gone?;
         }
         loop {
             match &state.over {
-                Some(Over::Out(_)) => return Ok(()),
-                Some(Over::Not(why)) => {
+                Some(Over::Out(_, None)) => return Ok(()),
+                Some(Over::Out(_, Some(why)) | Over::Not(why)) => {
                     return Err(NightError::Together { unit: self.unit.name.clone(), why: why.clone() });
                 }
                 None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -182,48 +192,114 @@ impl Departure {
         }
     }
 
-    /// Pushes what has arrived. The unit's own remote is the last: its result says that all is out.
-    fn go(&self, arrived: &BTreeMap<String, Arrived>) -> Result<Option<Record>, NightError> {
+    /// Why no build of a set goes out though there may be some: one of its projects has none.
+    fn why_builds_stay(&self, arrived: &BTreeMap<String, Arrived>) -> Option<String> {
+        if self.unit.sets.is_empty() {
+            return None;
+        }
+        arrived.iter().find_map(|(name, arrived)| match arrived {
+            Arrived::Error => Some(format!("the night of '{name}' failed")),
+            Arrived::Nothing(stays) if stays.told.done == "refused" => {
+                Some(format!("'{name}' is not published: {}", stays.told.reasons.join("; ")))
+            }
+            _ => None,
+        })
+    }
+
+    /// Pushes what has arrived, or of builds that `stay` the result alone. The unit's own remote is the last: its result
+    /// says that all is out.
+    fn go(
+        &self,
+        arrived: &BTreeMap<String, Arrived>,
+        stay: Option<&str>,
+    ) -> Result<Option<Record>, NightError> {
         let mut pushes: BTreeMap<&str, (Vec<&str>, Vec<RefUpdate>)> = BTreeMap::new();
         for (name, arrived) in arrived {
-            if let Arrived::Build(ready) = arrived {
+            if let (Arrived::Build(ready), None) = (arrived, stay) {
                 let (of, refs) = pushes.entry(&ready.push.address).or_default();
                 of.push(name);
                 refs.extend(ready.push.refs.iter().cloned());
             }
         }
-        let record = self.record(arrived);
+        let record = self.record(arrived, stay);
         let (mut of, mut refs) = pushes.remove(self.home.as_str()).unwrap_or_default();
         for (address, (of, refs)) in pushes {
             self.push(address, &of, refs)?;
         }
-        if let Some(record) = &record
-            && let Some((first, store)) =
-                self.unit.projects.first().and_then(|n| Some((n, self.stores.get(n)?)))
-        {
-            if !of.contains(&first.as_str()) {
-                of.insert(0, first);
+        let first = self.unit.projects.first().and_then(|name| Some((name, self.stores.get(name)?)));
+        let (Some(record), Some((first, store))) = (record, first) else {
+            if !refs.is_empty() {
+                self.push(&self.home, &of, refs)?;
             }
-            let text = serde_json::to_vec_pretty(record)
-                .map_err(|e| NightError::Format { what: "the result", reason: e.to_string() })?;
-            let blob = store.write_blob(&text)?;
-            refs.extend(self.result_refs(record, &blob.to_string()));
-            let name = claim_ref(&self.unit.name);
-            refs.push(RefUpdate { name, old: Some(self.claim.to_string()), new: None });
-            let witness = record.keys.first().map(|key| result_ref(&self.unit.name, key));
-            return match self.push(&self.home, &of, refs) {
-                // A connection may break after the server has done all of it.
-                Err(e) => match witness.map(|name| store.listed(&self.home, &[name])) {
-                    Some(Ok(there)) if there.iter().any(|(_, id)| *id == blob) => Ok(Some(record.clone())),
-                    _ => Err(e),
-                },
-                Ok(()) => Ok(Some(record.clone())),
+            return Ok(None);
+        };
+        // The result lies in its store.
+        of.retain(|name| *name != first.as_str());
+        of.insert(0, first);
+        let text = serde_json::to_vec_pretty(&record)
+            .map_err(|e| NightError::Format { what: "the result", reason: e.to_string() })?;
+        let blob = store.write_blob(&text)?;
+        refs.extend(self.result_refs(&record, &blob.to_string()));
+        if stay.is_none() {
+            refs.extend(self.set_refs(&record)?);
+        }
+        let name = claim_ref(&self.unit.name);
+        refs.push(RefUpdate { name, old: Some(self.claim.to_string()), new: None });
+        let Err(refused) = self.push(&self.home, &of, refs) else { return Ok(Some(record)) };
+        // A connection may break after the server has done all of it.
+        let witness = record.keys.first().map(|key| result_ref(&self.unit.name, key));
+        match witness.map(|name| store.listed(&self.home, &[name])) {
+            Some(Ok(there)) if there.iter().any(|(_, id)| *id == blob) => Ok(Some(record)),
+            _ => Err(refused),
+        }
+    }
+
+    /// The manifests of the unit's sets: each a commit of `set.json` on top of the one before, which names each project's
+    /// build.
+    fn set_refs(&self, record: &Record) -> Result<Vec<RefUpdate>, NightError> {
+        let mut refs = Vec::new();
+        for set in &self.unit.sets {
+            let told = record.projects.iter().filter(|p| set.projects.contains(&p.project));
+            let build = |p: &Told| {
+                let manifest = p.build.as_deref().map(|build| manifest_ref(&p.project, build));
+                let what =
+                    json!({ "build": p.build, "commit": p.commit, "trunk": p.trunk, "manifest": manifest });
+                (p.project.clone(), what)
             };
+            let projects: serde_json::Map<String, serde_json::Value> = told.map(build).collect();
+            let there = self.sets.get(&set.name).copied();
+            // What is as it was is no new state of the set.
+            if there.is_some() && record.projects.iter().all(|p| p.done == "quiet") {
+                continue;
+            }
+            let document = json!({ "version": VERSION, "set": set.name, "projects": projects });
+            let message = format!("carry: the set {}: {}\n", set.name, set.projects.join(", "));
+            let text = format!("{document:#}\n").into_bytes();
+            let commit = self.set_commit(text, there, message)?;
+            refs.push(RefUpdate {
+                name: set_ref(&set.name),
+                old: there.map(|id| id.to_string()),
+                new: Some(commit.to_string()),
+            });
         }
-        if !refs.is_empty() {
-            self.push(&self.home, &of, refs)?;
-        }
-        Ok(None)
+        Ok(refs)
+    }
+
+    /// Makes a commit of `set.json` in the store of the unit's first project.
+    fn set_commit(
+        &self,
+        text: Vec<u8>,
+        before: Option<ObjectId>,
+        message: String,
+    ) -> Result<ObjectId, NightError> {
+        let store = self.unit.projects.first().and_then(|name| self.stores.get(name));
+        let missing = || NightError::NoRemote { project: self.unit.name.clone() };
+        one_file(store.ok_or_else(missing)?, &self.identity, ("set.json", text), before, message).map_err(
+            |e| match e {
+                FleetError::Night(e) => e,
+                other => NightError::Format { what: "the set's manifest", reason: other.to_string() },
+            },
+        )
     }
 
     fn push(&self, address: &str, of: &[&str], refs: Vec<RefUpdate>) -> Result<(), NightError> {
@@ -234,20 +310,23 @@ impl Departure {
     }
 
     /// The result, if every project came to an end.
-    fn record(&self, arrived: &BTreeMap<String, Arrived>) -> Option<Record> {
+    fn record(&self, arrived: &BTreeMap<String, Arrived>, stay: Option<&str>) -> Option<Record> {
         let (mut before, mut after, mut projects) = (Vec::new(), Vec::new(), Vec::new());
         for name in &self.unit.projects {
             let member = self.members.get(name)?;
             let (told, trunk, tree) = match arrived.get(name)? {
-                Arrived::Build(ready) => (&ready.told, ready.trunk, ready.tree),
-                Arrived::Nothing(stays) => (&stays.told, stays.trunk, member.state.tree),
+                Arrived::Build(ready) => match stay {
+                    None => (ready.told.clone(), ready.trunk, ready.tree),
+                    Some(why) => (held(&ready.told, member, why), ready.trunk, member.state.tree),
+                },
+                Arrived::Nothing(stays) => (stays.told.clone(), stays.trunk, member.state.tree),
                 Arrived::Error => return None,
             };
             let trunk = trunk.unwrap_or(member.trunk);
             let start = |tree| Start { project: name, trunk, tree, settings: &member.settings };
             before.push(start(member.state.tree));
             after.push(start(tree));
-            projects.push(told.clone());
+            projects.push(told);
         }
         let mut keys = vec![key(before.into_iter()), key(after.into_iter())];
         keys.dedup();
@@ -305,6 +384,19 @@ impl Drop for Place<'_> {
             // What goes wrong is told by `outcome`.
             let _ = self.departure.when_all_are_there(state);
         }
+    }
+}
+
+/// What is told of a project whose build stays.
+fn held(told: &Told, member: &Member, why: &str) -> Told {
+    Told {
+        done: "held".into(),
+        exit_code: 4,
+        build: None,
+        commit: None,
+        queue: member.state.tip.map(|id| id.to_string()),
+        reasons: vec![why.to_owned()],
+        ..told.clone()
     }
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::FleetError;
 use super::queue::State;
-use super::records::{claim_ref, queue_ref, results_of};
+use super::records::{claim_ref, queue_ref, results_of, set_ref};
 use super::unit::Unit;
 use crate::night::{NightError, Site};
 use crate::store::git::GitError;
@@ -60,6 +60,8 @@ pub struct UnitRefs {
     pub results: BTreeMap<String, ObjectId>,
     /// The tips of the queues' own branches, by project.
     pub queues: BTreeMap<String, ObjectId>,
+    /// The manifests of the sets.
+    pub sets: BTreeMap<String, ObjectId>,
 }
 
 /// The sites of a unit's projects.
@@ -104,7 +106,9 @@ pub fn refs_of(sites: &[Site<'_>], unit: &Unit) -> Result<UnitRefs, FleetError> 
     let mut asked: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let claim = claim_ref(&unit.name);
     let results = results_of(&unit.name);
-    asked.insert(home.clone(), vec![claim.clone(), format!("{results}*")]);
+    let mut names = vec![claim.clone(), format!("{results}*")];
+    names.extend(unit.sets.iter().map(|set| set_ref(&set.name)));
+    asked.insert(home.clone(), names);
     for site in sites {
         let address = site
             .deploy_address()
@@ -122,6 +126,8 @@ pub fn refs_of(sites: &[Site<'_>], unit: &Unit) -> Result<UnitRefs, FleetError> 
                 out.claim = Some(id);
             } else if let Some(site) = sites.iter().find(|s| name == queue_ref(&s.project.name)) {
                 out.queues.insert(site.project.name.clone(), id);
+            } else if let Some(set) = unit.sets.iter().find(|set| name == set_ref(&set.name)) {
+                out.sets.insert(set.name.clone(), id);
             }
         }
     }
@@ -144,6 +150,8 @@ pub fn bring(sites: &[Site<'_>], unit: &Unit, refs: &UnitRefs) -> Result<(), Fle
             if refs.results.values().any(|id| lacks(&id)) {
                 specs.push(format!("{}*", results_of(&unit.name)));
             }
+            let lacking = refs.sets.iter().filter(|(_, id)| lacks(id));
+            specs.extend(lacking.map(|(name, _)| set_ref(name)));
         }
         let Some(address) = site.deploy_address() else { continue };
         fetch(&site.store, &address, &specs)?;

@@ -50,7 +50,7 @@ impl Standing {
     pub fn word(&self) -> &'static str {
         let done = |record: &Record| {
             let any = |word: &str| record.projects.iter().any(|p| p.done == word);
-            match (any("refused"), any("published")) {
+            match (any("refused") || any("held"), any("published")) {
                 (true, _) => "refused",
                 (false, true) => "published",
                 (false, false) => "nothing new",

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn work_side_by_side_comes_back_in_its_order() {
         let units: Vec<Unit> =
-            (0..50).map(|n| Unit { name: format!("u{n}"), projects: Vec::new(), set: false }).collect();
+            (0..50).map(|n| Unit { name: format!("u{n}"), projects: Vec::new(), sets: Vec::new() }).collect();
         let made = each(&units, |unit| unit.name.clone());
         assert_eq!(made, units.iter().map(|u| u.name.clone()).collect::<Vec<_>>());
     }

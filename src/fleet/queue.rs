@@ -11,8 +11,8 @@ use super::FleetError;
 use crate::night::{FileChange, NightError, Site, beat};
 use crate::store::git::Git;
 use crate::store::tree::{Entry, RawTree, edit, entry_at, write_empty};
-use crate::store::{Commit, Objects as _, Odb, Signature};
-use crate::workspace::{LOCK, Lock, ProjectLock, Workspace, WorkspaceError};
+use crate::store::{Commit, Objects as _, Odb, Repo, Signature};
+use crate::workspace::{Identity, LOCK, Lock, ProjectLock, Workspace, WorkspaceError};
 
 /// The trailer of a snapshot of people's files: the workspace's commit, and its date in seconds.
 const SNAPSHOT: &str = "Carry-Workspace";
@@ -168,6 +168,22 @@ impl State {
         })?;
         Ok((tip, tree))
     }
+}
+
+/// Makes a commit of one file in a store, on top of another. Nothing refers to it.
+pub fn one_file(
+    store: &Repo,
+    identity: &Identity,
+    (path, bytes): (&str, Vec<u8>),
+    parent: Option<ObjectId>,
+    message: String,
+) -> Result<ObjectId, FleetError> {
+    let odb = store.odb()?;
+    let entry = file(odb.put_blob(bytes, None)?);
+    let tree = edited(&odb, None, &[(path.as_bytes(), Some(entry))])?;
+    let commit = put_by(identity, &odb, tree, parent.into_iter().collect(), message)?;
+    odb.flush()?;
+    Ok(commit)
 }
 
 /// The files in which two trees differ: the bytes in the second, or none for those that go. The first may be one that only
@@ -429,7 +445,16 @@ fn put(
     parents: Vec<ObjectId>,
     message: String,
 ) -> Result<ObjectId, FleetError> {
-    let identity = &site.workspace.config.identity;
+    put_by(&site.workspace.config.identity, odb, tree, parents, message)
+}
+
+fn put_by(
+    identity: &Identity,
+    odb: &Odb,
+    tree: ObjectId,
+    parents: Vec<ObjectId>,
+    message: String,
+) -> Result<ObjectId, FleetError> {
     let who = Signature {
         name: identity.name.as_str().into(),
         email: identity.email.as_str().into(),

@@ -68,7 +68,7 @@ pub struct Record {
 pub struct Told {
     /// Its name.
     pub project: String,
-    /// `published`, `quiet` or `refused`.
+    /// `published`, `quiet`, `refused`, or `held`: there is a build, and another project of the set has none.
     pub done: String,
     /// The exit code that its night asks for.
     pub exit_code: u8,
@@ -132,6 +132,11 @@ pub fn result_ref(unit: &str, key: &str) -> String {
 /// The queue's own branch.
 pub fn queue_ref(project: &str) -> String {
     format!("refs/carry/queue/{project}")
+}
+
+/// The ref of a set's manifest.
+pub fn set_ref(set: &str) -> String {
+    format!("refs/carry/set/{set}")
 }
 
 /// The worse of two exit codes: a tool that failed, wrong usage, nothing published, something wants a person.

@@ -211,7 +211,8 @@ fn claimed(
         }
     }
     match (departure.outcome(), failed) {
-        (Ok(Some(record)), None) => {
+        // That a set's builds stay is a result, too.
+        (Ok(Some(record)), None | Some(NightError::Together { .. })) => {
             after(&with_states, unit, &departure, &record, events);
             Ok(Fate::Done(Box::new(record)))
         }

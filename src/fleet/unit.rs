@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::night::together::ties;
-use crate::workspace::Workspace;
+use crate::workspace::{Set, Workspace};
 
 /// A piece of work: one project, or projects that go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Its name, as it stands in refs: the project's, or those of all joined by `+`.
+    /// Its name, as it stands in refs: the set's, the project's, or those of all joined by `+`.
     pub name: String,
     /// The projects, by name.
     pub projects: Vec<String>,
-    /// Do its builds go out together or not at all?
-    pub set: bool,
+    /// The sets in it. With any, its builds go out together or not at all.
+    pub sets: Vec<Set>,
 }
 
 /// A project that no worker takes.
@@ -32,18 +32,32 @@ pub fn units(workspace: &Workspace) -> (Vec<Unit>, Vec<LeftOut>) {
     let mut left_out = Vec::new();
     // Each project with the least name of those that it hangs together with.
     let mut of: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, project) in &workspace.config.projects {
+    let config = &workspace.config;
+    // A set waits for each of its projects.
+    let stopped = |name: &str| {
+        let set = config.sets.iter().find(|set| set.projects.iter().any(|p| p == name))?;
+        let paused = |p: &&String| config.projects.get(*p).is_some_and(|p| p.paused.is_some());
+        Some((set, set.projects.iter().find(paused)?))
+    };
+    for (name, project) in &config.projects {
         let why = match (&project.paused, &project.deploy.remote) {
             (Some(reason), _) => format!("it is paused: {reason}"),
             (_, None) => "it deploys to no remote, where a worker's results would be".to_owned(),
-            _ => {
-                of.insert(name, name);
-                continue;
-            }
+            _ => match stopped(name) {
+                Some((set, paused)) => {
+                    format!("the set '{}' waits for '{paused}', which is paused", set.name)
+                }
+                None => {
+                    of.insert(name, name);
+                    continue;
+                }
+            },
         };
         left_out.push(LeftOut { project: name.clone(), why });
     }
-    for (a, b) in &ties(workspace) {
+    let of_sets = config.sets.iter().flat_map(|set| set.projects.iter().zip(set.projects.iter().skip(1)));
+    let tied = ties(workspace);
+    for (a, b) in tied.iter().map(|(a, b)| (a, b)).chain(of_sets) {
         let (Some(x), Some(y)) = (of.get(a.as_str()).copied(), of.get(b.as_str()).copied()) else { continue };
         let (least, other) = (x.min(y), x.max(y));
         of.values_mut().filter(|at| **at == other).for_each(|at| *at = least);
@@ -54,7 +68,13 @@ pub fn units(workspace: &Workspace) -> (Vec<Unit>, Vec<LeftOut>) {
     }
     let unit = |names: &BTreeSet<&str>| {
         let projects: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Unit { name: projects.join("+"), projects, set: false }
+        let here = |set: &&Set| set.projects.iter().any(|p| names.contains(p.as_str()));
+        let sets: Vec<Set> = config.sets.iter().filter(here).cloned().collect();
+        let called: Vec<&str> = match sets.is_empty() {
+            true => names.iter().copied().collect(),
+            false => sets.iter().map(|set| set.name.as_str()).collect(),
+        };
+        Unit { name: called.join("+"), projects, sets }
     };
     (groups.values().map(unit).collect(), left_out)
 }

@@ -17,6 +17,7 @@ mod policy;
 mod reader;
 mod rules;
 pub mod schedule;
+mod sets;
 mod stages;
 mod template;
 
@@ -39,6 +40,7 @@ pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, 
 pub use notify::{Repository, Sink, Way, authority};
 pub use policy::{Advance, Landed, Policy, Required, Tags};
 pub use reader::{length, nearest};
+pub use sets::Set;
 pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};
 
