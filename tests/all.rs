@@ -40,6 +40,7 @@ mod report;
 mod resolve;
 mod risk;
 mod schedule;
+mod slurm;
 mod stage;
 mod support;
 mod terminal;

@@ -17,7 +17,7 @@ fn fleet(count: usize, more: impl Fn(&Lab) -> String) -> Lab {
 }
 
 /// The same; the first `shared` of them deploy to one repository.
-fn fleet_of(count: usize, shared: usize, more: impl Fn(&Lab) -> String) -> Lab {
+pub fn fleet_of(count: usize, shared: usize, more: impl Fn(&Lab) -> String) -> Lab {
     let lab = Lab::new();
     let url = serve(&lab.path("."));
     let base: Vec<(&str, String)> = ["a", "b", "c"].map(|n| (n, numbered(n, &[]))).to_vec();
@@ -65,7 +65,7 @@ fn none(_: &Lab) -> String {
 }
 
 /// The first project's builds wait before they go out: the first until `go1` is there, the second until `go2`.
-fn held(lab: &Lab) -> String {
+pub fn held(lab: &Lab) -> String {
     let (script, folder) = (lab.path("hold.sh"), lab.path("."));
     let text = "cd \"$1\"; n=1; until mkdir held$n 2>/dev/null; do n=$((n+1)); done; until [ -e go$n ]; do sleep 0.05; done\n";
     std::fs::write(&script, text).expect("written");
@@ -76,12 +76,12 @@ fn held(lab: &Lab) -> String {
     )
 }
 
-fn lets_go(lab: &Lab, n: usize) {
+pub fn lets_go(lab: &Lab, n: usize) {
     std::fs::write(lab.path(&format!("go{n}")), "").expect("written");
 }
 
 /// Waits until a build is held.
-fn wait_for(lab: &Lab, n: usize) {
+pub fn wait_for(lab: &Lab, n: usize) {
     let (start, place) = (Instant::now(), lab.path(&format!("held{n}")));
     while !place.exists() && start.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));
@@ -95,7 +95,7 @@ fn clone(lab: &Lab, name: &str) {
 }
 
 /// Upstream's branch `n` gets a line of its own.
-fn moves(lab: &Lab, n: usize, line: usize, text: &str) {
+pub fn moves(lab: &Lab, n: usize, line: usize, text: &str) {
     lab.git("up", &["checkout", "-q", &format!("b{n}")]);
     lab.commit("up", "upstream moves", &[("a", Some(&numbered("a", &[(line, text)])))]);
     lab.git("up", &["checkout", "-q", "main"]);
@@ -128,18 +128,18 @@ fn run(lab: &Lab, at: &str, args: &[&str], env: &[(&str, &str)]) -> (BTreeMap<St
     ended(start(lab, at, args, env))
 }
 
-fn refs(lab: &Lab, n: usize, under: &str) -> Vec<String> {
+pub fn refs(lab: &Lab, n: usize, under: &str) -> Vec<String> {
     let listed = lab.git(&format!("deploy{n}.git"), &["for-each-ref", "--format=%(refname)", under]);
     listed.lines().map(str::to_owned).collect()
 }
 
 /// The commit that a project's deploy branch is at.
-fn deployed(lab: &Lab, n: usize) -> String {
+pub fn deployed(lab: &Lab, n: usize) -> String {
     lab.git(&format!("deploy{n}.git"), &["rev-parse", &format!("refs/heads/deploy/p{n}")])
 }
 
 /// A deploy repository is whole: branch, build, queue and result are of one night, and nobody has a claim.
-fn is_whole(lab: &Lab, n: usize) {
+pub fn is_whole(lab: &Lab, n: usize) {
     let at = format!("deploy{n}.git");
     lab.git(&at, &["fsck", "--strict", "--no-dangling"]);
     let commit = deployed(lab, n);
@@ -156,7 +156,7 @@ fn is_whole(lab: &Lab, n: usize) {
 }
 
 /// How many nights the queue's own branch of a project has.
-fn nights(lab: &Lab, n: usize) -> usize {
+pub fn nights(lab: &Lab, n: usize) -> usize {
     let args = ["log", "--format=%s", &format!("refs/carry/queue/p{n}")];
     lab.git(&format!("deploy{n}.git"), &args).lines().filter(|l| l.contains(": replay on ")).count()
 }
@@ -276,12 +276,12 @@ fn killed_at_many_moments_a_unit_is_not_done_or_done_once_and_the_next_worker_en
     run(&lab, "w1", &[], &[]);
     let whole = start_of.elapsed();
     let mut cut_off = 0;
-    for round in 1..=12_u32 {
+    for round in 1..=8_u32 {
         moves(&lab, 0, 20, &format!("theirs {round}"));
         let old = deployed(&lab, 0);
         let (killed, other) = (format!("w{}", round % 2), format!("w{}", (round + 1) % 2));
         let mut worker = start(&lab, &killed, &["--claim-for", "1s"], &[]);
-        std::thread::sleep(whole * round / 12);
+        std::thread::sleep(whole * round / 8);
         cut_off += usize::from(worker.try_wait().expect("asked").is_none());
         worker.kill().expect("killed");
         worker.wait().expect("waited");
@@ -295,7 +295,7 @@ fn killed_at_many_moments_a_unit_is_not_done_or_done_once_and_the_next_worker_en
         assert_eq!(fates["p0"] == "done", seen == old, "round {round}: what is out is out with its result");
         assert_eq!(nights(&lab, 0), round as usize + 2, "round {round}");
     }
-    assert!(cut_off >= 6, "most must be killed while they work: {cut_off}");
+    assert!(cut_off >= 4, "most must be killed while they work: {cut_off}");
 }
 
 #[test]
@@ -588,7 +588,7 @@ fn patches_that_span_projects_make_them_one_unit() {
 }
 
 /// What the manifest of a set names, as a reader has it: the lines that upstream wrote last, by project.
-fn set_as_read(lab: &Lab, set: &str) -> Option<Vec<String>> {
+pub fn set_as_read(lab: &Lab, set: &str) -> Option<Vec<String>> {
     let name = format!("refs/carry/set/{set}:set.json");
     if !lab.git_works("deploy0.git", &["cat-file", "-e", &name]) {
         return None;
@@ -605,7 +605,7 @@ fn set_as_read(lab: &Lab, set: &str) -> Option<Vec<String>> {
     Some(told["projects"].as_object().expect("projects").iter().map(line).collect())
 }
 
-fn region(_: &Lab) -> String {
+pub fn region(_: &Lab) -> String {
     "[[set]]\nname = \"region\"\nprojects = [\"p0\", \"p1\", \"p2\"]\n".to_owned()
 }
 
@@ -624,16 +624,17 @@ fn a_reader_never_sees_half_of_a_set_whenever_its_worker_is_killed() {
                     assert!(lines.iter().all(|l| *l == lines[0]), "half of a set: {lines:?}");
                     polls.fetch_add(1, Ordering::Relaxed);
                 }
+                std::thread::sleep(Duration::from_millis(30));
             }
         });
         let first = Instant::now();
         assert_eq!(run(&lab, "w0", &[], &[]), (BTreeMap::from([("region".into(), "done".into())]), 0));
         let whole = first.elapsed();
-        for round in 1..=6_u32 {
+        for round in 1..=4_u32 {
             (0..3).for_each(|n| moves(&lab, n, 20, &format!("round {round}")));
             let (killed, other) = (format!("w{}", round % 2), format!("w{}", (round + 1) % 2));
             let mut worker = start(&lab, &killed, &["--claim-for", "1s"], &[]);
-            std::thread::sleep(whole * (round + 2) / 8);
+            std::thread::sleep(whole * (round + 1) / 5);
             worker.kill().expect("killed");
             worker.wait().expect("waited");
             std::thread::sleep(Duration::from_millis(2100));
@@ -654,7 +655,7 @@ fn a_reader_never_sees_half_of_a_set_whenever_its_worker_is_killed() {
     });
     assert!(polls.into_inner() > 20);
     lab.git("deploy0.git", &["fsck", "--strict", "--no-dangling"]);
-    assert_eq!(lab.git("deploy0.git", &["rev-list", "--count", "refs/carry/set/region"]), "7");
+    assert_eq!(lab.git("deploy0.git", &["rev-list", "--count", "refs/carry/set/region"]), "5");
 }
 
 #[test]
