@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
-use bstr::{BString, ByteSlice};
-use gix_hash::ObjectId;
-
-use crate::store::tree::{Entry, entry_at};
+use super::edits::Edit;
+use crate::store::tree::Entry;
 use crate::store::{Objects, Odb, StoreError, common_end, common_start};
-use crate::trunk::delta;
 use crate::trunk::delta::Change;
+use bstr::ByteSlice;
 
 /// How often each line, known by a hash of its text without the blanks around it, comes by a change, less how often it
 /// goes. Blank lines and those of brackets alone are left out, and so is what only moves.
@@ -19,24 +17,14 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Those of the text files that differ between two trees.
-    pub(super) fn of(odb: &Odb, before: &ObjectId, after: &ObjectId) -> Result<Self, StoreError> {
-        Self::of_changes(odb, &delta::changes(odb, before, after)?)
-    }
-
-    /// Those of some paths only.
-    pub(super) fn among(
-        odb: &Odb,
-        before: &ObjectId,
-        after: &ObjectId,
-        paths: &[BString],
-    ) -> Result<Self, StoreError> {
-        let mut changes = Vec::with_capacity(paths.len());
-        for path in paths {
-            let (old, new) = (entry_at(odb, before, path.as_bstr())?, entry_at(odb, after, path.as_bstr())?);
-            changes.push(Change { path: path.clone(), old, new });
+    /// Those of what happens to some files.
+    pub(super) fn of_edits(edits: &[Edit<'_>]) -> Self {
+        let mut net = HashMap::new();
+        for (line, step) in edits.iter().filter_map(|edit| edit.lines.as_ref()).flatten() {
+            note(&mut net, line, *step);
         }
-        Self::of_changes(odb, &changes)
+        net.retain(|_, n| *n != 0);
+        Self { net }
     }
 
     /// Those of some changes.
@@ -45,11 +33,7 @@ impl Lines {
         for change in changes {
             let Some((old, new)) = sides(odb, change)? else { continue };
             for (side, step) in [(old, -1), (new, 1)] {
-                for line in side.lines().map(<[u8]>::trim_ascii) {
-                    if line.iter().any(u8::is_ascii_alphanumeric) {
-                        *net.entry(hash(line)).or_insert(0) += step;
-                    }
-                }
+                side.lines().for_each(|line| note(&mut net, line, step));
             }
         }
         net.retain(|_, n| *n != 0);
@@ -73,6 +57,15 @@ impl Lines {
     /// How many both have.
     pub(super) fn shared(&self, other: &Self) -> u32 {
         self.meet(other).values().map(|n| n.unsigned_abs()).sum()
+    }
+
+    /// How many it has in common with several together.
+    pub(super) fn shared_with_all(&self, others: &[&Self]) -> u32 {
+        let of = |(line, n): (&u64, &i32)| {
+            let m: i32 = others.iter().filter_map(|other| other.net.get(line)).sum();
+            if m.signum() == n.signum() { n.unsigned_abs().min(m.unsigned_abs()) } else { 0 }
+        };
+        self.net.iter().map(of).sum()
     }
 
     /// How many both add.
@@ -115,6 +108,13 @@ impl Lines {
 /// `part` of `all`, in per cent.
 pub(super) fn per_cent(part: u32, all: u32) -> u8 {
     u8::try_from(100 * u64::from(part) / u64::from(all.max(1))).unwrap_or(100)
+}
+
+fn note(net: &mut HashMap<u64, i32>, line: &[u8], step: i32) {
+    let line = line.trim_ascii();
+    if line.iter().any(u8::is_ascii_alphanumeric) {
+        *net.entry(hash(line)).or_insert(0) += step;
+    }
 }
 
 fn hash(line: &[u8]) -> u64 {

@@ -3,6 +3,7 @@
 //! the queue.
 
 mod declared;
+mod edits;
 mod emptied;
 mod first;
 mod fixes;
@@ -14,6 +15,7 @@ mod reversed;
 mod revised;
 mod split;
 mod squashed;
+mod touches;
 mod undone;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use crate::queue::Metadata;
+use crate::queue::{FileChange, Metadata};
 use crate::store::{Odb, Repo, StoreError};
+use crate::trunk::delta::Change;
 use crate::trunk::{Range, Upstream, delta};
 use crate::workspace::Bearing;
 
@@ -31,6 +34,7 @@ pub use emptied::emptied;
 pub use fixes::fixes;
 pub use undone::note_undone;
 
+use edits::Edit;
 use lines::{Lines, per_cent};
 use revised::plain;
 
@@ -41,6 +45,8 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// The trees before and after it.
     pub trees: (ObjectId, ObjectId),
+    /// What its text changes.
+    pub changes: &'a [FileChange],
     /// The paths that it touches.
     pub paths: BTreeSet<BString>,
     /// What its header says.
@@ -97,38 +103,49 @@ pub fn find(
     found.settled.extend(allowed(patches, footers::find(patches, range, &standing)));
     found.settled.extend(allowed(patches, declared::find(patches, range, &standing)));
     let open = |patch: &Candidate<'_>| !found.settled.contains_key(patch.name);
-    let alike = patch_id::alike(odb, patches, &open, range, &standing)?;
+    let wanted = patches.iter().filter(|p| open(p)).flat_map(|p| p.paths.iter().cloned()).collect();
+    let touches = touches::touches(odb, range, &wanted, &standing)?;
+    let alike = patch_id::alike(odb, patches, &open, range, &touches)?;
     let same = patch_id::compare(repo, odb, patches, range, &alike)?;
     found.settled.extend(allowed(patches, same));
 
     // What trunk left alone between the two ends cannot have come to it.
     let first = range.first_parent.first().map_or(&range.commits[0], |at| &range.commits[*at]);
     let (start, end) = (first.before(odb)?, range.commits[*tip].commit.tree);
+    let moved: BTreeMap<BString, Change> =
+        delta::changes(odb, &start, &end)?.into_iter().map(|c| (c.path.clone(), c)).collect();
+    let mut trunk: BTreeMap<&BString, Lines> = BTreeMap::new();
     let titles: BTreeSet<String> = range.commits.iter().map(|u| plain(&u.commit.subject())).collect();
     let mut open: Vec<&Candidate<'_>> = Vec::new();
     for patch in patches {
         if found.settled.contains_key(patch.name) {
             continue;
         }
-        let moved = delta::touched(odb, &start, &end, &patch.paths)?;
+        let moved: Vec<&Change> = patch.paths.iter().filter_map(|path| moved.get(path)).collect();
         if moved.is_empty() {
             continue;
         }
-        match reversed::find(odb, patch, range)? {
+        let edits = Edit::of_patch(odb, patch)?;
+        match reversed::find(odb, patch, &edits, range)? {
             Some(evidence) if !patch.rejected.iter().any(|c| evidence.rests_on(c)) => {
                 found.settled.insert(patch.name.to_owned(), evidence);
             }
             _ if titles.contains(&plain(&patch.subject)) => open.push(patch),
             _ => {
-                let own = Lines::of(odb, &patch.trees.0, &patch.trees.1)?;
-                let trunk = Lines::among(odb, &start, &end, &moved)?;
-                if per_cent(own.shared(&trunk), own.total()) >= SOME {
+                let own = Lines::of_edits(&edits);
+                for change in &moved {
+                    if !trunk.contains_key(&change.path) {
+                        trunk.insert(&change.path, Lines::of_changes(odb, std::slice::from_ref(*change))?);
+                    }
+                }
+                let trunk: Vec<&Lines> = moved.iter().filter_map(|change| trunk.get(&change.path)).collect();
+                if per_cent(own.shared_with_all(&trunk), own.total()) >= SOME {
                     open.push(patch);
                 }
             }
         }
     }
-    let (near, own) = near::near(odb, &open, range, &standing)?;
+    let (near, own) = near::near(odb, &open, range, &touches)?;
     // A commit that has several patches is more than a version of one of them, and several commits that have nearly
     // all of a patch are more than a version that has some of it.
     let mut weak = revised::find(&open, &near, &own);

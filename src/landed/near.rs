@@ -6,8 +6,10 @@ use bstr::BString;
 
 use super::Candidate;
 use super::SOME;
+use super::edits::Edit;
 use super::lines::{Lines, per_cent};
 use super::revised::plain;
+use super::touches::Touches;
 use crate::store::{Odb, StoreError};
 use crate::trunk::delta::Change;
 use crate::trunk::{Range, Upstream, delta};
@@ -22,20 +24,19 @@ pub(super) struct Near<'a> {
     pub patches: Vec<usize>,
 }
 
-/// The standing commits of the range that are near one of `patches`, in its order, and the patches' own lines. A commit
-/// that was rejected for a patch is not near it.
+/// The commits of `touches` that are near one of `patches`, in their order, and the patches' own lines. A commit that was
+/// rejected for a patch is not near it.
 pub(super) fn near<'a>(
     odb: &Odb,
     patches: &[&Candidate<'_>],
     range: &'a Range,
-    standing: &dyn Fn(&Upstream) -> bool,
+    touches: &[Touches],
 ) -> Result<(Vec<Near<'a>>, Vec<Lines>), StoreError> {
     let mut by_path: BTreeMap<&BString, Vec<usize>> = BTreeMap::new();
     for (at, patch) in patches.iter().enumerate() {
         patch.paths.iter().for_each(|path| by_path.entry(path).or_default().push(at));
     }
-    let wanted: BTreeSet<BString> = by_path.keys().map(|path| (*path).clone()).collect();
-    if wanted.is_empty() {
+    if by_path.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
     let mut out = Vec::new();
@@ -43,25 +44,22 @@ pub(super) fn near<'a>(
     let mut own = Vec::with_capacity(patches.len());
     let mut by_place: Vec<BTreeMap<BString, u32>> = Vec::with_capacity(patches.len());
     for patch in patches {
-        let changes = delta::changes(odb, &patch.trees.0, &patch.trees.1)?;
-        let mut totals = BTreeMap::new();
-        for change in &changes {
-            let lines = Lines::of_changes(odb, std::slice::from_ref(change))?;
-            totals.insert(change.path.clone(), lines.total());
-        }
-        by_place.push(totals);
-        own.push(Lines::of_changes(odb, &changes)?);
+        let edits = Edit::of_patch(odb, patch)?;
+        let total =
+            |edit: &Edit<'_>| (edit.path.clone(), Lines::of_edits(std::slice::from_ref(edit)).total());
+        by_place.push(edits.iter().map(total).collect());
+        own.push(Lines::of_edits(&edits));
     }
     let subjects: Vec<String> = patches.iter().map(|p| plain(&p.subject)).collect();
-    for upstream in range.commits.iter().filter(|u| u.commit.parents.len() == 1 && standing(u)) {
-        let (before, after) = (upstream.before(odb)?, upstream.commit.tree);
-        let touched = delta::touched(odb, &before, &after, &wanted)?;
-        if touched.is_empty() {
+    for Touches { at, before, touched } in touches {
+        let touched: Vec<&BString> = touched.paths.iter().filter(|path| by_path.contains_key(path)).collect();
+        let upstream = &range.commits[*at];
+        if touched.is_empty() || upstream.commit.parents.is_empty() {
             continue;
         }
         let (id, title) = (upstream.id.to_string(), plain(&upstream.commit.subject()));
         let can = |at: &usize| {
-            let most: u32 = touched.iter().filter_map(|path| by_place[*at].get(path)).sum();
+            let most: u32 = touched.iter().filter_map(|path| by_place[*at].get(*path)).sum();
             subjects[*at] == title || per_cent(most, own[*at].total()) >= SOME
         };
         let of = touched.iter().filter_map(|path| by_path.get(path)).flatten().copied();
@@ -70,9 +68,9 @@ pub(super) fn near<'a>(
             continue;
         }
         // Most that touch a busy file have no line in common with the patch: what else they change is not read.
-        let changes = delta::changes(odb, &before, &after)?;
+        let changes = delta::changes(odb, before, &upstream.commit.tree)?;
         let (here, elsewhere): (Vec<Change>, Vec<Change>) =
-            changes.into_iter().partition(|change| touched.contains(&change.path));
+            changes.into_iter().partition(|change| touched.contains(&&change.path));
         let lines = Lines::of_changes(odb, &here)?;
         if of.iter().any(|at| subjects[*at] == title || own[*at].shared(&lines) > 0) {
             let lines = lines.and(Lines::of_changes(odb, &elsewhere)?);

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use gix_hash::ObjectId;
 
-use super::lines::sides;
+use super::edits::Edit;
+use super::touches::Touches;
 use super::{Candidate, Evidence, Rung, told};
 use crate::queue::patch_id;
 use crate::store::{Odb, Repo, StoreError};
-use crate::trunk::{Range, Upstream, delta};
+use crate::trunk::Range;
 
 /// The commits of the range that touch the very paths of open patches, with those patches.
 pub(super) fn alike(
@@ -18,32 +19,22 @@ pub(super) fn alike(
     patches: &[Candidate<'_>],
     open: &dyn Fn(&Candidate<'_>) -> bool,
     range: &Range,
-    standing: &dyn Fn(&Upstream) -> bool,
+    touches: &[Touches],
 ) -> Result<Vec<(usize, Vec<usize>)>, StoreError> {
     let mut by_paths: BTreeMap<&BTreeSet<BString>, Vec<usize>> = BTreeMap::new();
     for (at, patch) in patches.iter().enumerate().filter(|(_, p)| !p.paths.is_empty() && open(p)) {
         by_paths.entry(&patch.paths).or_default().push(at);
     }
-    let wanted: BTreeSet<BString> = by_paths.keys().flat_map(|paths| paths.iter().cloned()).collect();
-    let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
     let mut alike = Vec::new();
     let mut ours: BTreeMap<usize, Option<Net>> = BTreeMap::new();
-    // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
-    for (at, upstream) in range.commits.iter().enumerate().rev() {
-        if upstream.commit.parents.len() > 1 || !standing(upstream) {
-            continue;
-        }
-        let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
-        let before = known.map_or_else(|| upstream.before(odb), Ok)?;
-        let paths = delta::paths_among(odb, &before, &upstream.commit.tree, &wanted)?;
-        let Some(open) = paths.as_ref().and_then(|paths| by_paths.get(paths)) else { continue };
-        let theirs = net(odb, &before, &upstream.commit.tree)?;
+    for Touches { at, before, touched } in touches.iter().filter(|t| !t.touched.others) {
+        let Some(open) = by_paths.get(&touched.paths) else { continue };
+        let theirs = net(&Edit::between(odb, before, &range.commits[*at].commit.tree)?);
         let mut same = Vec::new();
         for at in open {
-            let (before, after) = patches[*at].trees;
             let own = match ours.remove(at) {
                 Some(own) => own,
-                None => net(odb, &before, &after)?,
+                None => net(&Edit::of_patch(odb, &patches[*at])?),
             };
             if own.is_none() || theirs.is_none() || own == theirs {
                 same.push(*at);
@@ -51,10 +42,9 @@ pub(super) fn alike(
             ours.insert(*at, own);
         }
         if !same.is_empty() {
-            alike.push((at, same));
+            alike.push((*at, same));
         }
     }
-    alike.reverse();
     Ok(alike)
 }
 
@@ -63,22 +53,19 @@ type Net = HashMap<u64, i64>;
 
 /// What a change adds to its files, and takes from them, whatever the place. Two diffs with one patch-id have the same,
 /// however git cuts them and whatever it takes for a rename. None for a change of anything but text.
-fn net(odb: &Odb, before: &ObjectId, after: &ObjectId) -> Result<Option<Net>, StoreError> {
+fn net(edits: &[Edit<'_>]) -> Option<Net> {
     let (mut net, mut text) = (Net::new(), Vec::new());
-    for change in delta::changes(odb, before, after)? {
-        let Some((old, new)) = sides(odb, &change)? else { return Ok(None) };
-        for (side, step) in [(old, -1), (new, 1)] {
-            for line in side.lines() {
-                text.clear();
-                text.extend(line.iter().filter(|b| !matches!(b, b' ' | b'\t' | b'\r')));
-                let mut hasher = DefaultHasher::new();
-                hasher.write(&text);
-                *net.entry(hasher.finish()).or_insert(0) += step;
-            }
+    for edit in edits {
+        for (line, step) in edit.lines.as_ref()? {
+            text.clear();
+            text.extend(line.iter().filter(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')));
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&text);
+            *net.entry(hasher.finish()).or_insert(0) += i64::from(*step);
         }
     }
     net.retain(|_, n| *n != 0);
-    Ok(Some(net))
+    Some(net)
 }
 
 /// Which of them are the same change?

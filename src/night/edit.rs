@@ -12,7 +12,7 @@ use super::task::{Doing, Ground, Open, TaskError, begin, end, find, ground, open
 use super::{Events, Night, NightError, Options, Site, resolve_address, run};
 use crate::fork::{self, ForkError};
 use crate::queue::{Header, Patch, apply_to_tree, file_name, render, stem};
-use crate::store::{Odb, SILENCE};
+use crate::store::Odb;
 
 /// Writes the patch `name` of a draft anew, so that it leads from the tree `before` to `after`; with `header`, it
 /// says that as well.
@@ -346,10 +346,9 @@ fn fetch(site: &Site<'_>, address: &str, rev: &str, events: &dyn Events) -> Resu
     } else {
         rev.to_owned()
     };
-    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head"]);
-    let call = call.args(["--no-recurse-submodules", "--", address]).arg(format!("+{wanted}:{here}"));
+    let call = site.store.fetching(&["--no-tags"], address).arg(format!("+{wanted}:{here}"));
     let progress = |line: &str| events.git(line);
-    call.silence(SILENCE).progress(&progress).output()?;
+    call.progress(&progress).output()?;
     let no = || NightError::NoCommit { rev: rev.to_owned() };
     Ok(site.store.commit_of(&here)?.ok_or_else(no)?)
 }

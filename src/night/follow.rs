@@ -15,8 +15,8 @@ use super::{Events, Night, NightError, Site, resolve_address};
 use crate::forge;
 use crate::fork::{self, Local};
 use crate::queue::{Metadata, Patch, add_trailer, change_sum, file_name, set_trailer, without_trailers};
+use crate::store::Odb;
 use crate::store::git::without_secrets;
-use crate::store::{Odb, SILENCE};
 use crate::trunk;
 use crate::workspace::{Forge, ForgeKind};
 
@@ -338,11 +338,10 @@ fn take(
     // A change is what it brings to the branch that it is for, which need not be the one that is followed.
     let branch = site.project.forge.as_ref().and_then(|f| f.branch.as_deref());
     let branch = trunk::full_name(branch.unwrap_or(&site.project.branch));
-    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head"]);
-    let call = call.args(["--no-recurse-submodules", "--", address]);
+    let call = site.store.fetching(&["--no-tags"], address);
     let call = call.arg(format!("+{}:{here}", change.name)).arg(format!("+{branch}:{trunk_here}"));
     let progress = |line: &str| events.git(line);
-    call.silence(SILENCE).progress(&progress).output()?;
+    call.progress(&progress).output()?;
     let no_commit = |rev: &str| NightError::NoCommit { rev: rev.to_owned() };
     let head = site.store.commit_of(&here)?.ok_or_else(|| no_commit(change.name))?;
     let trunk = site.store.commit_of(&trunk_here)?.ok_or_else(|| no_commit(&branch))?;

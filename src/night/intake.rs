@@ -12,7 +12,6 @@ use super::task::TaskError;
 use super::writeback::build_id;
 use super::{Events, NightError, Site};
 use crate::queue::{Patch, file_name};
-use crate::store::SILENCE;
 
 /// What was taken in.
 pub(super) struct Taken {
@@ -41,10 +40,9 @@ pub(super) fn intake(site: &Site<'_>, events: &dyn Events) -> Result<Option<Take
     }
     events.step("taking in what was pushed to the deploy branch");
     let here = format!("refs/carry/intake/{}", site.project.name);
-    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head"]);
-    let call = call.args(["--no-recurse-submodules", "--", &address]).arg(format!("+{branch}:{here}"));
+    let call = site.store.fetching(&["--no-tags"], &address).arg(format!("+{branch}:{here}"));
     let progress = |line: &str| events.git(line);
-    call.silence(SILENCE).progress(&progress).output()?;
+    call.progress(&progress).output()?;
     let Some(found) = site.store.commit_of(&here)? else { return Ok(None) };
     if site.store.merge_base(&ours, &found)? != Some(ours) {
         events.note("what stands on the deploy branch does not build on the last build: it is not taken in");

@@ -20,7 +20,7 @@ use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
-use crate::store::{Objects, Odb, Place, StoreError};
+use crate::store::{Objects, Odb, Place, Scratch, StoreError};
 use crate::trunk::{Range, read_range};
 use crate::workspace::{
     Bearing, Culprit, Evolved, LandedLock, Outcome, PatchLock, ProjectLock, Proposal, Required,
@@ -261,6 +261,7 @@ fn candidates<'a>(
             candidates.push(Candidate {
                 name: patch.name(),
                 trees,
+                changes: &patch.changes,
                 paths,
                 metadata: &patch.metadata,
                 subject: patch.subject(),
@@ -425,7 +426,8 @@ impl Context<'_> {
             return Ok(Some((before, after)));
         }
         let same = same.unwrap_or_else(|| {
-            apply_to_tree(self.odb, &before, &self.patch.changes).is_ok_and(|tree| tree == after)
+            apply_to_tree(&Scratch::over(self.odb), &before, &self.patch.changes)
+                .is_ok_and(|tree| tree == after)
         });
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
         let omitted = self.patch.omitted();

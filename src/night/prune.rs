@@ -15,7 +15,7 @@ use super::writeback::build_id;
 use super::{Events, NightError, Site};
 use crate::store::git::without_secrets;
 use crate::store::tree::entry_at;
-use crate::store::{Objects as _, Odb, RefUpdate, SILENCE, tidy};
+use crate::store::{Objects as _, Odb, RefUpdate, tidy};
 
 /// How to prune.
 #[derive(Debug, Clone, Copy, Default)]
@@ -176,15 +176,7 @@ pub(super) fn staged(
     let project = &site.project.name;
     let [here, far] = ["stage", "far-stage"].map(|kind| format!("refs/carry/{kind}/{project}/"));
     if let Some(address) = site.deploy_address().filter(|_| !offline) {
-        let call = site.store.git().call([
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--prune",
-            "--",
-        ]);
-        let call = call.arg(&address).arg(format!("+{here}*:{far}*")).silence(SILENCE);
+        let call = site.store.fetching(&["--no-tags", "--prune"], &address).arg(format!("+{here}*:{far}*"));
         if let Err(e) = call.output() {
             let address = without_secrets(&address);
             events.note(&format!(

@@ -13,7 +13,7 @@ use super::{Events, Going, Night, NightError, Options, Outlet, Site};
 use crate::build::manifest::Manifest;
 use crate::queue::digest;
 use crate::store::git::without_secrets;
-use crate::store::{Objects, RefUpdate, SILENCE};
+use crate::store::{Objects, RefUpdate};
 use crate::trunk::full_name;
 use crate::workspace::{Project, ProjectLock, Workspace};
 
@@ -62,8 +62,7 @@ pub fn bring_in(site: &Site<'_>, lock: Option<&ProjectLock>, events: &dyn Events
     let specs = ["build", "manifest", "signature"].map(|kind| format!("refs/carry/{kind}/{project}/*"));
     let specs = specs.map(|s| format!("+{s}:{s}"));
     let progress = |line: &str| events.git(line);
-    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--"]);
-    let call = call.arg(&address).args(specs).silence(SILENCE).progress(&progress);
+    let call = site.store.fetching(&["--no-tags"], &address).args(specs).progress(&progress);
     if let Err(e) = call.output() {
         events.note(&format!("the builds of '{}' could not be fetched: {e}", without_secrets(&address)));
     }

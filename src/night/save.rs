@@ -38,10 +38,9 @@ pub fn save(site: &Site<'_>, open: &Open, events: &dyn Events) -> Result<Option<
 pub fn take_up(site: &Site<'_>, open: &Open, events: &dyn Events) -> Result<bool, TaskError> {
     let name = saved_ref(site, &open.task.patch);
     if let Some(address) = site.deploy_address() {
-        let call = site.store.git().call(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"]);
         // A pattern: nothing there is no error.
         let spec = format!("+refs/carry/saved/{0}/*:refs/carry/saved/{0}/*", site.project.name);
-        if let Err(e) = call.arg(&address).arg(spec).silence(SILENCE).output() {
+        if let Err(e) = site.store.fetching(&["--no-tags"], &address).arg(spec).output() {
             events.note(&format!(
                 "whether work was saved at '{}' is not known: {e}",
                 without_secrets(&address)

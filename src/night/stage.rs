@@ -19,7 +19,7 @@ use crate::risk::Transition;
 use crate::stage::{Approval, Promotion};
 use crate::store::git::{GitError, without_secrets};
 use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb, SILENCE, StoreError};
+use crate::store::{Objects, Odb, StoreError};
 use crate::workspace::{LATEST, Stage, nearest};
 
 /// Why something of a stage could not be told or done; nothing has changed then.
@@ -408,8 +408,7 @@ pub(super) fn fetch(site: &Site<'_>, must: bool, events: &dyn Events) -> Result<
     let kinds = ["stage", "approval", "build", "manifest", "signature"];
     let specs = kinds.map(|kind| format!("+refs/carry/{kind}/{project}/*:refs/carry/{kind}/{project}/*"));
     let progress = |line: &str| events.git(line);
-    let call = site.store.git().call(["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--"]);
-    match call.arg(&address).args(specs).silence(SILENCE).progress(&progress).output() {
+    match site.store.fetching(&["--no-tags"], &address).args(specs).progress(&progress).output() {
         Ok(_) => Ok(true),
         Err(source) if must => Err(StageError::Unreachable { remote, source }),
         Err(e) => {

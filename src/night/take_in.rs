@@ -12,7 +12,7 @@ use crate::fork::{self, ForkError, Local};
 use crate::queue::import::Import;
 use crate::queue::{Queue, QueueError, Reason, file_name};
 use crate::replay::prepare::{Source, prepare};
-use crate::store::{RefUpdate, SILENCE};
+use crate::store::{RefUpdate, pack_refs};
 use crate::trunk;
 use crate::workspace::{LOCK, Lock, Outcome, PatchLock, ProjectLock};
 
@@ -148,9 +148,8 @@ fn from_fork(
     events.step(&format!("fetching {tip} from {}", crate::store::git::without_secrets(address)));
     let progress = |line: &str| events.git(line);
     let here = format!("refs/carry/fork/{}", site.project.name);
-    let call =
-        site.store.git().call(["fetch", "--progress", "--no-write-fetch-head", "--no-recurse-submodules"]);
-    call.args(["--", address]).arg(format!("+{tip}:{here}")).silence(SILENCE).progress(&progress).output()?;
+    site.store.fetching(&[], address).arg(format!("+{tip}:{here}")).progress(&progress).output()?;
+    pack_refs(&site.store)?;
     let odb = site.store.odb()?;
     let no_commit = |rev: &str| NightError::NoCommit { rev: rev.to_owned() };
     let tip = site.store.commit_of(&here)?.ok_or_else(|| no_commit(tip))?;

@@ -23,7 +23,7 @@ use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
 use crate::replay::Both;
 use crate::replay::loss::Loss;
 use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb, RefUpdate, StoreError};
+use crate::store::{Objects, Odb, RefUpdate, Scratch, StoreError};
 use crate::workspace::{Good, History, Landed, LandedLock, Outcome, PatchLock, ProjectLock};
 
 /// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
@@ -273,7 +273,7 @@ fn leave<'q>(
             let mut anew = Patch::parse(&l.patch.file, written, l.patch.strip).map_err(|_| broken())?;
             anew.hold = l.patch.hold.clone();
             if anew.header != l.patch.header
-                || apply_to_tree(odb, &before, &anew.changes).map_err(|_| broken())? != after
+                || apply_to_tree(&Scratch::over(odb), &before, &anew.changes).map_err(|_| broken())? != after
             {
                 return Err(broken());
             }

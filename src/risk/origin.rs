@@ -140,7 +140,7 @@ fn candidates(
     for ranged in repo.range(Some(from), to)? {
         let [parent] = ranged.parents[..] else { continue };
         let (before, after) = (odb.commit(&parent)?.tree, odb.commit(&ranged.id)?.tree);
-        let touched = delta::touched(odb, &before, &after, paths)?;
+        let touched = delta::touched(odb, &before, &after, paths)?.paths;
         if !touched.is_empty() {
             let paths = touched.iter().map(|p| p.to_string()).collect();
             out.push(Candidate { id: ranged.id, before, after, paths });

@@ -17,6 +17,7 @@ mod scratch;
 pub mod tree;
 mod upkeep;
 mod version;
+mod walk;
 mod worktree;
 
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ pub use pack::{common_end, common_start};
 pub use package::BundleHead;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
-pub use upkeep::tidy;
+pub use upkeep::{pack_refs, tidy};
 pub use version::GitVersion;
 pub use worktree::{Unmerged, WorkTree};
 

@@ -8,8 +8,8 @@ use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::git::{Git, GitError};
-use super::{Drivers, Odb, StoreError};
+use super::git::{Call, Git, GitError};
+use super::{Drivers, Odb, StoreError, walk};
 
 /// How long a call that reaches the network may say nothing.
 pub const SILENCE: Duration = Duration::from_secs(300);
@@ -104,6 +104,19 @@ impl Repo {
     /// Calls of git on it.
     pub fn git(&self) -> &Git {
         &self.git
+    }
+
+    /// A fetch from a repository at an address, with these options; the refspecs are to be given.
+    ///
+    /// The graph of commits is kept, as it makes every later walk short; a fetch only adds to it. What comes stays a pack: as a
+    /// file each, a year of small fetches would take a block of the disk for every object.
+    pub fn fetching<'a>(&self, options: &[&str], address: &str) -> Call<'a> {
+        self.git
+            .call(["-c", "fetch.writeCommitGraph=true", "-c", "fetch.unpackLimit=1"])
+            .args(["fetch", "--progress", "--no-write-fetch-head", "--no-recurse-submodules"])
+            .args(options)
+            .args(["--", address])
+            .silence(SILENCE)
     }
 
     /// Its objects.
@@ -225,6 +238,10 @@ impl Repo {
 
     /// The commits of `tip` that are not in `base`, parents first.
     pub fn range(&self, base: Option<&ObjectId>, tip: &ObjectId) -> Result<Vec<Ranged>, StoreError> {
+        if let Some(mut known) = base.and_then(|base| walk::range(&self.path, base, tip)) {
+            known.reverse();
+            return Ok(known);
+        }
         let mut call = self.git.call(["rev-list", "--topo-order", "--reverse", "--parents"]);
         call = call.arg(tip.to_string());
         if let Some(base) = base {

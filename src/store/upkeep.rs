@@ -1,6 +1,7 @@
 //! A repository kept small and quick, by git's own means: what lies about loose or in many packs becomes one, and what
 //! nothing refers to any more goes after git's two weeks.
 
+use super::Repo;
 use super::git::{Git, GitError};
 
 /// So many loose objects are let lie. A workspace of many projects has a lock of some size in each of its commits, and only
@@ -10,6 +11,19 @@ const LOOSE: &str = "gc.auto=1000";
 const PACKS: &str = "gc.autoPackLimit=20";
 /// A pack of this size is left as it is: upstream's history is not packed again for our builds.
 const LARGE: &str = "gc.bigPackThreshold=64m";
+
+/// So many tags in files of their own are let lie.
+const TAGS: usize = 50;
+
+/// Puts refs into one file where a fetch brought many tags: whoever lists them opens a file each, and the objects that
+/// they point to.
+pub fn pack_refs(repo: &Repo) -> Result<(), GitError> {
+    let loose = std::fs::read_dir(repo.path().join("refs/tags")).into_iter().flatten().take(TAGS + 1);
+    if loose.count() > TAGS {
+        repo.git().call(["pack-refs", "--all"]).output()?;
+    }
+    Ok(())
+}
 
 /// Packs the repository if there is reason to. With `now`, packs it in any case, and lets go at once of what nothing refers
 /// to: nobody else may be at work there. A user who said `gc.auto = 0` is not packed for.

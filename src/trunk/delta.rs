@@ -26,47 +26,36 @@ pub fn changes(objects: &dyn Objects, old: &ObjectId, new: &ObjectId) -> Result<
         if let Seen::File(change) = seen {
             out.push(change);
         }
-        Go::On
+        true
     };
     walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
     Ok(out)
 }
 
-/// The paths that differ, if all of them are among `wanted`; none as soon as one is not.
-pub fn paths_among(
-    objects: &dyn Objects,
-    old: &ObjectId,
-    new: &ObjectId,
-    wanted: &BTreeSet<BString>,
-) -> Result<Option<BTreeSet<BString>>, ObjectError> {
-    let mut out = BTreeSet::new();
-    let mut take = |seen: Seen<'_>| match seen {
-        Seen::Folder(path) if holds_some(path, wanted) => Go::On,
-        Seen::File(change) if wanted.contains(&change.path) => {
-            out.insert(change.path);
-            Go::On
-        }
-        _ => Go::End,
-    };
-    let all = walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
-    Ok(all.then_some(out))
+/// Which of some paths differ between two trees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Those that do.
+    pub paths: BTreeSet<BString>,
+    /// Do others, too?
+    pub others: bool,
 }
 
-/// Those of `wanted` that differ. Other folders are not read.
+/// Which of `wanted` differ. Other folders are not read.
 pub fn touched(
     objects: &dyn Objects,
     old: &ObjectId,
     new: &ObjectId,
     wanted: &BTreeSet<BString>,
-) -> Result<Vec<BString>, ObjectError> {
-    let mut out = Vec::new();
+) -> Result<Touched, ObjectError> {
+    let mut out = Touched::default();
     let mut take = |seen: Seen<'_>| match seen {
-        Seen::Folder(path) if holds_some(path, wanted) => Go::On,
-        Seen::File(change) if wanted.contains(&change.path) => {
-            out.push(change.path);
-            Go::On
+        Seen::Folder(path) if holds_some(path, wanted) => true,
+        Seen::File(change) if wanted.contains(&change.path) => out.paths.insert(change.path),
+        _ => {
+            out.others = true;
+            false
         }
-        _ => Go::Past,
     };
     walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
     Ok(out)
@@ -78,16 +67,6 @@ fn holds_some(path: &BString, wanted: &BTreeSet<BString>) -> bool {
     wanted.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
 }
 
-/// Where a walk goes from what it came upon.
-enum Go {
-    /// Into it, and on.
-    On,
-    /// Past it.
-    Past,
-    /// Nowhere.
-    End,
-}
-
 /// What a walk comes upon.
 enum Seen<'a> {
     /// A folder that differs, before it is read.
@@ -96,16 +75,16 @@ enum Seen<'a> {
     File(Change),
 }
 
-/// Goes on as long as `take` says so; did it come to the end?
+/// Comes upon all that differs, and goes into those folders for which `take` says so.
 fn walk(
     objects: &dyn Objects,
     prefix: &BString,
     old: Option<ObjectId>,
     new: Option<ObjectId>,
-    take: &mut dyn FnMut(Seen<'_>) -> Go,
-) -> Result<bool, ObjectError> {
+    take: &mut dyn FnMut(Seen<'_>) -> bool,
+) -> Result<(), ObjectError> {
     if old == new {
-        return Ok(true);
+        return Ok(());
     }
     let (old, new) = (RawTree::read(objects, old.as_ref())?, RawTree::read(objects, new.as_ref())?);
     // A file and a folder of one name are two names here: the one goes, the other comes.
@@ -117,18 +96,13 @@ fn walk(
         }
         path.extend_from_slice(name);
         let folder = |side: Option<Entry>| side.filter(Entry::is_tree).map(|e| e.id);
-        let is_folder = gone.or(come).is_some_and(|e| e.is_tree());
-        let go = match is_folder {
-            true => take(Seen::Folder(&path)),
-            false => take(Seen::File(Change { path: path.clone(), old: gone, new: come })),
-        };
-        match go {
-            Go::End => return Ok(false),
-            Go::On if is_folder && !walk(objects, &path, folder(gone), folder(come), take)? => {
-                return Ok(false);
+        if gone.or(come).is_some_and(|e| e.is_tree()) {
+            if take(Seen::Folder(&path)) {
+                walk(objects, &path, folder(gone), folder(come), take)?;
             }
-            _ => {}
+        } else {
+            take(Seen::File(Change { path, old: gone, new: come }));
         }
     }
-    Ok(true)
+    Ok(())
 }

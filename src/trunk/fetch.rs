@@ -4,7 +4,7 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use crate::store::git::{GitError, without_secrets};
-use crate::store::{RefUpdate, Repo, SILENCE, StoreError};
+use crate::store::{RefUpdate, Repo, SILENCE, StoreError, pack_refs};
 
 /// The ref that holds the newest fetched trunk commit.
 pub const TIP: &str = "refs/carry/trunk";
@@ -117,26 +117,12 @@ pub fn fetch(
         return Err(FetchError::NoBranch { address: public, branch, has: heads });
     };
     if old != Some(there) {
-        // The graph of commits makes every later walk short; a fetch only adds to it. What comes stays a pack: as a file
-        // each, a year of small fetches would take a block of the disk for every object.
-        repo.git()
-            .call([
-                "-c",
-                "fetch.writeCommitGraph=true",
-                "-c",
-                "fetch.unpackLimit=1",
-                "fetch",
-                "--progress",
-                "--no-write-fetch-head",
-                "--no-recurse-submodules",
-                "--",
-                address,
-            ])
+        repo.fetching(&[], address)
             .arg(format!("+{branch}:{INCOMING}"))
-            .silence(SILENCE)
             .progress(progress)
             .output()
             .map_err(|source| FetchError::Unreachable { address: public, source })?;
+        pack_refs(repo).map_err(StoreError::from)?;
     }
     let tip = match old {
         Some(old) if old == there => return Ok(Fetched { old: Some(old), tip: old }),
@@ -171,18 +157,8 @@ pub fn fetch_refs(
         format!("+{full}:{AHEAD}{}", full.trim_start_matches("refs/"))
     });
     let address_public = without_secrets(address);
-    repo.git()
-        .call([
-            "fetch",
-            "--progress",
-            "--prune",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-        ])
-        .args(["--", address])
+    repo.fetching(&["--prune", "--no-tags"], address)
         .args(specs)
-        .silence(SILENCE)
         .progress(progress)
         .output()
         .map_err(|source| FetchError::Unreachable { address: address_public, source })?;

@@ -65,7 +65,7 @@ impl Upstream {
     /// Does it change one of `paths` against its first parent?
     pub fn touches(&self, odb: &Odb, paths: &BTreeSet<BString>) -> Result<bool, StoreError> {
         let before = self.before(odb)?;
-        Ok(!delta::touched(odb, &before, &self.commit.tree, paths)?.is_empty())
+        Ok(!delta::touched(odb, &before, &self.commit.tree, paths)?.paths.is_empty())
     }
 
     /// The commit that its message says it reverts (`git revert`'s own sentence).

@@ -1,0 +1,45 @@
+//! Which commits of the range touch the paths of patches: looked up once, for every rung that asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bstr::BString;
+use gix_hash::ObjectId;
+
+use crate::store::{Odb, StoreError};
+use crate::trunk::delta::Touched;
+use crate::trunk::{Range, Upstream, delta};
+
+/// A commit that is no merge, and touches paths that were asked about.
+pub(super) struct Touches {
+    /// Its place in the range.
+    pub at: usize,
+    /// The tree before it.
+    pub before: ObjectId,
+    /// The paths, and whether it touches others.
+    pub touched: Touched,
+}
+
+/// The standing commits of the range that touch some of `wanted`, in its order.
+pub(super) fn touches(
+    odb: &Odb,
+    range: &Range,
+    wanted: &BTreeSet<BString>,
+    standing: &dyn Fn(&Upstream) -> bool,
+) -> Result<Vec<Touches>, StoreError> {
+    let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
+    let mut out = Vec::new();
+    // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
+    for (at, upstream) in range.commits.iter().enumerate().rev() {
+        if upstream.commit.parents.len() > 1 || !standing(upstream) {
+            continue;
+        }
+        let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
+        let before = known.map_or_else(|| upstream.before(odb), Ok)?;
+        let touched = delta::touched(odb, &before, &upstream.commit.tree, wanted)?;
+        if !touched.paths.is_empty() {
+            out.push(Touches { at, before, touched });
+        }
+    }
+    out.reverse();
+    Ok(out)
+}
