@@ -37,6 +37,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "git carry import --fork ../fork --tip refs/heads/ours --base v2.49.0",
             ),
             ("a job that runs the nights", "git carry init --schedule systemd"),
+            ("one that spreads them over an array of Slurm", "git carry init --fleet --schedule slurm"),
             (
                 "a Debian package's patches",
                 "git carry import --patches ../glibc/debian/patches --base upstream/2.36",

@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::plan::{Due, Plan};
+use crate::workspace::schedule::FLEET_GITLAB;
 
 /// The version of the JSON form. A reader accepts unknown keys of the version it knows.
 const VERSION: u32 = 1;
-/// The file of the workspace that says how a job of GitLab CI runs a share.
-pub const GITLAB_WORKER: &str = "schedule/fleet-worker.yml";
 
 /// The plan for programs.
 pub fn document(plan: &Plan) -> Value {
@@ -45,7 +44,7 @@ pub fn gitlab(plan: &Plan) -> Value {
         return json!({ "nothing-due": { "script": ["echo 'no unit is due'"] } });
     }
     json!({
-        "include": [{ "local": GITLAB_WORKER }],
+        "include": [{ "local": FLEET_GITLAB }],
         "fleet": { "extends": ".fleet-worker", "parallel": { "matrix": [{ "CARRY_UNITS": units }] } },
     })
 }
