@@ -80,14 +80,18 @@ fn jobs_of_a_fleet_are_what_their_systems_take() {
     let Some(program) = validator("check-jsonschema") else { return };
     for (schema, file, key) in [
         ("vendor.github-workflows", ".github/workflows/git-carry.yml", "runs-on:"),
-        ("vendor.gitlab-ci", ".gitlab-ci.yml", "  script:"),
-        ("vendor.gitlab-ci", "schedule/fleet-worker.yml", "  script:"),
-        ("vendor.gitlab-ci", &pipeline, "\"extends\""),
+        ("vendor.gitlab-ci", ".gitlab-ci.yml", "artifacts:"),
+        ("vendor.gitlab-ci", "schedule/fleet-worker.yml", "script:"),
+        ("vendor.gitlab-ci", &pipeline, "extends"),
     ] {
         assert!(accepts(&program, schema, &lab.path("ws").join(file)), "{file}");
+        // What jobs only have in common is held to nothing there.
+        if file.ends_with("fleet-worker.yml") {
+            continue;
+        }
         let wrong = lab.path("wrong.yml");
-        let other = if key.starts_with('"') { "\"extendss\"" } else { "runs-onn:" };
-        std::fs::write(&wrong, read(&lab, file).replacen(key, other, 1)).expect("written");
+        let text = read(&lab, file).replace(key, &format!("un{key}"));
+        std::fs::write(&wrong, text).expect("written");
         assert!(!accepts(&program, schema, &wrong), "{file} without {key}");
     }
     let Some(program) = validator("kubernetes-validate") else { return };

@@ -1,6 +1,7 @@
 //! A plan in the forms that engines take.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::plan::{Due, Plan};
 use crate::workspace::schedule::FLEET_GITLAB;
@@ -50,13 +51,16 @@ pub fn gitlab(plan: &Plan) -> Value {
 }
 
 /// An indexed Job of Kubernetes: each completion is a share by the units' names. The secret `git-carry` says in
-/// `CARRY_WORKSPACE` where the workspace is.
+/// `CARRY_WORKSPACE` where the workspace is. The Job is named by what is due, so that the same plan makes it once.
 pub fn kubernetes(plan: &Plan, image: &str) -> Value {
     let shards = plan.shards;
+    let keys: Vec<&str> = plan.due.iter().map(|d| d.key.as_str()).collect();
+    let digest: String =
+        Sha256::digest(keys.concat()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": { "generateName": "git-carry-fleet-" },
+        "metadata": { "name": format!("git-carry-fleet-{digest}") },
         "spec": {
             "completionMode": "Indexed",
             "completions": shards,
