@@ -90,6 +90,9 @@ struct RunArgs {
     /// Take a trunk that was force-pushed.
     #[arg(long)]
     accept_rewritten_trunk: bool,
+    /// Keep one copy of each upstream in this folder, for all clones of this host.
+    #[arg(long, value_name = "DIR", env = "GIT_CARRY_MIRRORS")]
+    mirrors: Option<PathBuf>,
 }
 
 /// Tell how all units stand, from the remotes' refs alone; and bring what the nights left back to the workspace.
@@ -234,7 +237,9 @@ fn work(ui: &Ui, from: &Path, args: &RunArgs) -> Result<u8, CliError> {
     let holder = Holder::here(job().as_deref());
     let mine = chosen(ui, args, &workspace, &all, &holder)?;
     left_out(ui, &none);
-    let how = How { holder, claim_for, accept_rewritten_trunk: args.accept_rewritten_trunk };
+    let mirrors = args.mirrors.as_deref().map(std::path::absolute).transpose();
+    let mirrors = mirrors.map_err(CliError::io(&workspace.root))?;
+    let how = How { holder, claim_for, accept_rewritten_trunk: args.accept_rewritten_trunk, mirrors };
     let (mut code, mut documents, mut rows) = (0, Vec::new(), table(&["unit", "", "took", ""]));
     for unit in &mine {
         let fate = fleet::run_unit(&workspace, unit, &how, ui);

@@ -27,6 +27,7 @@ mod depart;
 mod error;
 pub mod forms;
 mod look;
+mod mirror;
 mod overview;
 mod plan;
 mod queue;

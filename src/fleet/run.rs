@@ -11,6 +11,7 @@ use super::FleetError;
 use super::claim::{give_back, read, read_result, take};
 use super::depart::{Departure, claimed_by};
 use super::look::{Look, UnitRefs, home, look, refs_of, sites};
+use super::mirror::with_mirrors;
 use super::queue::{State, with_states};
 use super::records::{Claim, Failed, Record, VERSION};
 use super::unit::Unit;
@@ -27,6 +28,8 @@ pub struct How {
     pub claim_for: Duration,
     /// Take a trunk that was force-pushed.
     pub accept_rewritten_trunk: bool,
+    /// The folder of this host's mirrors; none: each store downloads for itself.
+    pub mirrors: Option<PathBuf>,
 }
 
 /// A worker.
@@ -82,6 +85,8 @@ pub fn run_unit(workspace: &Workspace, unit: &Unit, how: &How, events: &dyn Even
 
 fn attempt(workspace: &Workspace, unit: &Unit, how: &How, events: &dyn Events) -> Result<Fate, FleetError> {
     let began = Instant::now();
+    let mirrored = how.mirrors.as_ref().map(|folder| with_mirrors(workspace, unit, folder, events));
+    let workspace = mirrored.as_ref().unwrap_or(workspace);
     let sites = sites(workspace, unit)?;
     let Some(first) = sites.first() else { return Ok(Fate::Busy) };
     let home = home(&sites)?;

@@ -8,7 +8,7 @@ if [ -n "${SLURM_SUBMIT_DIR:-}" ]; then
     # A clone of its own on the node's disk; the one that the job was submitted from may be on a slow one.
     clone=$(mktemp -d)
     trap 'rm -rf "$clone"' EXIT
-    git clone --quiet "$(git -C "$SLURM_SUBMIT_DIR" remote get-url origin)" "$clone"
+    git clone --quiet --filter=blob:none "$(git -C "$SLURM_SUBMIT_DIR" remote get-url origin)" "$clone"
     cd "$clone"
 else
     cd "$(dirname "$0")/.."
