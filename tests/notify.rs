@@ -1,80 +1,17 @@
 //! Who is told what changed, by the built binary, on servers that take what real ones take. Days go by in
 //! `GIT_CARRY_NOW`.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+mod listen;
+mod trust;
+
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 use crate::support::github::{Github, TOKEN};
 use crate::support::lab::{Lab, numbered};
 use serde_json::{Value, json};
 
-/// A request as it came.
-#[derive(Debug, Clone)]
-struct Request {
-    line: String,
-    headers: BTreeMap<String, String>,
-    body: Value,
-}
-
-/// A server that takes JSON, or answers with another status.
-#[derive(Clone)]
-struct Listener {
-    port: u16,
-    taken: Arc<Mutex<Vec<Request>>>,
-    answer: Arc<Mutex<String>>,
-}
-
-const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
-
-impl Listener {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let this = Self { port, taken: Arc::default(), answer: Arc::new(Mutex::new(FINE.into())) };
-        let shared = this.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (mut stream, mut lines) = (stream.try_clone().expect("a stream"), BufReader::new(stream));
-                let (mut first, mut headers) = (String::new(), BTreeMap::new());
-                if lines.read_line(&mut first).is_err() {
-                    continue;
-                }
-                let mut line = String::new();
-                while lines.read_line(&mut line).is_ok_and(|n| n > 2) {
-                    let (name, value) = line.split_once(':').expect("a header");
-                    headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-                    line.clear();
-                }
-                let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-                let mut body = vec![0; length];
-                lines.read_exact(&mut body).expect("a body");
-                let body = serde_json::from_slice(&body).expect("JSON");
-                let request = Request { line: first.trim().to_owned(), headers, body };
-                shared.taken.lock().expect("ours").push(request);
-                let answer = shared.answer.lock().expect("ours").clone();
-                let _ = stream.write_all(answer.as_bytes());
-            }
-        });
-        this
-    }
-
-    /// What came since it was asked last.
-    fn took(&self) -> Vec<Request> {
-        std::mem::take(&mut self.taken.lock().expect("ours"))
-    }
-
-    fn answer(&self, answer: &str) {
-        *self.answer.lock().expect("ours") = answer.to_owned();
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-}
+use listen::{FINE, Listener, Mails};
 
 /// A workspace with two patches on two files, of which trunk has broken none yet.
 fn lab() -> Lab {
@@ -391,73 +328,6 @@ fn slack_and_matrix_get_messages_in_their_own_form_in_which_hostile_text_stays_t
     run(&lab, &day(3), &env, 1, &["notify", "--test"]);
 }
 
-/// A mail server of other people's (aiosmtpd, see `tests/validators/requirements.txt`), which prints each mail that it
-/// takes as a line of JSON.
-struct Mails {
-    server: Child,
-    lines: Arc<Mutex<Vec<Value>>>,
-    port: u16,
-}
-
-impl Mails {
-    /// None where it is not installed; on a build server it must be. `tls` is a file with a key and a certificate.
-    fn start(login: Option<(&str, &str)>, tls: Option<&Path>) -> Option<Self> {
-        let fixed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/validators");
-        let folder = std::env::var_os("GIT_CARRY_VALIDATORS").map_or(fixed, PathBuf::from);
-        let python = folder.join("bin/python");
-        let ask = Command::new(&python).args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
-        let there = ask.is_ok_and(|status| status.success());
-        assert!(there || std::env::var_os("CI").is_none(), "no aiosmtpd in {}", folder.display());
-        if !there {
-            println!("passed over: no aiosmtpd in {}; see .ci/run", folder.display());
-            return None;
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
-        let mut command = Command::new(python);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validators/smtp.py"));
-        command
-            .arg(port.to_string())
-            .args(login.map(|(user, word)| format!("{user}:{word}")).or(Some(String::new())));
-        command.args(tls).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut server = command.spawn().expect("python runs");
-        let mut out: BufReader<ChildStdout> = BufReader::new(server.stdout.take().expect("its output"));
-        let mut line = String::new();
-        out.read_line(&mut line).expect("a line");
-        assert_eq!(line, "ready\n");
-        let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let shared = lines.clone();
-        std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                shared.lock().expect("ours").push(serde_json::from_str(&line).expect("JSON"));
-            }
-        });
-        Some(Self { server, lines, port })
-    }
-
-    /// So many mails that came since it was asked last, by their receivers. It answers a mail only after it was printed,
-    /// but the line has to come through the pipe.
-    fn took(&self, count: usize) -> Vec<Value> {
-        for _ in 0..250 {
-            if self.lines.lock().expect("ours").len() >= count {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let mut all = std::mem::take(&mut *self.lines.lock().expect("ours"));
-        all.sort_by_key(|mail| mail["to"].to_string());
-        all
-    }
-}
-
-impl Drop for Mails {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 fn receivers(mails: &[Value]) -> Vec<&str> {
     mails.iter().filter_map(|m| m["to"][0].as_str()).collect()
 }
@@ -539,48 +409,6 @@ fn mails_go_to_the_team_and_to_each_owner_what_is_theirs_and_to_nobody_who_is_no
     configure(&lab, &table(&format!("smtp://127.0.0.1:{}", server.port)));
     run(&lab, &day(7), &env, 3, &["nightly"]);
     assert_eq!(receivers(&server.took(2)), ["lee@example.org", "team@example.net"]);
-}
-
-#[test]
-fn a_mail_server_is_trusted_only_if_its_certificate_is() {
-    let lab = lab();
-    let both = lab.path("both.pem");
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"])
-        .args([
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-        ])
-        .arg(&both)
-        .arg("-out")
-        .arg(lab.path("certificate.pem"))
-        .stderr(Stdio::null())
-        .status()
-        .expect("openssl runs");
-    assert!(made.success());
-    let certificate = std::fs::read_to_string(lab.path("certificate.pem")).expect("a certificate");
-    let key = std::fs::read_to_string(&both).expect("a key");
-    std::fs::write(&both, key + &certificate).expect("written");
-    let Some(server) = Mails::start(None, Some(&both)) else { return };
-    configure(
-        &lab,
-        &format!(
-            "[[notify]]\nname = \"mail\"\nkind = \"email\"\nserver = \"smtps://localhost:{}\"\nfrom = \"carry@example.org\"\n\
-             to = [\"team@example.org\"]\nallow = [\"team@example.org\"]\n",
-            server.port
-        ),
-    );
-    let told = run(&lab, &day(1), &[], 1, &["notify", "--test"]);
-    assert!(told.contains("localhost cannot be reached") && told.contains("certificate"), "{told}");
-    assert!(server.took(0).is_empty());
-    let trusted = lab.path("certificate.pem");
-    run(&lab, &day(1), &[("SSL_CERT_FILE", trusted.to_str().expect("a path"))], 0, &["notify", "--test"]);
-    let mails = server.took(1);
-    assert_eq!(mails[0]["subject"], "p: a test of git-carry");
-    assert!(mails[0]["text"].as_str().expect("a text").contains("nothing is wrong"), "{mails:#?}");
 }
 
 #[test]

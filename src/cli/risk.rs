@@ -268,9 +268,9 @@ fn plan(ui: &Ui, plan: &Plan) {
     ui.line(&format!("\n{}", painted("plan", BOLD)));
     for (at, step) in plan.steps.iter().enumerate() {
         let scope = match step.scope {
-            crate::risk::pack::Scope::Region => "",
-            crate::risk::pack::Scope::Cell => "  in each cell",
-            crate::risk::pack::Scope::Host => "  on each host",
+            crate::risk::rule::Scope::Region => "",
+            crate::risk::rule::Scope::Cell => "  in each cell",
+            crate::risk::rule::Scope::Host => "  on each host",
         };
         ui.line(&format!("{:>3}. {}{}", at + 1, clean(&step.what), painted(scope, DIM)));
         for command in &step.run {

@@ -19,6 +19,8 @@ pub use state::{Change, Checks, Phase, Review, Sent, Side, State, sent};
 pub use token::Token;
 pub use webhook::{matrix, post};
 
+use ureq::tls::{RootCerts, TlsConfig};
+
 use crate::store::git::Git;
 use crate::workspace::{Forge, ForgeKind};
 
@@ -90,6 +92,8 @@ fn agent() -> ureq::Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .user_agent(concat!("git-carry/", env!("CARGO_PKG_VERSION")))
+        // Who is trusted is what the system trusts, as for git: many a forge is known by a house's own authority alone.
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .build()
         .into()
 }

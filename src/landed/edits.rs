@@ -28,8 +28,8 @@ impl<'a> Edit<'a> {
     /// A patch's.
     pub(super) fn of_patch(odb: &Odb, patch: &Candidate<'a>) -> Result<Vec<Self>, StoreError> {
         match by_text(patch.changes) {
-            Some(edits) => Ok(edits),
-            None => Self::between(odb, &patch.trees.0, &patch.trees.1),
+            Some(edits) if !edits.is_empty() => Ok(edits),
+            _ => Self::between(odb, &patch.trees.0, &patch.trees.1),
         }
     }
 

@@ -3,7 +3,7 @@
 use bstr::ByteSlice;
 
 use super::binary::{BinaryPatch, apply_delta};
-use super::diff::{ChangeKind, Content, FileChange, Hunk, LineKind};
+use super::change::{ChangeKind, Content, FileChange, Hunk, LineKind};
 use super::error::{QueueError, Reason};
 
 /// The file's bytes after `change`. `old` is the content at the old path (empty for an addition).

@@ -1,6 +1,6 @@
 //! What a patch does, as a short sum that offsets, context and blob ids play no part in.
 
-use super::diff::{Content, FileChange, LineKind};
+use super::change::{Content, FileChange, LineKind};
 use super::patch::digest;
 
 /// The sum of some changes, as 16 hexadecimal digits of a SHA-256: equal where `same_change` finds them the same (text),

@@ -4,6 +4,7 @@
 
 mod apply;
 mod binary;
+mod change;
 mod change_sum;
 mod diff;
 mod error;
@@ -20,8 +21,9 @@ mod trailers;
 
 pub use apply::{apply, apply_hunks};
 pub use binary::{BinaryPatch, apply_delta};
+pub use change::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind};
 pub use change_sum::change_sum;
-pub use diff::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind, parse_diff};
+pub use diff::parse_diff;
 pub use error::{QueueError, Reason};
 pub use header::{Date, Header, Identity};
 pub use load::Queue;

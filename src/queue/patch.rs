@@ -6,7 +6,8 @@ use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 use sha2::{Digest, Sha256};
 
-use super::diff::{Content, FileChange, parse_diff, starts_change};
+use super::change::{Content, FileChange};
+use super::diff::{parse_diff, starts_change};
 use super::error::{QueueError, Reason};
 use super::header::{self, Date, Fields, Header, Identity};
 use super::metadata::{Metadata, read_metadata};

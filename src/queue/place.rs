@@ -6,7 +6,7 @@ use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::apply::apply;
-use super::diff::{ChangeKind, Content, FileChange, HunkLine, LineKind};
+use super::change::{ChangeKind, Content, FileChange, HunkLine, LineKind};
 use super::error::{QueueError, Reason};
 use crate::store::tree::{Entry, MODE_COMMIT, edit, entry_at, write_empty};
 use crate::store::{ObjectError, Objects};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::pack::Analyse;
+use super::rule::Analyse;
 use super::trees::{Side, Trees};
 use super::watch::line_of;
 use super::{Confidence, Finding, Severity};

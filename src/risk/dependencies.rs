@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pack::Analyse;
+use super::rule::Analyse;
 use super::trees::{Side, Trees};
 use super::{Finding, Severity};
 use crate::store::ObjectError;

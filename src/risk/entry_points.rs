@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use configparser::ini::{Ini, IniDefault};
 
-use super::pack::Analyse;
+use super::rule::Analyse;
 use super::trees::{Side, Trees};
 use super::{Finding, Severity};
 use crate::store::ObjectError;

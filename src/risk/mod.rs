@@ -18,6 +18,7 @@ pub mod origin;
 pub mod pack;
 pub mod plan;
 pub mod restart;
+pub mod rule;
 pub mod script;
 pub mod set;
 pub mod trees;
@@ -30,8 +31,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::{ObjectError, Objects};
 use migration::chain::Known;
 use migration::{Op, Phase};
-use pack::{Analyser, On, Pin, Rules, Scope};
+use pack::Rules;
 use restart::Restarts;
+use rule::{Analyser, On, Pin, Scope};
 use trees::{Side, Trees};
 
 /// How bad a finding is.
@@ -348,7 +350,7 @@ fn class(finding: &Finding) -> String {
     }
 }
 
-fn files(trees: &Trees<'_>, rule: &pack::Files, out: &mut Vec<Finding>) {
+fn files(trees: &Trees<'_>, rule: &rule::Files, out: &mut Vec<Finding>) {
     let excepted = |path: &str| rule.except.as_ref().is_some_and(|globs| globs.matches(path));
     for changed in trees.touched(&rule.globs).into_iter().filter(|c| !excepted(&c.path)) {
         let what = changed.what();
@@ -372,7 +374,7 @@ fn files(trees: &Trees<'_>, rule: &pack::Files, out: &mut Vec<Finding>) {
 }
 
 /// Files that nothing here can read, or that no other rule does.
-fn unread(trees: &Trees<'_>, rule: &pack::Analyse, rules: &Rules, out: &mut Vec<Finding>) {
+fn unread(trees: &Trees<'_>, rule: &rule::Analyse, rules: &Rules, out: &mut Vec<Finding>) {
     let excepted = |path: &str| rule.except.as_ref().is_some_and(|globs| globs.matches(path));
     let readers = || rules.analyse.iter().filter(|other| other.analyser != Analyser::Unread);
     let is_read = |path: &str| readers().any(|other| other.files.matches(path));
@@ -387,8 +389,8 @@ fn unread(trees: &Trees<'_>, rule: &pack::Analyse, rules: &Rules, out: &mut Vec<
 }
 
 /// The rules that read texts: their ids, and the files that they read.
-fn readers(rules: &Rules) -> Vec<(&str, &pack::Globs)> {
-    let mut all: Vec<(&str, &pack::Globs)> = Vec::new();
+fn readers(rules: &Rules) -> Vec<(&str, &rule::Globs)> {
+    let mut all: Vec<(&str, &rule::Globs)> = Vec::new();
     all.extend(rules.watch.iter().map(|r| (r.id.as_str(), &r.files)));
     all.extend(rules.set.iter().map(|r| (r.id.as_str(), &r.files)));
     all.extend(rules.sections.iter().map(|r| (r.id.as_str(), &r.files)));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::pack::Analyse;
+use super::rule::Analyse;
 use super::trees::{Side, Trees};
 use super::watch::line_of;
 use super::{Finding, Severity};

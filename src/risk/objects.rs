@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pack::Analyse;
+use super::rule::Analyse;
 use super::script::Value;
 use super::script::python::Module;
 use super::trees::{Side, Trees};

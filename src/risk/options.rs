@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pack::Analyse;
+use super::rule::Analyse;
 use super::script::python::Module;
 use super::script::{Call, Value};
 use super::trees::{Side, Trees};

@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::migration::Phase;
-use super::pack::{Rules, Scope};
+use super::pack::Rules;
+use super::rule::Scope;
 use super::{Assessment, Finding, MigrationRecord, Severity};
 
 /// How a move can be made.

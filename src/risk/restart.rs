@@ -12,7 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::entry_points;
-use super::pack::{Globs, Rules};
+use super::pack::Rules;
+use super::rule::Globs;
 use super::trees::{Side, Trees};
 use crate::store::ObjectError;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pack::Set;
+use super::rule::Set;
 use super::trees::{Side, Trees};
 use super::watch::line_of;
 use super::{Finding, Severity};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bstr::{BStr, ByteSlice};
 use gix_hash::ObjectId;
 
-use super::pack::{Globs, On};
+use super::rule::{Globs, On};
 use crate::store::tree::{Entry, MODE_COMMIT, RawTree, entry_at};
 use crate::store::{ObjectError, Objects};
 use crate::trunk::delta;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pack::{Compare, Pin, Sections, Watch};
+use super::rule::{Compare, Pin, Sections, Watch};
 use super::trees::{Side, Trees};
 use super::{Finding, Severity};
 use crate::store::ObjectError;

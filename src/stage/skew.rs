@@ -261,9 +261,9 @@ mod tests {
 
     use super::*;
     use crate::risk::Assessment;
-    use crate::risk::pack::{Pin, Scope};
     use crate::risk::plan::Plan;
     use crate::risk::restart::Restarts;
+    use crate::risk::rule::{Pin, Scope};
 
     fn transition(findings: Vec<Finding>, contracts: &[&str]) -> Transition {
         let restarts = Restarts { mapped: true, ..Restarts::default() };

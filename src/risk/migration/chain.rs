@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use gix_hash::ObjectId;
 
-use super::super::pack::{Analyse, Analyser, Globs};
+use super::super::rule::{Analyse, Analyser, Globs};
 use super::super::trees::{Side, Trees};
 use super::super::{Confidence, Finding, MigrationRecord, Severity};
 use super::{Action, Created, Migration, Op, Phase, django, read};

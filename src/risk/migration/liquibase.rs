@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
-use super::super::pack::Analyse;
+use super::super::rule::Analyse;
 use super::super::trees::{Side, Trees};
 use super::super::watch::line_of;
 use super::super::{Finding, Severity};

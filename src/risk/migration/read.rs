@@ -1,6 +1,6 @@
 //! Reads a migration by its tool's rules.
 
-use super::super::pack::{Analyse, Analyser, Pattern};
+use super::super::rule::{Analyse, Analyser, Pattern};
 use super::super::script::{HOLE, python};
 use super::{Action, Migration, Op, django, rails, sql, sqlalchemy};
 
