@@ -216,7 +216,7 @@ fn failed(ui: &Ui, unit: &str, e: &FleetError) {
 pub fn hint(unit: &str, e: &FleetError) -> Option<String> {
     match e {
         FleetError::Diverged { .. } => Some(
-            "bring both together: git carry fleet report --record with the workspace of before, then make the change again"
+            "take the change back (git revert), bring in what nights left (git carry fleet report --record), and make it again"
                 .into(),
         ),
         FleetError::Record { name, .. } => {

@@ -79,7 +79,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("what is due, for a matrix of GitHub Actions", "git carry fleet plan --format github-matrix"),
             ("one of twelve workers", "git carry fleet run --shard 3/12"),
-            ("four workers on this machine", "seq 4 | xargs -P 4 -I{} git carry fleet run --shard {}/4"),
+            ("all that is due and that no other worker is at", "git carry fleet run"),
             (
                 "what came of it, brought back to the workspace",
                 "git carry fleet report --record --to night.html",
