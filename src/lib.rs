@@ -9,6 +9,7 @@ pub mod candidate;
 pub mod check;
 pub mod cli;
 pub mod culprit;
+pub mod fleet;
 pub mod forecast;
 pub mod forge;
 pub mod fork;

@@ -55,6 +55,61 @@ fn ci_jobs_are_what_their_systems_schemas_take() {
 }
 
 #[test]
+fn jobs_of_a_fleet_are_what_their_systems_take() {
+    let (lab, alone) = (lab(), lab());
+    for kind in ["slurm", "kubernetes"] {
+        alone.carry_code(2, &["init", "--schedule", kind]);
+    }
+    alone.carry_code(2, &["init", "--fleet", "--schedule", "cron"]);
+    for kind in ["slurm", "kubernetes", "github-actions", "gitlab-ci", "jenkins"] {
+        lab.carry_code(0, &["init", "--fleet", "--schedule", kind]);
+    }
+    assert!(lab.git("ws", &["status", "--porcelain"]).is_empty(), "all is committed");
+    for script in ["fleet.sh", "fleet-worker.sh", "fleet-gather.sh"] {
+        let out =
+            Command::new("sh").arg("-n").arg(lab.path("ws/schedule").join(script)).output().expect("sh runs");
+        assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    let written = |name: &str, args: &[&str]| {
+        let text = lab.carry_code(0, &[&["--quiet", "fleet", "plan"], args].concat());
+        std::fs::write(lab.path("ws").join(name), text).expect("written");
+        name.to_owned()
+    };
+    let (pipeline, job) =
+        (written("plan.yml", &["--format", "gitlab"]), written("job.json", &["--format", "k8s"]));
+    let Some(program) = validator("check-jsonschema") else { return };
+    for (schema, file, key) in [
+        ("vendor.github-workflows", ".github/workflows/git-carry.yml", "runs-on:"),
+        ("vendor.gitlab-ci", ".gitlab-ci.yml", "artifacts:"),
+        ("vendor.gitlab-ci", "schedule/fleet-worker.yml", "script:"),
+        ("vendor.gitlab-ci", &pipeline, "extends"),
+    ] {
+        assert!(accepts(&program, schema, &lab.path("ws").join(file)), "{file}");
+        // What jobs only have in common is held to nothing there.
+        if file.ends_with("fleet-worker.yml") {
+            continue;
+        }
+        let wrong = lab.path("wrong.yml");
+        let text = read(&lab, file).replace(key, &format!("un{key}"));
+        std::fs::write(&wrong, text).expect("written");
+        assert!(!accepts(&program, schema, &wrong), "{file} without {key}");
+    }
+    let Some(program) = validator("kubernetes-validate") else { return };
+    let takes = |file: &Path| {
+        let out = Command::new(&program).arg("--strict").arg(file).output().expect("it runs");
+        eprintln!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        out.status.success()
+    };
+    for (file, key) in [("schedule/fleet-kubernetes.yml", "completions:"), (job.as_str(), "\"completions\"")]
+    {
+        assert!(takes(&lab.path("ws").join(file)), "{file}");
+        let wrong = lab.path("wrong.yml");
+        std::fs::write(&wrong, read(&lab, file).replacen(key, &key.replace('s', "z"), 1)).expect("written");
+        assert!(!takes(&wrong), "{file} without {key}");
+    }
+}
+
+#[test]
 fn a_unit_and_a_timer_are_what_systemd_takes() {
     let lab = lab();
     let text = lab.carry_code(0, &["init", "--schedule", "systemd"]);

@@ -78,7 +78,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         None => {
             let report = report(&workspace, &projects, Window { since }, ui);
             match format {
-                Format::Html => html(&report)?,
+                Format::Html => html_of(&report)?,
                 Format::Md => markdown(&report),
                 Format::Json => serde_json::to_string_pretty(&report)? + "\n",
                 Format::Text => text(&report),
@@ -116,6 +116,11 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     Ok(0)
 }
 
+/// A report as a page.
+pub fn html_of(report: &report::model::Report) -> Result<String, CliError> {
+    Ok(html(report)?)
+}
+
 fn format(ui: &Ui, args: &Args) -> Format {
     let by_name = || match args.to.as_deref()?.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "html" | "htm" => Some(Format::Html),
@@ -128,7 +133,7 @@ fn format(ui: &Ui, args: &Args) -> Format {
 }
 
 /// Writes a file whole or not at all: a reader may have the old one open.
-fn put(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+pub fn put(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     // What is no plain file (/dev/stdout) is written to, and never replaced.
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         return std::fs::write(path, bytes).map_err(CliError::io(path));

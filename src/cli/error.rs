@@ -85,16 +85,16 @@ impl CliError {
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
-            Self::Stage(StageError::Night(e)) => night_code(e),
+            Self::Stage(StageError::Night(e)) => e.exit_code(),
             Self::Stage(e) => super::stage::code(e).unwrap_or(1),
-            Self::Upstream(UpstreamError::Night(e)) | Self::Send(SendError::Night(e)) => night_code(e),
+            Self::Upstream(UpstreamError::Night(e)) | Self::Send(SendError::Night(e)) => e.exit_code(),
             Self::Upstream(UpstreamError::Task(_)) => 2,
             Self::Upstream(_) => 4,
             Self::Send(SendError::NoForge { .. }) => 2,
             Self::Send(_) => 4,
-            Self::Night(e) | Self::Task(TaskError::Night(e)) => night_code(e),
+            Self::Night(e) | Self::Task(TaskError::Night(e)) => e.exit_code(),
             Self::Task(TaskError::NoPatch { .. } | TaskError::Which { .. }) => 2,
-            Self::Take(TakeError::Night(e)) => night_code(e),
+            Self::Take(TakeError::Night(e)) => e.exit_code(),
             Self::Take(
                 TakeError::NotEmpty { .. }
                 | TakeError::Fork(ForkError::NoMarker { .. } | ForkError::NotAncestor { .. }),
@@ -135,24 +135,6 @@ impl CliError {
 /// A message may have lines of its own; within a line nothing is obeyed.
 fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
-}
-
-fn night_code(e: &NightError) -> u8 {
-    match e {
-        NightError::NoRepository { .. }
-        | NightError::Dirty { .. }
-        | NightError::InProgress { .. }
-        | NightError::Queue { .. }
-        | NightError::NoCommit { .. }
-        | NightError::Risk(_)
-        | NightError::Command { .. }
-        | NightError::Workspace(_) => 2,
-        NightError::Moved { .. }
-        | NightError::Push { .. }
-        | NightError::Unanswered { .. }
-        | NightError::Hook { .. } => 4,
-        _ => 1,
-    }
 }
 
 fn night(e: &NightError) -> (Vec<String>, Option<String>) {
@@ -226,11 +208,15 @@ fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             let hint = match found {
                 Some(id) => format!(
                     "look at what was pushed there; pull the workspace if another machine published;\n\
+                     bring in what a fleet published: git carry fleet report --record;\n\
                      to replace it all the same: git carry nightly --replace-deploy {id}"
                 ),
                 None => "run again".into(),
             };
             (none(), Some(hint))
+        }
+        NightError::NoRemote { project } => {
+            (none(), Some(format!("name one: remote in [project.{project}.deploy] of carry.toml")))
         }
         NightError::NoBuild { several, .. } => {
             let hint = if several.is_empty() { "git carry nightly makes builds" } else { "name more digits" };

@@ -37,6 +37,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "git carry import --fork ../fork --tip refs/heads/ours --base v2.49.0",
             ),
             ("a job that runs the nights", "git carry init --schedule systemd"),
+            ("one that spreads them over an array of Slurm", "git carry init --fleet --schedule slurm"),
             (
                 "a Debian package's patches",
                 "git carry import --patches ../glibc/debian/patches --base upstream/2.36",
@@ -71,6 +72,18 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("what cron runs", "git carry nightly --quiet"),
             ("all projects, four at a time", "git carry nightly --all --jobs 4"),
             ("with the manifest for the pipeline", "git carry nightly --manifest build.json"),
+        ],
+    ),
+    (
+        "fleet",
+        &[
+            ("what is due, for a matrix of GitHub Actions", "git carry fleet plan --format github-matrix"),
+            ("one of twelve workers", "git carry fleet run --shard 3/12"),
+            ("all that is due and that no other worker is at", "git carry fleet run"),
+            (
+                "what came of it, brought back to the workspace",
+                "git carry fleet report --record --to night.html",
+            ),
         ],
     ),
     (

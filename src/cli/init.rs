@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::ui::Ui;
 use crate::night::{FileChange, NightError, Site, write};
 use crate::store::git::Git;
-use crate::workspace::schedule::{Scheduler, job, next_step};
+use crate::workspace::schedule::{Scheduler, fleet_job, job, next_step};
 use crate::workspace::{
     CONFIG, Config, Guard, LOCK, Lock, Workspace, WorkspaceError, add_project, carry_toml,
 };
@@ -29,6 +29,9 @@ pub struct Args {
     /// Write a job that runs the nights; without a project, for the workspace that is here.
     #[arg(long, value_name = "WHAT", value_enum)]
     schedule: Option<Kind>,
+    /// The job spreads the nights over many workers (git carry fleet).
+    #[arg(long, requires = "schedule")]
+    fleet: bool,
 }
 
 /// What runs the nights.
@@ -44,6 +47,10 @@ enum Kind {
     GitlabCi,
     /// A pipeline of Jenkins.
     Jenkins,
+    /// An array of Slurm, with --fleet.
+    Slurm,
+    /// An indexed Job of Kubernetes, with --fleet.
+    Kubernetes,
 }
 
 /// A project to follow.
@@ -69,7 +76,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         Some(follow) => make(from, follow)?,
         None => Workspace::find(from).map_err(NightError::from)?.root,
     };
-    let job = args.schedule.map(|kind| schedule_in(&root, kind)).transpose()?;
+    let job = args.schedule.map(|kind| schedule_in(&root, kind, args.fleet)).transpose()?;
     if ui.json {
         let files = job.iter().flat_map(|(files, _)| files).collect::<Vec<_>>();
         let document = serde_json::json!({
@@ -101,15 +108,32 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
 
 /// Writes a job that runs the nights, and commits it: its files, and what a person does next. A file that is there and
 /// says something else is left alone.
-fn schedule_in(root: &Path, kind: Kind) -> Result<(Vec<&'static str>, &'static str), CliError> {
+fn schedule_in(root: &Path, kind: Kind, fleet: bool) -> Result<(Vec<&'static str>, &'static str), CliError> {
     let scheduler = match kind {
         Kind::Cron => Scheduler::Cron,
         Kind::Systemd => Scheduler::Systemd,
         Kind::GithubActions => Scheduler::GithubActions,
         Kind::GitlabCi => Scheduler::GitlabCi,
         Kind::Jenkins => Scheduler::Jenkins,
+        Kind::Slurm => Scheduler::Slurm,
+        Kind::Kubernetes => Scheduler::Kubernetes,
     };
-    let files = job(scheduler, root);
+    let usage = |what: &str, hint: &str| CliError::Usage { what: what.into(), hint: Some(hint.into()) };
+    let files = match (fleet, kind) {
+        (false, Kind::Slurm | Kind::Kubernetes) => {
+            return Err(usage(
+                "one machine's nights need no array",
+                "for a fleet: git carry init --fleet --schedule …",
+            ));
+        }
+        (false, _) => job(scheduler, root),
+        (true, _) => fleet_job(scheduler).ok_or_else(|| {
+            usage(
+                "that runs on one machine, and a fleet on many",
+                "several workers on one machine: seq 4 | xargs -P 4 -I{} git carry fleet run --shard {}/4",
+            )
+        })?,
+    };
     for (path, text) in &files {
         let file = root.join(path);
         if std::fs::read_to_string(&file).is_ok_and(|there| there != *text) {
@@ -166,7 +190,7 @@ pub fn make(from: &Path, args: &Follow<'_>) -> Result<PathBuf, CliError> {
     let _guard = Guard::acquire(&Site::folder_of(&root)?, "init")?;
     let lock_text = std::fs::read_to_string(root.join(LOCK)).unwrap_or_default();
     let lock = Lock::parse(LOCK, &lock_text).map_err(|e| NightError::from(WorkspaceError::from(e)))?;
-    let workspace = Workspace { root: root.clone(), config, lock };
+    let workspace = Workspace { root: root.clone(), config, lock, apart: std::collections::BTreeMap::new() };
     let project = workspace.project(Some(args.project)).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
     site.preflight()?;

@@ -1,6 +1,5 @@
 //! In: the command line. Out: an exit code. The only place that prints or reads the terminal; one file a command.
 
-mod beside;
 mod bisect;
 mod build;
 mod candidates;
@@ -13,6 +12,7 @@ mod edit;
 mod error;
 mod export;
 mod exports;
+mod fleet;
 mod followed;
 mod forecast;
 mod graph;
@@ -80,6 +80,7 @@ enum Command {
     Show(show::Args),
     Rebase(rebase::Args),
     Nightly(nightly::Args),
+    Fleet(fleet::Args),
     Manifest(manifest::Args),
     Build(build::Args),
     Check(check::Args),
@@ -141,6 +142,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Show(args) => show::run(&ui, &from, args),
         Command::Rebase(args) => rebase::run(&ui, &from, args),
         Command::Nightly(args) => nightly::run(&ui, &from, args),
+        Command::Fleet(args) => fleet::run(&ui, &from, args),
         Command::Manifest(args) => manifest::run(&ui, &from, args),
         Command::Build(args) => build::run(&ui, &from, args),
         Command::Check(args) => check::run(&ui, &from, args),

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::beside::beside;
 use super::error::CliError;
 use super::exports::put_beside;
 use super::ui::{Ui, clean, fitted, table};
 use super::{guarded_for_many, report};
+use crate::fleet::worse;
 use crate::night::notify::Delivery;
 use crate::night::sent::Standing;
 use crate::night::together::Together;
-use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat};
+use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat, beside};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -56,6 +56,7 @@ struct Run {
 enum End {
     Ran(Box<Run>),
     Paused(String),
+    InSet(String),
     Failed(CliError),
 }
 
@@ -75,6 +76,8 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         if let Some(e) = unsettled.remove(name) {
             night::end(&workspace, project, Err(&e), args.offline, beat::now(), ui);
             ends.insert(name, End::Failed(e.into()));
+        } else if let Some(set) = workspace.config.sets.iter().find(|set| set.projects.contains(name)) {
+            ends.insert(name, End::InSet(set.name.clone()));
         } else if let Some(reason) = &project.paused {
             // Nothing is fetched, replayed or published.
             ends.insert(name, End::Paused(reason.clone()));
@@ -100,7 +103,11 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let work = |name: &str, events: &dyn Events| one(root, name, &options, events);
     let ran = match &running[..] {
         [only] => vec![work(only, ui)],
-        _ => beside(ui, &running, &work),
+        _ => {
+            let broke = |name: &String| Err(CliError::Broke { project: name.clone() });
+            let ran = beside(ui, &running, &work).into_iter().zip(&running);
+            ran.map(|(ran, name)| ran.unwrap_or_else(|| broke(name))).collect()
+        }
     };
     for (name, ran) in running.iter().zip(ran) {
         ends.insert(name, ran.map_or_else(End::Failed, |run| End::Ran(Box::new(run))));
@@ -206,6 +213,14 @@ fn tell(ui: &Ui, names: &[String], mut ends: BTreeMap<&str, End>) -> Result<u8, 
                 ui.aside(&format!("{name} is paused: {}", clean(&reason)));
                 ui.aside(&format!("  to go on: git carry resume {name}"));
             }
+            End::InSet(set) => {
+                nights
+                    .push(serde_json::json!({ "version": 1, "project": name, "done": "in-set", "set": set }));
+                rows.push([name.clone(), "in a set".into(), set.clone()]);
+                ui.aside(&format!(
+                    "{name} goes out with the set '{set}' alone: git carry fleet run --unit {set}"
+                ));
+            }
             // One project's failure stops no other; the exit code tells.
             End::Failed(e) if many => {
                 worst = worse(worst, e.code());
@@ -243,12 +258,6 @@ fn done(done: Done) -> &'static str {
         Done::DryRun => "dry run",
         Done::Refused => "refused",
     }
-}
-
-/// The worse of two exit codes: a tool that failed, wrong usage, nothing published, something wants a person.
-fn worse(a: u8, b: u8) -> u8 {
-    let rank = |code: &u8| [0, 3, 4, 2, 1].iter().position(|c| c == code);
-    [a, b].into_iter().max_by_key(rank).unwrap_or(a)
 }
 
 /// Writes the build's manifest, and its signature beside it.

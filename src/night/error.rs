@@ -82,6 +82,20 @@ pub enum NightError {
         /// What it is.
         found: Option<String>,
     },
+    /// The project deploys to no remote.
+    #[error("'{project}' deploys to no remote")]
+    NoRemote {
+        /// The project.
+        project: String,
+    },
+    /// Projects that go out together do not go out.
+    #[error("nothing of '{unit}' goes out, as its projects go together: {why}")]
+    Together {
+        /// All of them, as a fleet calls them.
+        unit: String,
+        /// Why.
+        why: String,
+    },
     /// The remote did not take the build.
     #[error("'{remote}' did not take the build: {source}")]
     Push {
@@ -178,6 +192,29 @@ pub enum NightError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl NightError {
+    /// The exit code that it asks for (see the guide).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoRepository { .. }
+            | Self::Dirty { .. }
+            | Self::InProgress { .. }
+            | Self::Queue { .. }
+            | Self::NoCommit { .. }
+            | Self::NoRemote { .. }
+            | Self::Risk(_)
+            | Self::Command { .. }
+            | Self::Workspace(_) => 2,
+            Self::Moved { .. }
+            | Self::Push { .. }
+            | Self::Unanswered { .. }
+            | Self::Hook { .. }
+            | Self::Together { .. } => 4,
+            _ => 1,
+        }
+    }
 }
 
 fn no_build(project: &str, build: Option<&str>, several: &[String]) -> String {

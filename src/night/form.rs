@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::draft::Draft;
 use super::outcome::{Furthest, PatchReport};
 use super::together::Together;
-use super::{follow, policy, tags};
+use super::{FileChange, NightError, Push, Site, follow, policy, tags};
 use crate::build::manifest::Manifest;
 use crate::forecast::Outlook;
-use crate::workspace::{LandedLock, Outcome};
+use crate::workspace::{LandedLock, Outcome, ProjectLock};
 
 /// Who listens to a run.
 pub trait Events {
@@ -41,6 +41,27 @@ pub struct Options {
     pub jobs: usize,
     /// The projects that run with this one; none: it runs alone, and how the others stand is what the lock says.
     pub together: Option<Arc<Together>>,
+    /// Where the build goes out to, if the workspace is to stay as it is.
+    pub outlet: Option<Arc<dyn Outlet>>,
+}
+
+/// Where a build goes out together with what its run would have written to the workspace, which stays as it is.
+pub trait Outlet: std::fmt::Debug + Send + Sync {
+    /// Puts it out, whole or not at all.
+    fn put(&self, site: &Site<'_>, going: Going) -> Result<(), NightError>;
+}
+
+/// A build on its way out.
+#[derive(Debug)]
+pub struct Going {
+    /// The night, as it is told of once all is out.
+    pub night: Night,
+    /// The refs of the build, each with what it must be at the deploy remote now.
+    pub push: Push,
+    /// The changes of the queue's files that belong to it, without the lock: messages and files.
+    pub commits: Vec<(String, Vec<FileChange>)>,
+    /// The project's part of the lock.
+    pub lock: ProjectLock,
 }
 
 /// How the trunk moved.

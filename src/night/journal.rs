@@ -199,30 +199,47 @@ impl Journal {
 
     /// Makes the changes that come after the push. May be repeated.
     fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
-        let mut open = Vec::new();
-        let names: Vec<&str> = self.refs.iter().map(|update| update.name.as_str()).collect();
-        for (update, there) in self.refs.iter().zip(site.store.exactly(&names)?) {
-            let now = there.map(|id| id.to_string());
-            if now != update.new {
-                open.push(RefUpdate { old: now, ..update.clone() });
-            }
-        }
-        if !open.is_empty() {
-            site.store.update(&open, "carry: publish a build")?;
-        }
+        move_refs(&site.store, &self.refs)?;
         self.workspace.make(site)?;
         Self::remove(&site.folder, &self.project)
     }
+}
+
+/// Moves refs of the store, whatever they are now.
+pub fn move_refs(store: &Repo, refs: &[RefUpdate]) -> Result<(), NightError> {
+    let mut open = Vec::new();
+    let names: Vec<&str> = refs.iter().map(|update| update.name.as_str()).collect();
+    for (update, there) in refs.iter().zip(store.exactly(&names)?) {
+        let now = there.map(|id| id.to_string());
+        if now != update.new {
+            open.push(RefUpdate { old: now, ..update.clone() });
+        }
+    }
+    if !open.is_empty() {
+        store.update(&open, "carry: publish a build")?;
+    }
+    Ok(())
 }
 
 impl Push {
     /// Pushes all refs or none, each only if the remote still has what is expected. A remote that refuses names the refs;
     /// else the connection broke, and they may have arrived.
     pub fn push(&self, store: &Repo) -> Result<(), NightError> {
+        self.push_of(store, &[])
+    }
+
+    /// The same, with objects that are in other stores.
+    pub fn push_of(&self, store: &Repo, others: &[&Repo]) -> Result<(), NightError> {
         let mut call = store
             .git()
             .call(["push", "--atomic", "--porcelain", "--no-follow-tags", "--no-verify"])
             .silence(SILENCE);
+        if !others.is_empty() {
+            let folders = others.iter().map(|other| other.path().join("objects"));
+            let joined = std::env::join_paths(folders)
+                .map_err(|e| NightError::Format { what: "the stores' places", reason: e.to_string() })?;
+            call = call.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", joined);
+        }
         for r in &self.refs {
             let old = r.old.as_deref().unwrap_or_default();
             call = call.arg(joined("--force-with-lease=", format!("{}:{old}", r.name)));

@@ -5,6 +5,7 @@ pub mod absorb;
 mod artifacts;
 pub mod beat;
 mod before;
+mod beside;
 pub mod bisect;
 mod broken;
 mod builds;
@@ -66,6 +67,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 
 pub use artifacts::{Packed, folder as artifacts_folder, pack, prune};
+pub use beside::beside;
 pub use builds::{Recorded, commit_named, recorded};
 pub use check::prove_build;
 pub use compare::compare_builds;
@@ -74,11 +76,13 @@ pub use draft::{Draft, fault};
 pub use end::{begin, end};
 pub use error::NightError;
 pub use explain::{Explained, ExplainedConflict, explain};
-pub use form::{Done, Events, Left, Night, Options, TrunkMove};
-pub use journal::{pending, recover};
+pub use form::{Done, Events, Going, Left, Night, Options, Outlet, TrunkMove};
+pub use journal::{Push, pending, recover};
 pub use outcome::{Furthest, PatchReport, kind_in_words};
 pub use prune::{How, Pruned, prune_history, tidy_workspace};
-pub use publish::{build_ref, deploy_ref, manifest_ref, push_build, recorded_manifest, write};
+pub use publish::{
+    base_ref, bring_in, build_ref, deploy_ref, manifest_ref, push_build, recorded_manifest, write,
+};
 pub use risk::{RiskError, assess_move, patches_of, rules_for};
 pub use sign::{sign, signature_ref, signing_key, trust};
 pub use site::{Site, resolve_address, unlock_all};
@@ -131,7 +135,7 @@ fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
 }
 
 fn run_at(site: &Site<'_>, options: &Options, events: &dyn Events) -> Result<Night, NightError> {
-    let nightly = options.draft.is_none() && !options.offline && !options.dry_run;
+    let nightly = options.draft.is_none() && !options.offline && !options.dry_run && options.outlet.is_none();
     let before::Before { draft, replaces, tip, followed, dropped } = before::before(site, options, events)?;
     let with_draft = draft.map(|draft| Options {
         draft: Some(draft),
@@ -325,11 +329,20 @@ fn spend(
         if let Some(pack) = &pack {
             pack.seal(&rendered(&built.manifest)?, signature.as_deref())?;
         }
-        night.workspace_commits = publish::publish(site, lock, built, options, events)?;
         night.signed_by = signature.and_then(|s| key_of(&s));
         night.done = Done::Published;
+        let mut after = None;
+        if let Some(outlet) = &options.outlet {
+            let mut with_lock = workspace.clone();
+            with_lock.lock.projects.insert(project.name.clone(), built.lock.clone());
+            publish::put_out(site, lock, built, night.clone(), (outlet.as_ref(), options), events)?;
+            after = Some(with_lock);
+        } else {
+            night.workspace_commits = publish::publish(site, lock, built, options, events)?;
+        }
         if let Some(pack) = pack {
-            night.artifacts = Some(leave(workspace, project, pack, options, events)?);
+            let after = after.map_or_else(|| Workspace::load(&workspace.root), Ok)?;
+            night.artifacts = Some(leave(&after, project, pack, options, events)?);
         }
     } else {
         pack.map_or(Ok(()), artifacts::Pack::discard)?;
@@ -355,7 +368,7 @@ fn before_publish(site: &Site<'_>, built: &writeback::Built) -> Result<(), Night
     hooks::fire(site.workspace, site.project, &happened)
 }
 
-/// Puts a published build's files in their place, and takes old ones away.
+/// Puts a published build's files in their place, and takes old ones away. The workspace's lock has the new build.
 fn leave(
     workspace: &Workspace,
     project: &Project,
@@ -363,9 +376,7 @@ fn leave(
     options: &Options,
     events: &dyn Events,
 ) -> Result<Left, NightError> {
-    // The lock has the new build by now.
-    let workspace = Workspace::load(&workspace.root)?;
-    let site = Site::open(&workspace, project)?;
+    let site = Site::open(workspace, project)?;
     let folder = pack.put()?;
     let pruned = match project.artifacts.as_ref().and_then(|a| a.keep) {
         Some(keep) => {

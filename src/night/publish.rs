@@ -6,10 +6,10 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{commit_files, lock_file};
-use super::journal::{Head, Journal, Push, Recovered, Turn, WorkspaceMove, recover, turn};
+use super::journal::{Head, Journal, Push, Recovered, Turn, WorkspaceMove, move_refs, recover, turn};
 use super::sign::signature_ref;
 use super::writeback::{Built, FileChange, build_id};
-use super::{Events, NightError, Options, Site};
+use super::{Events, Going, Night, NightError, Options, Outlet, Site};
 use crate::build::manifest::Manifest;
 use crate::queue::digest;
 use crate::store::git::without_secrets;
@@ -110,17 +110,9 @@ pub fn publish(
     events: &dyn Events,
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
-    let build = build_id(&built.commit);
-    let commit = built.commit.to_string();
-    let branch = deploy_ref(site.project);
-    let update = |name: String, new: &str| RefUpdate { name, old: None, new: Some(new.to_owned()) };
-    let mut immutable = vec![update(build_ref(project, &build), &commit)];
-    immutable.extend(built.refs.clone());
-
-    let mut refs = immutable.clone();
-    refs.push(update(branch.clone(), &commit));
-    refs.push(update(base_ref(project), &built.tip.to_string()));
-    let witness = update(branch.clone(), &commit);
+    let Moves { branch, commit, immutable, refs } = Moves::of(site, &built);
+    let update = |name: String| RefUpdate { name, old: None, new: Some(commit.clone()) };
+    let witness = update(branch.clone());
 
     let push = match site.deploy_address().filter(|_| !options.offline) {
         None => None,
@@ -130,7 +122,8 @@ pub fn publish(
         }
     };
     // With a remote the immutable ref is the witness: the branch may move on before anyone asks.
-    let witness = if push.is_some() { update(build_ref(project, &build), &commit) } else { witness };
+    let build = build_id(&built.commit);
+    let witness = if push.is_some() { update(build_ref(project, &build)) } else { witness };
 
     let turn = turn();
     // Another project may have gone out since this one looked: its commit is the one to stand on, and its part of the
@@ -145,6 +138,51 @@ pub fn publish(
         files.push(lock_file(others, project, built.lock)?);
     }
     transact(site, &turn, head, push, refs, witness, &commits)
+}
+
+/// What moves when a build goes out.
+struct Moves {
+    /// The deploy branch's full name.
+    branch: String,
+    /// The build's commit.
+    commit: String,
+    /// The refs that never change once they are there.
+    immutable: Vec<RefUpdate>,
+    /// All refs of the store.
+    refs: Vec<RefUpdate>,
+}
+
+impl Moves {
+    fn of(site: &Site<'_>, built: &Built) -> Self {
+        let project = &site.project.name;
+        let commit = built.commit.to_string();
+        let branch = deploy_ref(site.project);
+        let update = |name: String, new: &str| RefUpdate { name, old: None, new: Some(new.to_owned()) };
+        let mut immutable = vec![update(build_ref(project, &build_id(&built.commit)), &commit)];
+        immutable.extend(built.refs.clone());
+        let mut refs = immutable.clone();
+        refs.push(update(branch.clone(), &commit));
+        refs.push(update(base_ref(project), &built.tip.to_string()));
+        Self { branch, commit, immutable, refs }
+    }
+}
+
+/// Publishes a build by an outlet: the workspace stays as it is, and no journal is needed, as all is in one push.
+pub fn put_out(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    built: Built,
+    night: Night,
+    (outlet, options): (&dyn Outlet, &Options),
+    events: &dyn Events,
+) -> Result<(), NightError> {
+    let Moves { branch, commit, immutable, refs } = Moves::of(site, &built);
+    let address =
+        site.deploy_address().ok_or_else(|| NightError::NoRemote { project: site.project.name.clone() })?;
+    events.step(&format!("publishing to {}", without_secrets(&address)));
+    let push = leased(site, lock, &address, &branch, &commit, immutable, options)?;
+    outlet.put(site, Going { night, push, commits: built.commits, lock: built.lock })?;
+    move_refs(&site.store, &refs)
 }
 
 /// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.

@@ -47,12 +47,12 @@ impl<'a> Answers<'a> {
 
 /// Where a project's resolutions are.
 pub fn folder(site: &Site<'_>) -> PathBuf {
-    site.workspace.root.join(place(site))
+    site.workspace.resolutions(site.project)
 }
 
 /// The same, from the workspace's root.
 pub fn place(site: &Site<'_>) -> String {
-    format!("resolutions/{}", site.project.name)
+    site.project.resolutions()
 }
 
 impl Settle for Answers<'_> {

@@ -232,6 +232,16 @@ impl Together {
         out
     }
 
+    /// A project goes out, and has no more to say: what it said of its patches holds, and nobody waits for it.
+    pub fn leave(&self, project: &str) {
+        let mut state = self.locked();
+        if let Some(said) = state.live.remove(project) {
+            state.ended.insert(project.to_owned(), said.stands);
+        }
+        self.give_answers(&mut state);
+        self.changed.notify_all();
+    }
+
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -282,6 +292,11 @@ fn stand_of(workspace: &Workspace, member: &Member) -> Stand {
 
 fn no_such(project: &str) -> Stand {
     Stand::Out(format!("the queue of {project} has no such patch"))
+}
+
+/// The pairs of projects that have patches which name one of the other.
+pub fn ties(workspace: &Workspace) -> Vec<(String, String)> {
+    links(workspace).into_iter().map(|l| (l.from.project, l.to.project)).collect()
 }
 
 /// All that the queues of a workspace say of patches of other projects. A queue that cannot be read says nothing here;

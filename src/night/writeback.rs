@@ -213,7 +213,13 @@ pub fn build(
     let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
     // Only what is published is recorded as deployed: the lease of the next push is held against it.
     let deployed = if pushed { Some(commit.to_string()) } else { previous };
-    let lock = ProjectLock { base: tip.to_string(), deploy: deployed, patches: kept, landed };
+    let lock = ProjectLock {
+        base: tip.to_string(),
+        deploy: deployed,
+        queue: lock.and_then(|l| l.queue.clone()),
+        patches: kept,
+        landed,
+    };
     let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
     let reports = left.into_iter().map(|l| l.planned.report).collect();
     Ok(Built { reports, manifest, tip: *tip, commit, head, commits, lock, refs })

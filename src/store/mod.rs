@@ -36,7 +36,7 @@ pub use pack::{common_end, common_start};
 pub use package::BundleHead;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
 pub use scratch::Scratch;
-pub use upkeep::{is_sound, pack_refs, tidy};
+pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
 pub use version::GitVersion;
 pub use worktree::{Unmerged, WorkTree};
 

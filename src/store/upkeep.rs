@@ -25,6 +25,9 @@ pub fn pack_refs(repo: &Repo) -> Result<(), GitError> {
     Ok(())
 }
 
+/// So many packs are joined, where others borrow.
+const MANY: usize = 20;
+
 /// Packs the repository if there is reason to. With `now`, packs it in any case, and lets go at once of what nothing refers
 /// to: nobody else may be at work there. A user who said `gc.auto = 0` is not packed for.
 pub fn tidy(git: &Git, now: bool) -> Result<(), GitError> {
@@ -47,4 +50,17 @@ pub fn is_sound(git: &Git) -> bool {
     let call = git.call(["fsck", "--no-dangling", "--no-progress"]);
     // Where git cannot even be run, that is what is to be told.
     call.answer().map_or(true, |answer| answer.code == Some(0))
+}
+
+/// Joins the packs of a repository from which others borrow, when there are many: small ones into larger ones (each twice the
+/// next), under one index. Nothing goes, as nobody knows what is borrowed.
+pub fn gather_packs(git: &Git) -> Result<(), GitError> {
+    let counts = git.call(["count-objects", "-v"]).output()?;
+    let counts = String::from_utf8_lossy(&counts).into_owned();
+    let packs = counts.lines().find_map(|line| line.strip_prefix("packs: ")?.trim().parse().ok());
+    if packs.unwrap_or(0) < MANY {
+        return Ok(());
+    }
+    git.call(["repack", "-q", "--geometric=2", "-d", "--write-midx"]).output()?;
+    Ok(())
 }

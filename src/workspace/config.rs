@@ -16,6 +16,7 @@ use super::notify::{self, Sink};
 use super::policy::{self, Policy};
 use super::reader::{Reader, Table, kind};
 use super::rules;
+use super::sets::{self, Set};
 use super::stages::{self, Stage};
 
 /// A workspace's configuration.
@@ -29,6 +30,8 @@ pub struct Config {
     pub notify: Vec<Sink>,
     /// The projects, by name.
     pub projects: BTreeMap<String, Project>,
+    /// Projects whose builds go out together.
+    pub sets: Vec<Set>,
 }
 
 /// By which key what goes out is signed, as git itself signs with SSH keys (`gpg.format = ssh`).
@@ -93,6 +96,13 @@ pub struct Project {
     pub candidates: Weights,
     /// How patches go upstream; none: nothing can be sent.
     pub forge: Option<Forge>,
+}
+
+impl Project {
+    /// The folder of the answers to conflicts, from the workspace's root.
+    pub fn resolutions(&self) -> String {
+        format!("resolutions/{}", self.name)
+    }
 }
 
 /// By which rules a move from build to build is looked at.
@@ -170,7 +180,7 @@ impl Config {
             }
         };
         let root = root.get_ref();
-        r.keys(root, "", &["version", "identity", "signing", "notify", "project"]);
+        r.keys(root, "", &["version", "identity", "signing", "notify", "project", "set"]);
         match root.get("version").map(|v| (v.get_ref(), v.span().start)) {
             None => {
                 r.fault(0, "'version' is missing".into(), Some("the first line is: version = 1".into()));
@@ -227,8 +237,9 @@ impl Config {
         combinations(&mut r, &projects, &places);
         let names: Vec<&str> = projects.keys().map(String::as_str).collect();
         let notify = notify::read(&mut r, root, &names);
+        let sets = sets::read(&mut r, root, &projects);
         if r.faults.is_empty() {
-            return Ok(Self { identity, signing, notify, projects });
+            return Ok(Self { identity, signing, notify, projects, sets });
         }
         r.faults.sort_by_key(|f| f.line);
         Err(error(r.faults))

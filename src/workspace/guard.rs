@@ -34,12 +34,21 @@ pub enum GuardError {
 impl Guard {
     /// Takes the folder `dir` for a run called `what`.
     pub fn acquire(dir: &Path, what: &str) -> Result<Self, GuardError> {
+        Self::take(dir, what, File::try_lock)
+    }
+
+    /// Takes the folder for a run that others of its kind may stand beside, and that changes nothing which they read.
+    pub fn beside(dir: &Path, what: &str) -> Result<Self, GuardError> {
+        Self::take(dir, what, File::try_lock_shared)
+    }
+
+    fn take(dir: &Path, what: &str, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, GuardError> {
         let path = dir.join("run.lock");
         let io = |source| GuardError::Io { path: path.clone(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        let locked = file.try_lock();
+        let locked = lock(&file);
         let mut holder = String::new();
         // The text is for people; the lock itself is the system's, so a damaged text changes nothing.
         let _ = file.read_to_string(&mut holder);
@@ -82,6 +91,18 @@ mod tests {
         assert!(holder.starts_with(&format!("nightly, process {}", std::process::id())), "{holder}");
         drop(first);
         assert_eq!(Guard::acquire(dir.path(), "rebase").expect("it is free again").took_over, None);
+    }
+
+    #[test]
+    fn runs_that_may_stand_beside_each_other_keep_out_one_that_may_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let one = Guard::beside(dir.path(), "fleet run").expect("it is free");
+        let other = Guard::beside(dir.path(), "fleet run").expect("there is room");
+        assert!(matches!(Guard::acquire(dir.path(), "nightly"), Err(GuardError::Busy { .. })));
+        drop((one, other));
+        let night = Guard::acquire(dir.path(), "nightly").expect("it is free again");
+        assert!(matches!(Guard::beside(dir.path(), "fleet run"), Err(GuardError::Busy { .. })));
+        drop(night);
     }
 
     #[test]

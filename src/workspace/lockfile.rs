@@ -91,6 +91,10 @@ pub struct ProjectLock {
     /// The deploy branch's commit as last published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploy: Option<String>,
+    /// The commit of the queue's own branch at the deploy remote (`refs/carry/queue/<project>`) that the workspace took in
+    /// last; none where no fleet's night was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// The patches, in the queue's order.
     #[serde(default, rename = "patch", skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<PatchLock>,
@@ -268,7 +272,7 @@ mod tests {
         fn what_is_written_is_read_back(base in word(), deploy in proptest::option::of(word()),
             patches in proptest::collection::vec(patch(), 0..4)) {
             let mut lock = Lock { version: 1, ..Lock::default() };
-            lock.projects.insert("p".into(), ProjectLock { base, deploy, patches, landed: Vec::new() });
+            lock.projects.insert("p".into(), ProjectLock { base, deploy, queue: None, patches, landed: Vec::new() });
             let text = lock.render().expect("it can be written");
             prop_assert_eq!(Lock::parse("carry.lock", &text).expect("it can be read"), lock);
         }

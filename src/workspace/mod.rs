@@ -17,9 +17,11 @@ mod policy;
 mod reader;
 mod rules;
 pub mod schedule;
+mod sets;
 mod stages;
 mod template;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use artifacts::{ArtifactKind, Artifacts};
@@ -37,7 +39,8 @@ pub use hooks::{Hook, HookEvent};
 pub use lockfile::{Culprit, Evolved, Good, Lock, LockError, Outcome, PatchLock, ProjectLock};
 pub use notify::{Repository, Sink, Way, authority};
 pub use policy::{Advance, Landed, Policy, Required, Tags};
-pub use reader::nearest;
+pub use reader::{length, nearest};
+pub use sets::Set;
 pub use stages::{HoldOn, LATEST, SIGNED, Stage};
 pub use template::{add_project, carry_toml};
 
@@ -57,6 +60,8 @@ pub struct Workspace {
     pub config: Config,
     /// What the last replay recorded.
     pub lock: Lock,
+    /// The projects whose patches and answers lie in another folder than the root, as a fleet's worker has them.
+    pub apart: BTreeMap<String, PathBuf>,
 }
 
 /// A workspace that cannot be used.
@@ -120,7 +125,7 @@ impl Workspace {
             }
             other => other?,
         };
-        Ok(Self { root: root.to_owned(), config, lock: Lock::parse(LOCK, &lock)? })
+        Ok(Self { root: root.to_owned(), config, lock: Lock::parse(LOCK, &lock)?, apart: BTreeMap::new() })
     }
 
     /// The project `name`, or the only one.
@@ -145,6 +150,15 @@ impl Workspace {
 
     /// Where the project's patches are.
     pub fn patches(&self, project: &Project) -> PathBuf {
-        self.root.join(&project.patches)
+        self.base(project).join(&project.patches)
+    }
+
+    /// Where the project's answers to conflicts are.
+    pub fn resolutions(&self, project: &Project) -> PathBuf {
+        self.base(project).join(project.resolutions())
+    }
+
+    fn base(&self, project: &Project) -> &Path {
+        self.apart.get(&project.name).unwrap_or(&self.root)
     }
 }

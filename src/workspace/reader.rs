@@ -175,8 +175,8 @@ impl Reader<'_> {
     }
 }
 
-/// A day counts as 24 hours, so that a length does not depend on the calendar.
-fn length(text: &str) -> Option<Duration> {
+/// A length of time, longer than none. A day counts as 24 hours, so that it does not depend on the calendar.
+pub fn length(text: &str) -> Option<Duration> {
     let span: jiff::Span = text.parse().ok()?;
     let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
     Duration::try_from(length).ok().filter(|d| !d.is_zero())

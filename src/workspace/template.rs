@@ -36,6 +36,10 @@ pub fn carry_toml(project: &str, upstream: &str, branch: &str, remote: Option<&s
         # to = [\"team@example.org\"]\n\
         # owners = true\n\
         # allow = [\"@example.org\"]\n\n\
+        # Projects whose builds go out together or not at all, by git carry fleet run; they deploy to one remote.\n\
+        # [[set]]\n\
+        # name = \"region\"\n\
+        # projects = [\"nova\", \"neutron\"]\n\n\
         [project.{name}]\n\
         # Where the trunk comes from: https, ssh, a local path, file:// or a bundle. A relative path starts here.\n\
         upstream = {}\n\

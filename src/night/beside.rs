@@ -1,10 +1,8 @@
-//! Many projects at once: a thread for each, and what they say brought to the terminal by one.
+//! Many projects at once: a thread for each, and what they say brought to the listener by one.
 
 use std::sync::mpsc::{Sender, channel};
 
-use super::error::CliError;
-use super::ui::Ui;
-use crate::night::Events;
+use super::Events;
 
 /// What a project says while it works.
 enum Said {
@@ -32,13 +30,13 @@ impl Events for Voice {
     }
 }
 
-/// Runs `work` for each project, all at once, and gives what came of each, in the projects' order. One that panics
-/// stops no other.
+/// Runs `work` for each project, all at once, and gives what came of each, in the projects' order: nothing of one that
+/// panicked, which stops no other.
 pub fn beside<T: Send>(
-    ui: &Ui,
+    events: &dyn Events,
     projects: &[String],
-    work: &(dyn Fn(&str, &dyn Events) -> Result<T, CliError> + Sync),
-) -> Vec<Result<T, CliError>> {
+    work: &(dyn Fn(&str, &dyn Events) -> T + Sync),
+) -> Vec<Option<T>> {
     let (to, from) = channel();
     std::thread::scope(|threads| {
         let begin = |project: &String| {
@@ -50,14 +48,10 @@ pub fn beside<T: Send>(
         // Ends when the last voice is gone.
         for said in from {
             match said {
-                Said::Step(what) => ui.step(&what),
-                Said::Note(what) => ui.note(&what),
+                Said::Step(what) => events.step(&what),
+                Said::Note(what) => events.note(&what),
             }
         }
-        let ends = running.into_iter().zip(projects);
-        ends.map(|(end, project)| {
-            end.join().unwrap_or_else(|_| Err(CliError::Broke { project: project.clone() }))
-        })
-        .collect()
+        running.into_iter().map(|end| end.join().ok()).collect()
     })
 }
