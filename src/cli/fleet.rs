@@ -18,6 +18,9 @@ use crate::night::gather::{Window, report};
 use crate::night::{Events as _, NightError, Site, pending};
 use crate::workspace::{Guard, Outcome, Project, Workspace, length};
 
+/// So many reasons of a unit are told in its line.
+const REASONS: usize = 2;
+
 /// Spread the nights of many projects over many workers: any scheduler runs them, and all they know of each other is in git.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -390,7 +393,13 @@ fn told(projects: &[Told]) -> String {
     let patches = |word: &str| projects.iter().filter_map(|p| p.outcomes.get(word)).sum::<usize>();
     let counts = Outcome::ALL.iter().map(|o| (patches(o.word()), o.word())).filter(|(n, _)| *n > 0);
     let counts: Vec<String> = counts.map(|(n, word)| format!("{n} {word}")).collect();
-    let reasons: Vec<String> = projects.iter().flat_map(|p| &p.reasons).map(|r| clean(r)).collect();
+    let mut reasons: Vec<String> = projects.iter().flat_map(|p| &p.reasons).map(|r| clean(r)).collect();
+    // A line is a line: the report has them all.
+    let more = reasons.len().saturating_sub(REASONS);
+    reasons.truncate(REASONS);
+    if more > 0 {
+        reasons.push(format!("and {more} more"));
+    }
     [counts.join(", "), reasons.join("; ")]
         .into_iter()
         .filter(|t| !t.is_empty())
