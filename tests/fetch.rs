@@ -1,5 +1,6 @@
 //! The trunk comes from where git can fetch it.
 
+use crate::support::git;
 use crate::support::lab::{Lab, numbered};
 
 fn tip(night: &serde_json::Value) -> &str {
@@ -56,4 +57,27 @@ fn a_lent_clone_spares_the_download() {
     // The build's own few objects only: nothing of the trunk's was copied.
     let packed = own.lines().find_map(|l| l.strip_prefix("in-pack: ")).and_then(|n| n.parse::<u32>().ok());
     assert!(packed.expect("a count") < 6, "{own}");
+}
+
+#[test]
+fn a_store_that_borrows_stays_whole_when_the_lender_writes_its_graph_of_commits_anew() {
+    let one = numbered("a", &[(3, "ours")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    lab.git(".", &["clone", "-q", "--bare", "up", "lender.git"]);
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let toml = toml.replacen("[project.p]", "[project.p]\nreference = \"../lender.git\"", 1);
+    std::fs::remove_dir_all(lab.path("ws/.git/carry")).expect("the store goes");
+    std::fs::write(lab.path("ws/carry.toml"), toml).expect("written");
+    lab.git("ws", &["commit", "-qam", "lend"]);
+    lab.git("lender.git", &["commit-graph", "write", "--reachable", "--split"]);
+    // What the lender does not have is downloaded, which is when git writes a graph.
+    lab.commit("up", "trunk goes on", &[("c", Some("c\n"))]);
+    lab.json(0, &["nightly"]);
+    lab.git("lender.git", &["fetch", "-q", "../up", "+refs/heads/*:refs/heads/*"]);
+    let anew = ["commit-graph", "write", "--reachable", "--split=replace", "--expire-time=now"];
+    lab.git("lender.git", &anew);
+    let store = lab.path("ws/.git/carry/p.git");
+    let told = git(&store, &["fsck", "--strict", "--no-dangling"]);
+    assert!(told.status.success(), "{told:?}");
+    assert!(!String::from_utf8_lossy(&told.stderr).contains("commit-graph"), "{told:?}");
 }

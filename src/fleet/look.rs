@@ -11,8 +11,8 @@ use super::queue::State;
 use super::records::{claim_ref, queue_ref, results_of, set_ref};
 use super::unit::Unit;
 use crate::night::{NightError, Site};
+use crate::store::Repo;
 use crate::store::git::GitError;
-use crate::store::{Repo, SILENCE};
 use crate::trunk::full_name;
 use crate::workspace::{CONFIG, Workspace};
 
@@ -164,9 +164,8 @@ pub fn fetch(store: &Repo, address: &str, names: &[String]) -> Result<(), GitErr
     if names.is_empty() {
         return Ok(());
     }
-    let call = store.git().call(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head"]);
-    let call = call.args(["--no-recurse-submodules", "--", address]);
-    call.args(names.iter().map(|name| format!("+{name}:{name}"))).silence(SILENCE).output()?;
+    let call = store.fetching(&["--prune", "--no-tags"], address);
+    call.args(names.iter().map(|name| format!("+{name}:{name}"))).output()?;
     Ok(())
 }
 

@@ -26,6 +26,7 @@ mod claim;
 mod depart;
 mod error;
 pub mod forms;
+mod join;
 mod look;
 mod mirror;
 mod overview;

@@ -48,20 +48,12 @@ impl Standing {
 
     /// In a word: what came of it, or what stands in the way.
     pub fn word(&self) -> &'static str {
-        let done = |record: &Record| {
-            let any = |word: &str| record.projects.iter().any(|p| p.done == word);
-            match (any("refused") || any("held"), any("published")) {
-                (true, _) => "refused",
-                (false, true) => "published",
-                (false, false) => "nothing new",
-            }
-        };
         match (&self.error, &self.claim, &self.record) {
             (Some(_), ..) => "unreadable",
             (_, Some(claim), _) if claim.failed.is_some() => "failed",
             (_, Some(claim), _) if claim.until > beat::now() => "in progress",
             (_, Some(_), _) => "cut off",
-            (_, None, Some(record)) => done(record),
+            (_, None, Some(record)) => record.word(),
             (_, None, None) => "not done",
         }
     }

@@ -1,8 +1,10 @@
 //! What is due: units without a result, long ones first, in shares within an engine's ceiling.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::FleetError;
@@ -160,10 +162,7 @@ fn seen(workspace: &Workspace, unit: &Unit) -> Result<Seen, FleetError> {
     let newest = newest(&look.refs.results, |key, id| read_result(first, &unit.name, key, id).ok());
     let moved = |record: &Record| {
         let mut pairs = record.projects.iter().zip(&look.members);
-        pairs.any(|(told, member)| {
-            let now = member.trunk.to_string();
-            told.trunk != now
-        })
+        pairs.any(|(told, member)| told.trunk != member.trunk.to_string())
     };
     let why = match &newest {
         _ if failed => Why::Failed,
@@ -183,8 +182,8 @@ fn seen(workspace: &Workspace, unit: &Unit) -> Result<Seen, FleetError> {
 
 /// The newest of a unit's results.
 pub fn newest(
-    results: &std::collections::BTreeMap<String, gix_hash::ObjectId>,
-    read: impl Fn(&str, gix_hash::ObjectId) -> Option<Record>,
+    results: &BTreeMap<String, ObjectId>,
+    read: impl Fn(&str, ObjectId) -> Option<Record>,
 ) -> Option<Record> {
     results.iter().filter_map(|(key, id)| read(key, *id)).max_by_key(|record| record.at)
 }

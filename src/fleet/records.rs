@@ -63,6 +63,18 @@ pub struct Record {
     pub projects: Vec<Told>,
 }
 
+impl Record {
+    /// What came of it, in a word.
+    pub fn word(&self) -> &'static str {
+        let any = |word: &str| self.projects.iter().any(|p| p.done == word);
+        match (any("refused") || any("held"), any("published")) {
+            (true, _) => "refused",
+            (false, true) => "published",
+            (false, false) => "nothing new",
+        }
+    }
+}
+
 /// What came of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {

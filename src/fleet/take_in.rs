@@ -7,7 +7,7 @@ use super::FleetError;
 use super::look::{bring, refs_of, sites};
 use super::queue::{State, differences, is_peoples, lock_in, tree_of_workspace};
 use super::unit::Unit;
-use crate::night::{Events, FileChange, NightError, Site, base_ref, bring_in, deploy_ref, write};
+use crate::night::{Events, FileChange, NightError, Site, base_ref, bring_in, deploy_ref, lock_file, write};
 use crate::store::RefUpdate;
 use crate::workspace::{LOCK, ProjectLock, Workspace};
 
@@ -49,7 +49,7 @@ pub fn take_in(workspace: &Workspace, unit: &Unit, events: &dyn Events) -> Resul
         let part = ProjectLock { queue: Some(tip.to_string()), ..part };
         if let Some((_, files)) = commits.last_mut() {
             files.retain(|file| file.path != LOCK);
-            files.push(lock_file(&now, project, part.clone())?);
+            files.push(lock_file(now.lock.clone(), project, part.clone())?);
         }
         let made = write(&site, store_refs(&site, &part)?, &commits)?;
         all.push(TakenIn { project: project.clone(), queue: tip.to_string(), commits: made });
@@ -90,7 +90,7 @@ fn commits(
             && let Some(part) = lock_in(&odb, &commit.tree, &site.project.name)?
         {
             let part = ProjectLock { queue: Some(id.to_string()), ..part };
-            *file = lock_file(site.workspace, &site.project.name, part)?;
+            *file = lock_file(site.workspace.lock.clone(), &site.project.name, part)?;
         }
         at = commit.tree;
         out.push((commit.message.to_string(), files));
@@ -99,14 +99,6 @@ fn commits(
         out.push((message(), differences(site, &at, &state.tree)?));
     }
     Ok(out)
-}
-
-fn lock_file(workspace: &Workspace, project: &str, part: ProjectLock) -> Result<FileChange, FleetError> {
-    let mut all = workspace.lock.clone();
-    all.version = 1;
-    all.projects.insert(project.to_owned(), part);
-    let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
-    Ok(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) })
 }
 
 /// The store's own refs of what was published.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
+use bstr::ByteSlice;
+
 use super::edits::Edit;
 use crate::store::tree::Entry;
 use crate::store::{Objects, Odb, StoreError, common_end, common_start};
 use crate::trunk::delta::Change;
-use bstr::ByteSlice;
 
 /// How often each line, known by a hash of its text without the blanks around it, comes by a change, less how often it
 /// goes. Blank lines and those of brackets alone are left out, and so is what only moves.

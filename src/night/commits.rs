@@ -48,7 +48,7 @@ pub(super) fn files(
 }
 
 /// The lock with a project's part of it anew.
-pub(super) fn lock_file(mut all: Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
+pub fn lock_file(mut all: Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
     all.version = 1;
     all.projects.insert(project.to_owned(), lock);
     let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;

@@ -70,6 +70,7 @@ pub use artifacts::{Packed, folder as artifacts_folder, pack, prune};
 pub use beside::beside;
 pub use builds::{Recorded, commit_named, recorded};
 pub use check::prove_build;
+pub use commits::lock_file;
 pub use compare::compare_builds;
 pub use depend::{closure_files, look_ahead, queue_graph};
 pub use draft::{Draft, fault};
@@ -98,7 +99,7 @@ use crate::build::manifest::Manifest;
 use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
-use crate::store::git::without_secrets;
+use crate::store::git::{GitError, without_secrets};
 use crate::store::{SILENCE, is_sound};
 use crate::trunk::{self, FetchError};
 use crate::workspace::{Advance, HookEvent, Project, ProjectLock, Workspace};
@@ -118,8 +119,8 @@ pub fn run(
 fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
     let asked = match &error {
         NightError::Store(_) => true,
-        // Upstream answers, and yet nothing comes of it.
-        NightError::Fetch(FetchError::Unreachable { .. }) => {
+        // Upstream answers, and yet nothing comes of it. One that hung is not waited for once more.
+        NightError::Fetch(FetchError::Unreachable { source: GitError::Failed { .. }, .. }) => {
             let address = site.upstream_address();
             let answers = site.git.call(["ls-remote", "--refs", "--", &address]).silence(SILENCE).output();
             answers.is_ok()

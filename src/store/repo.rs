@@ -17,6 +17,9 @@ pub const SILENCE: Duration = Duration::from_secs(300);
 /// So many diffs are worth a call of git.
 const WORTH_A_CALL: usize = 16;
 
+/// Where a repository says from which others it borrows objects (`git help repository-layout`).
+const LENT: &str = "objects/info/alternates";
+
 /// A bare repository of the tool's own.
 #[derive(Debug, Clone)]
 pub struct Repo {
@@ -67,7 +70,7 @@ impl Repo {
 
     /// Sets the alternates to the objects of `lent` alone.
     fn lend(&self, lent: Option<&Path>) -> Result<(), StoreError> {
-        let file = self.path.join("objects/info/alternates");
+        let file = self.path.join(LENT);
         let wanted = match lent {
             None => return Ok(()),
             Some(lent) => {
@@ -108,11 +111,13 @@ impl Repo {
 
     /// A fetch from a repository at an address, with these options; the refspecs are to be given.
     ///
-    /// The graph of commits is kept, as it makes every later walk short; a fetch only adds to it. What comes stays a pack: as a
-    /// file each, a year of small fetches would take a block of the disk for every object.
+    /// The graph of commits is kept, as it makes every later walk short; a fetch only adds to it. A repository that borrows
+    /// keeps none: git would build it on the lender's, which is gone when the lender writes its own anew. What comes stays a
+    /// pack: as a file each, a year of small fetches would take a block of the disk for every object.
     pub fn fetching<'a>(&self, options: &[&str], address: &str) -> Call<'a> {
+        let graph = format!("fetch.writeCommitGraph={}", !self.path.join(LENT).exists());
         self.git
-            .call(["-c", "fetch.writeCommitGraph=true", "-c", "fetch.unpackLimit=1"])
+            .call(["-c", &graph, "-c", "fetch.unpackLimit=1"])
             .args(["fetch", "--progress", "--no-write-fetch-head", "--no-recurse-submodules"])
             .args(options)
             .args(["--", address])

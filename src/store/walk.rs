@@ -88,9 +88,10 @@ fn painted(graph: &Graph, base: Position, tip: Position) -> Option<Vec<u8>> {
     Some(known)
 }
 
-/// The places of a commit's parents.
+/// The places of a commit's parents; none, where a damaged graph names places that it has not.
 fn parents(graph: &Graph, at: Position) -> Option<Vec<Position>> {
-    graph.commit_at(at).iter_parents().map(Result::ok).collect()
+    let there = |parent: &Position| parent.0 < graph.num_commits();
+    graph.commit_at(at).iter_parents().map(|parent| parent.ok().filter(there)).collect()
 }
 
 #[cfg(test)]
