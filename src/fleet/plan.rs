@@ -162,7 +162,7 @@ fn seen(workspace: &Workspace, unit: &Unit) -> Result<Seen, FleetError> {
     let newest = newest(&look.refs.results, |key, id| read_result(first, &unit.name, key, id).ok());
     let moved = |record: &Record| {
         let mut pairs = record.projects.iter().zip(&look.members);
-        pairs.any(|(told, member)| told.trunk != member.trunk.to_string())
+        pairs.any(|(told, member)| ObjectId::from_hex(told.trunk.as_bytes()).ok() != Some(member.trunk))
     };
     let why = match &newest {
         _ if failed => Why::Failed,
