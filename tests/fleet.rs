@@ -1,6 +1,8 @@
 //! The nights of many projects by many workers, each in a clone of its own, before a real git server: each unit is done once,
 //! whatever is submitted twice, killed or held up.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};

@@ -133,11 +133,12 @@ impl CliError {
 }
 
 /// A message may have lines of its own; within a line nothing is obeyed.
-fn clean_lines(text: &str) -> String {
+pub(super) fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
 }
 
-fn night(e: &NightError) -> (Vec<String>, Option<String>) {
+/// More of what happened in a run, and what to do next.
+pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
     let none = Vec::new;
     match e {
         NightError::Workspace(e) => workspace(e),

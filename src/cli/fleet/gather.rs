@@ -8,7 +8,7 @@ use super::super::document::{html_of, put};
 use super::super::error::CliError;
 use super::super::guarded;
 use super::super::ui::{Ui, bare_table, clean, count, fitted, table};
-use super::{beside, failed, left_out, told, took};
+use super::{beside, failed, in_short, left_out, told, took};
 use crate::fleet::{self, Overview, Standing, units, worse};
 use crate::night::gather::{Window, report};
 use crate::night::{Events as _, NightError};
@@ -128,9 +128,9 @@ fn rows(all: &Overview) -> String {
 
 fn why(standing: &Standing) -> String {
     match (&standing.error, &standing.claim, &standing.record) {
-        (Some(e), ..) => clean(&e.to_string()),
+        (Some(e), ..) => in_short(&e.to_string()),
         (_, Some(claim), _) => match &claim.failed {
-            Some(failed) => clean(&failed.why),
+            Some(failed) => in_short(&failed.why),
             None => format!("{}, until {}", clean(&claim.holder), claim.until),
         },
         (_, None, Some(record)) => told(&record.projects),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::error::CliError;
+use super::error::{CliError, clean_lines, night};
 use super::guarded;
 use super::ui::{Ui, clean};
 use crate::fleet::{FleetError, LeftOut, Told};
@@ -55,26 +55,35 @@ fn left_out(ui: &Ui, all: &[LeftOut]) {
     }
 }
 
+/// Says of a unit what happened, where, and what to do next, as a command of one project does.
 fn failed(ui: &Ui, unit: &str, e: &FleetError) {
-    ui.error(&format!("{unit}: {}", clean(&e.to_string())));
-    if let Some(hint) = hint(unit, e) {
-        ui.error(&format!("  {hint}"));
+    let (more, hint) = told_of(e);
+    ui.error(&format!("{unit}: {}", clean_lines(&e.to_string())));
+    for line in more {
+        ui.error(&format!("  {}", clean(&line)));
     }
+    let hint = hint.unwrap_or_else(|| format!("when that is mended: git carry fleet run --unit {unit}"));
+    ui.error(&format!("hint: {}", clean_lines(&hint)));
 }
 
-/// What to do next.
-pub fn hint(unit: &str, e: &FleetError) -> Option<String> {
-    match e {
-        FleetError::Diverged { .. } => Some(
+fn told_of(e: &FleetError) -> (Vec<String>, Option<String>) {
+    let hint = match e {
+        FleetError::Diverged { .. } => {
             "take the change back (git revert), bring in what nights left (git carry fleet report --record), and make it again"
-                .into(),
-        ),
-        FleetError::Record { name, .. } => {
-            Some(format!("look at it, and take it away if nobody needs it: git push REMOTE :{name}"))
+                .to_owned()
         }
-        FleetError::NoTrunk { .. } => Some("set 'branch' in carry.toml".into()),
-        FleetError::Night(_) => Some(format!("to see all of it: git carry fleet run --unit {unit}")),
-    }
+        FleetError::Record { name, .. } => {
+            format!("look at it, and take it away if nobody needs it: git push REMOTE :{name}")
+        }
+        FleetError::NoTrunk { .. } => "set 'branch' in carry.toml".to_owned(),
+        FleetError::Night(e) => return night(e),
+    };
+    (Vec::new(), Some(hint))
+}
+
+/// The first line of what happened: a row of a table has one.
+fn in_short(what: &str) -> String {
+    clean(what.lines().next().unwrap_or_default())
 }
 
 /// So many reasons of a unit are told in its line.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::error::CliError;
 use super::super::ui::{Ui, clean, fitted, table};
-use super::{beside, failed, left_out, told, took};
+use super::{beside, failed, in_short, left_out, told, took};
 use crate::fleet::{self, Ceiling, Fate, Holder, How, Shard, Unit, units, worse};
 use crate::workspace::{Workspace, length};
 
@@ -171,7 +171,7 @@ fn fate_row(ui: &Ui, unit: &str, fate: &Fate) -> [String; 4] {
         ),
         Fate::Failed(e) => {
             failed(ui, unit, e);
-            row("failed", String::new(), clean(&e.to_string()))
+            row("failed", String::new(), in_short(&e.to_string()))
         }
     }
 }
