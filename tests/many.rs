@@ -233,13 +233,9 @@ fn wait_for(path: &std::path::Path) {
     assert!(path.exists(), "{}", path.display());
 }
 
-#[test]
-fn a_run_that_was_cut_off_and_cannot_be_asked_about_waits_while_the_other_projects_go_on() {
+/// A night of p0 whose push the remote takes, and which is killed before it knows.
+fn cut_off_after_its_push(lab: &Lab) {
     use std::os::unix::fs::PermissionsExt;
-    let lab = many(3, plain);
-    lab.carry_code(0, &["nightly"]);
-    // The remote takes the push of p0, and its hook keeps the run waiting, until that is killed.
-    moves(&lab, 0, 20, "theirs");
     let hook = lab.path("deploy.git/hooks/post-receive");
     let (seen, held) =
         (lab.path("seen"), format!("#!/bin/sh\ntouch '{}'\nsleep 3\n", lab.path("seen").display()));
@@ -251,6 +247,31 @@ fn a_run_that_was_cut_off_and_cannot_be_asked_about_waits_while_the_other_projec
     child.kill().expect("killed");
     child.wait().expect("waited");
     std::fs::remove_file(&hook).expect("it was there");
+}
+
+#[test]
+fn a_run_that_was_cut_off_after_its_push_is_finished_though_the_store_is_lost() {
+    let lab = many(1, plain);
+    lab.carry_code(0, &["nightly"]);
+    moves(&lab, 0, 20, "theirs");
+    cut_off_after_its_push(&lab);
+    let pushed = deployed(&lab, 0);
+    std::fs::remove_dir_all(lab.path("ws/.git/carry/p0.git")).expect("gone");
+    let out = lab.carry_code(0, &["nightly"]);
+    assert!(out.contains("it is finished now"), "{out}");
+    assert_eq!(deployed(&lab, 0), pushed);
+    let lock = lab.git("ws", &["show", "HEAD:carry.lock"]);
+    assert!(lock.contains(&pushed), "{lock}");
+    all_is_whole(&lab, 1);
+}
+
+#[test]
+fn a_run_that_was_cut_off_and_cannot_be_asked_about_waits_while_the_other_projects_go_on() {
+    let lab = many(3, plain);
+    lab.carry_code(0, &["nightly"]);
+    // The remote takes the push of p0, and its hook keeps the run waiting, until that is killed.
+    moves(&lab, 0, 20, "theirs");
+    cut_off_after_its_push(&lab);
     let pushed = deployed(&lab, 0);
     // Whether it has happened cannot be asked: the remote is away for p0. The others have one of their own.
     let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("it is there");

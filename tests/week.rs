@@ -262,11 +262,14 @@ impl World {
     /// A night without a fault: all is where it belongs.
     fn good_night(&mut self, seed: &str) {
         let out = self.lab.carry(&["--json", "nightly"]);
-        assert!(matches!(out.status.code(), Some(0 | 3)), "{seed}: {}", text(&out));
-        let nights: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        let nights: serde_json::Value = match serde_json::from_slice(&out.stdout) {
+            Ok(nights) => nights,
+            Err(e) => panic!("{seed}: {e}: {}", text(&out)),
+        };
         for (n, lines) in self.lines.iter().enumerate() {
             let done = nights[n]["done"].as_str().expect("a word");
-            assert!(matches!(done, "published" | "quiet"), "{seed}, p{n}: {done}");
+            let told = &nights[n];
+            assert!(matches!(done, "published" | "quiet"), "{seed}, p{n}: {done}: {told}");
             let lock = self.lab.git("ws", &["show", "HEAD:carry.lock"]);
             let series = self.lab.git("ws", &["show", &format!("HEAD:patches/p{n}/series")]);
             for (at, file) in FILES.iter().enumerate() {
@@ -287,6 +290,7 @@ impl World {
                 assert!(lock.contains(&format!("name = \"{name}\"")), "{seed}: {lock}");
             }
         }
+        assert!(matches!(out.status.code(), Some(0 | 3)), "{seed}: {}: {}", out.status, text(&out));
         assert_eq!(self.lab.git("ws", &["status", "--porcelain"]), "", "{seed}");
         let stores = (0..self.lines.len()).map(|n| format!("ws/.git/carry/p{n}.git"));
         for repository in ["deploy.git", "odd.git", "ws"].map(str::to_owned).into_iter().chain(stores) {

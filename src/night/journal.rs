@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bstr::ByteSlice;
+use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::commits::{commit_files, lock_file};
@@ -197,6 +198,25 @@ impl Journal {
         Ok(Some(Self { workspace, ..self.clone() }))
     }
 
+    /// Brings what was pushed back from the remote, if the store was lost since.
+    fn bring_back(&self, site: &Site<'_>) -> Result<(), NightError> {
+        let Some(push) = &self.push else { return Ok(()) };
+        let odb = site.store.odb()?;
+        let there = |update: &RefUpdate| {
+            let id = update.new.as_ref().and_then(|new| ObjectId::from_hex(new.as_bytes()).ok());
+            id.is_none_or(|id| odb.has(&id))
+        };
+        if self.refs.iter().all(there) {
+            return Ok(());
+        }
+        // The branch may have moved on; the build's own refs never do.
+        let kept = push.refs.iter().filter(|update| update.name.starts_with("refs/carry/"));
+        let specs: Vec<String> = kept.map(|update| format!("+{0}:{0}", update.name)).collect();
+        let fetched = site.store.fetching(&["--no-tags"], &push.address).args(specs).output();
+        let remote = without_secrets(&push.address);
+        fetched.map(drop).map_err(|source| NightError::Unfinished { remote, source })
+    }
+
     /// Makes the changes that come after the push. May be repeated.
     fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
         move_refs(&site.store, &self.refs)?;
@@ -320,6 +340,7 @@ pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
             if !ours {
                 journal.write(&site.folder)?;
             }
+            journal.bring_back(site)?;
             journal.after_push(site)?;
             return Ok(Some(Recovered::Finished));
         }

@@ -113,11 +113,12 @@ impl Repo {
     ///
     /// The graph of commits is kept, as it makes every later walk short; a fetch only adds to it. A repository that borrows
     /// keeps none: git would build it on the lender's, which is gone when the lender writes its own anew. What comes stays a
-    /// pack: as a file each, a year of small fetches would take a block of the disk for every object.
+    /// pack: as a file each, a year of small fetches would take a block of the disk for every object. No git is left at work
+    /// in the repository when the fetch is over: [`super::tidy`] sees to its packs.
     pub fn fetching<'a>(&self, options: &[&str], address: &str) -> Call<'a> {
         let graph = format!("fetch.writeCommitGraph={}", !self.path.join(LENT).exists());
         self.git
-            .call(["-c", &graph, "-c", "fetch.unpackLimit=1"])
+            .call(["-c", &graph, "-c", "fetch.unpackLimit=1", "-c", "maintenance.auto=false"])
             .args(["fetch", "--progress", "--no-write-fetch-head", "--no-recurse-submodules"])
             .args(options)
             .args(["--", address])
