@@ -31,6 +31,7 @@ mod many;
 mod merge;
 mod night;
 mod notify;
+mod odb;
 mod ort;
 mod parsers;
 mod patch_id;
