@@ -27,6 +27,7 @@ mod kill;
 mod landed;
 mod large;
 mod lines;
+mod locks;
 mod many;
 mod merge;
 mod night;

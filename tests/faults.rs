@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::lab::{Lab, numbered};
 
 /// A workspace after its first night, and upstream one commit further.
-fn lab() -> Lab {
+pub fn lab() -> Lab {
     let a = numbered("a", &[(10, "ours")]);
     let lab = Lab::with_fork(&[("one", &[("a", Some(&a))]), ("two", &[("new", Some("ours\n"))])]);
     lab.carry_code(0, &["nightly"]);
@@ -20,12 +20,12 @@ fn lab() -> Lab {
 }
 
 /// What the world can see: the remote's branch, and the workspace's own.
-fn state(lab: &Lab) -> (String, String) {
+pub fn state(lab: &Lab) -> (String, String) {
     (lab.deployed(), lab.git("ws", &["rev-parse", "HEAD"]))
 }
 
 /// The next night does all that the last one could not, and everything is whole.
-fn recovers(lab: &Lab, before: &(String, String)) {
+pub fn recovers(lab: &Lab, before: &(String, String)) {
     lab.carry_code(0, &["nightly"]);
     assert_ne!(state(lab).0, before.0, "the new trunk is out");
     lab.carry_code(0, &["manifest", "verify"]);
@@ -393,33 +393,6 @@ fn a_push_whose_answer_is_lost_is_asked_about_and_never_forgotten() {
     assert_eq!(out.status.code(), Some(4), "{}", text(&out));
     assert!(text(&out).contains("did not say that it took the build"), "{}", text(&out));
     assert_eq!(state(&lab), before);
-    recovers(&lab, &before);
-}
-
-#[test]
-fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
-    let lab = lab();
-    let before = state(&lab);
-    let locks = [
-        "carry/p.git/objects/info/commit-graphs/commit-graph-chain.lock",
-        "carry/p.git/refs/carry/incoming.lock",
-        "carry/p.git/refs/heads/deploy/p.lock",
-        "carry/p.git/packed-refs.lock",
-        "refs/heads/main.lock",
-        "HEAD.lock",
-        "index.lock",
-    ]
-    .map(|name| lab.path("ws/.git").join(name));
-    for lock in &locks {
-        std::fs::create_dir_all(lock.parent().expect("a folder")).expect("a folder");
-        std::fs::write(lock, "").expect("written");
-    }
-    // No run was killed: somebody else holds them, and a night is nobody to take them away.
-    let said = lab.carry_code(1, &["nightly"]);
-    assert!(said.contains(".lock': File exists"), "{said}");
-    assert!(locks[..4].iter().all(|lock| lock.exists()), "{said}");
-    let killed = "nightly, process 1 on old, since 2026-01-01T00:00:00Z\n";
-    std::fs::write(lab.path("ws/.git/carry/run.lock"), killed).expect("written");
     recovers(&lab, &before);
 }
 

@@ -150,6 +150,11 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::InProgress { operation } => {
             (none(), Some(format!("finish it, or end it with: git {operation} --abort")))
         }
+        NightError::IndexLocked { lock } => {
+            let hint = "let it end (an editor of `git commit` may be open), and run again: what this run has begun is \
+                finished then. If no git is at work there:";
+            (none(), Some(format!("{hint} rm {}", lock.display())))
+        }
         NightError::Queue { folder, faults, .. } => {
             let lines = faults.iter().take(20).map(|f| format!("{folder}/{f}")).collect();
             (lines, Some("mend them, commit, and run again; nothing was changed".into()))

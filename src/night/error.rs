@@ -31,6 +31,12 @@ pub enum NightError {
         /// Which.
         operation: &'static str,
     },
+    /// Another git holds the index of the workspace.
+    #[error("another git is at work in the workspace: '{}' is there", .lock.display())]
+    IndexLocked {
+        /// The file by which it holds it.
+        lock: PathBuf,
+    },
     /// The rules by which a move is looked at cannot be used.
     #[error(transparent)]
     Risk(#[from] super::risk::RiskError),
@@ -201,6 +207,7 @@ impl NightError {
             Self::NoRepository { .. }
             | Self::Dirty { .. }
             | Self::InProgress { .. }
+            | Self::IndexLocked { .. }
             | Self::Queue { .. }
             | Self::NoCommit { .. }
             | Self::NoRemote { .. }

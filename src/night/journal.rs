@@ -413,7 +413,7 @@ impl WorkspaceMove {
                 }
             }
         }
-        wait_for_index(site)?;
+        wait_for_index(&site.git_dir)?;
         site.git.call(["update-index", "-z", "--index-info"]).stdin(info).output()?;
         std::thread::scope(|threads| {
             // Only refreshes what the index knows of the files' times: its exit code says that others differ.
@@ -431,18 +431,21 @@ impl WorkspaceMove {
     }
 }
 
-/// Another git may hold the index for a moment; a call of ours that was killed leaves its lock behind for good.
-fn wait_for_index(site: &Site<'_>) -> Result<(), NightError> {
-    let lock = site.git_dir.join("index.lock");
+/// Another git may hold the index for a moment. Who holds it for longer may be a person with an editor open, whose commit
+/// must not be lost: what a killed run left is taken away when the next one takes over ([`super::unlock_all`]).
+pub fn wait_for_index(git_dir: &Path) -> Result<(), NightError> {
+    let lock = git_dir.join(INDEX_LOCK);
     for _ in 0..30 {
         if !lock.exists() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    // Three seconds on, with the workspace guarded: nobody is at work on it.
-    std::fs::remove_file(&lock).map_err(|source| NightError::Io { path: lock.clone(), source })
+    Err(NightError::IndexLocked { lock })
 }
+
+/// By this file a git holds the index of a work tree (`git help gitrepository-layout`), in its git directory.
+pub const INDEX_LOCK: &str = "index.lock";
 
 /// How a file is called while it is written, in the tool's folder: a run that is killed leaves nothing in the workspace.
 const HALF: &str = ".carry-";

@@ -8,7 +8,7 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::NightError;
-use super::journal::still;
+use super::journal::{INDEX_LOCK, still, wait_for_index};
 use crate::queue::Queue;
 use crate::store::git::Git;
 use crate::store::{Drivers, Repo, unlock};
@@ -89,12 +89,12 @@ impl Home {
 /// Takes away what git left locked when a run was killed with all that it had started. The caller holds the workspace's
 /// guard, so that nobody is at work in the stores.
 pub fn unlock_all(workspace: &Workspace) -> Result<(), NightError> {
-    let common_dir = Home::of(&workspace.root)?.common_dir;
+    let Home { common_dir, git_dir, .. } = Home::of(&workspace.root)?;
     for name in workspace.config.projects.keys() {
-        unlock(&common_dir.join("carry").join(format!("{name}.git")), true);
+        unlock(&common_dir.join("carry").join(format!("{name}.git")), true, &[]);
     }
     // Of the workspace's own repository only what a run locks.
-    unlock(&common_dir, false);
+    unlock(&common_dir, false, &[git_dir.join(INDEX_LOCK)]);
     Ok(())
 }
 
@@ -176,6 +176,7 @@ impl<'a> Site<'a> {
                 return Err(NightError::InProgress { operation });
             }
         }
+        wait_for_index(&self.git_dir)?;
         let out = self
             .git
             .call(["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"])

@@ -160,7 +160,9 @@ pub fn late(since: Option<Timestamp>, project: &str) -> Trouble {
 /// Errors by what is to be mended, so that another wording is not another trouble.
 fn class(error: &NightError) -> &'static str {
     match error {
-        NightError::Dirty { .. } | NightError::InProgress { .. } => "workspace",
+        NightError::Dirty { .. } | NightError::InProgress { .. } | NightError::IndexLocked { .. } => {
+            "workspace"
+        }
         NightError::Queue { .. } => "queue",
         NightError::Fetch(_) => "upstream",
         NightError::Moved { .. } => "moved",

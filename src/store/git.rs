@@ -234,7 +234,7 @@ impl<'a> Call<'a> {
         let answer = self.answer()?;
         match answer.code {
             Some(0) => Ok(answer.stdout),
-            code => Err(GitError::Failed { command, code, stderr: answer.stderr.trim().to_owned() }),
+            code => Err(GitError::Failed { command, code, stderr: complaint(&answer.stderr) }),
         }
     }
 
@@ -291,13 +291,29 @@ impl<'a> Call<'a> {
         Ok(Answer { code: status.code(), stdout, stderr })
     }
 
-    /// The arguments as a message shows them: without the pins and without secrets.
+    /// The arguments as a message shows them: without the pins, the settings and secrets.
     fn words(&self) -> String {
-        let skipped = 2 * PINNED.len() + 2;
-        let words: Vec<String> =
-            self.command.get_args().skip(skipped).map(|a| without_secrets(&a.to_string_lossy())).collect();
+        let all: Vec<String> =
+            self.command.get_args().map(|a| without_secrets(&a.to_string_lossy())).collect();
+        let mut words = all.get(2 * PINNED.len() + 2..).unwrap_or_default();
+        while let [setting, _, rest @ ..] = words
+            && setting == "-c"
+        {
+            words = rest;
+        }
         words.join(" ")
     }
+}
+
+/// What git says is wrong, without what it says of its progress: each state of that ends in a carriage return, but for the
+/// last.
+fn complaint(stderr: &str) -> String {
+    let is_progress =
+        |line: &&str| line.contains("% (") || line.ends_with(", done.") || line.starts_with("remote: Total ");
+    let last = |line: &str| line.trim_end().rsplit('\r').next().unwrap_or_default().trim_end().to_owned();
+    let lines: Vec<String> = stderr.lines().map(last).collect();
+    let said: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !is_progress(line)).collect();
+    said.join("\n").trim().to_owned()
 }
 
 fn end(child: &mut Child) {
@@ -371,6 +387,14 @@ mod tests {
             Git::at(dir.path()).call(["rev-parse", "--verify", "nope"]).output().expect_err("no repository");
         let GitError::Failed { command, code, .. } = err else { panic!("{err}") };
         assert_eq!((command.as_str(), code), ("rev-parse --verify nope", Some(128)));
+    }
+
+    #[test]
+    fn progress_is_no_complaint() {
+        let said = "remote: Enumerating objects: 5, done.        \nremote: Counting objects:  50% (1/2)\r\
+                    remote: Counting objects: 100% (2/2), done.\nremote: Total 3 (delta 1), reused 0 (delta 0)\n\
+                    Resolving deltas:   0% (0/1)\rerror: packfile x.pack does not match index\nfatal: it ends\n";
+        assert_eq!(complaint(said), "error: packfile x.pack does not match index\nfatal: it ends");
     }
 
     #[test]

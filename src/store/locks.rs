@@ -8,10 +8,10 @@ use std::time::Duration;
 const LOOKS: usize = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes away the locks of a repository's refs, and with `all` of its packed objects and its configuration as well; those of work
-/// trees stay. Who killed a run may have left a child of it at work: a lock has three seconds to go by itself. The caller
+/// Takes away the locks of a repository's refs, and with `all` of its packed objects and its configuration as well. Those of
+/// work trees stay, but for `more`. Who killed a run may have left a child of it at work: a lock has three seconds to go by itself. The caller
 /// sees to it that nobody else is at work there.
-pub fn unlock(repository: &Path, all: bool) {
+pub fn unlock(repository: &Path, all: bool, more: &[PathBuf]) {
     let mut places = vec![repository.join("refs")];
     if all {
         places.extend(["info", "pack"].map(|folder| repository.join("objects").join(folder)));
@@ -21,6 +21,7 @@ pub fn unlock(repository: &Path, all: bool) {
     if all {
         locks.extend(["config.lock", "shallow.lock"].map(|name| repository.join(name)));
     }
+    locks.extend_from_slice(more);
     locks.retain(|lock| lock.exists());
     for _ in 0..LOOKS {
         if locks.is_empty() {

@@ -1,0 +1,64 @@
+//! What git leaves locked, and what somebody else has locked.
+
+use crate::faults::{lab, recovers, state};
+
+#[test]
+fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
+    let lab = lab();
+    let before = state(&lab);
+    let locks = [
+        "carry/p.git/objects/info/commit-graphs/commit-graph-chain.lock",
+        "carry/p.git/refs/carry/incoming.lock",
+        "carry/p.git/refs/heads/deploy/p.lock",
+        "carry/p.git/packed-refs.lock",
+        "refs/heads/main.lock",
+        "HEAD.lock",
+    ]
+    .map(|name| lab.path("ws/.git").join(name));
+    for lock in &locks {
+        std::fs::create_dir_all(lock.parent().expect("a folder")).expect("a folder");
+        std::fs::write(lock, "").expect("written");
+    }
+    // No run was killed: somebody else holds them, and a night is nobody to take them away.
+    let said = lab.carry_code(1, &["nightly"]);
+    assert!(said.contains(".lock': File exists"), "{said}");
+    assert!(locks[..4].iter().all(|lock| lock.exists()), "{said}");
+    std::fs::write(lab.path("ws/.git/index.lock"), "").expect("written");
+    let killed = "nightly, process 1 on old, since 2026-01-01T00:00:00Z\n";
+    std::fs::write(lab.path("ws/.git/carry/run.lock"), killed).expect("written");
+    recovers(&lab, &before);
+}
+
+#[test]
+fn an_index_that_a_person_holds_is_left_to_them_and_what_was_begun_is_finished_after() {
+    let lab = lab();
+    let before = state(&lab);
+    let lock = lab.path("ws/.git/index.lock");
+    let held = || std::fs::write(&lock, "held").expect("written");
+    held();
+    let said = lab.carry_code(2, &["nightly"]);
+    assert!(said.contains("another git is at work in the workspace"), "{said}");
+    assert_eq!(state(&lab), before);
+    assert_eq!(std::fs::read_to_string(&lock).expect("it stays"), "held");
+    std::fs::remove_file(&lock).expect("let go");
+
+    // It may also be taken when the run is under way: the build is out then, and the next run writes it down.
+    let hook = format!("cp .git/HEAD '{}'", lock.display());
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("it is there");
+    let with =
+        format!("{toml}\n[[project.p.hook]]\non = \"before-publish\"\nrun = [\"sh\", \"-c\", {hook:?}]\n");
+    std::fs::write(lab.path("ws/carry.toml"), with).expect("written");
+    lab.git("ws", &["commit", "-qam", "a hook"]);
+    let before = state(&lab);
+    let said = lab.carry_code(2, &["nightly"]);
+    assert!(said.contains("another git is at work in the workspace"), "{said}");
+    let now = state(&lab);
+    assert!(now.0 != before.0 && now.1 == before.1, "{before:?} {now:?}");
+    assert!(lock.exists());
+    std::fs::remove_file(&lock).expect("let go");
+    let said = lab.carry_code(0, &["nightly"]);
+    assert!(said.contains("it is finished now"), "{said}");
+    assert_eq!(state(&lab).0, now.0);
+    lab.carry_code(0, &["manifest", "verify"]);
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+}
