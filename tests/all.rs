@@ -30,6 +30,7 @@ mod lines;
 mod locks;
 mod many;
 mod merge;
+mod mirrors;
 mod night;
 mod notify;
 mod odb;

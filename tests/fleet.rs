@@ -14,7 +14,7 @@ use crate::support::lab::{Lab, numbered};
 
 /// `count` projects `p0`, `p1` …, each with a branch of `up`, one patch `on-a` and a deploy repository of its own behind a
 /// server; and the workspace at `queue.git`, where everyone's clones come from.
-fn fleet(count: usize, more: impl Fn(&Lab) -> String) -> Lab {
+pub fn fleet(count: usize, more: impl Fn(&Lab) -> String) -> Lab {
     fleet_of(count, 1, more)
 }
 
@@ -62,7 +62,7 @@ pub fn fleet_of(count: usize, shared: usize, more: impl Fn(&Lab) -> String) -> L
     lab
 }
 
-fn none(_: &Lab) -> String {
+pub fn none(_: &Lab) -> String {
     String::new()
 }
 
@@ -92,7 +92,7 @@ pub fn wait_for(lab: &Lab, n: usize) {
 }
 
 /// A worker's own clone of the workspace.
-fn clone(lab: &Lab, name: &str) {
+pub fn clone(lab: &Lab, name: &str) {
     lab.git(".", &["clone", "-q", "queue.git", name]);
 }
 
@@ -104,14 +104,14 @@ pub fn moves(lab: &Lab, n: usize, line: usize, text: &str) {
 }
 
 /// A worker, in the clone `at`.
-fn start(lab: &Lab, at: &str, args: &[&str], env: &[(&str, &str)]) -> Child {
+pub fn start(lab: &Lab, at: &str, args: &[&str], env: &[(&str, &str)]) -> Child {
     let mut command = lab.carry_command(at, &[&["--json", "fleet", "run"], args].concat());
     command.envs(env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("it starts")
 }
 
 /// What became of each unit by a worker, and its exit code.
-fn ended(child: Child) -> (BTreeMap<String, String>, i32) {
+pub fn ended(child: Child) -> (BTreeMap<String, String>, i32) {
     fates(&child.wait_with_output().expect("it ends"))
 }
 
@@ -126,7 +126,7 @@ fn fates(out: &Output) -> (BTreeMap<String, String>, i32) {
     (list.as_array().expect("a list").iter().map(pair).collect(), out.status.code().expect("a code"))
 }
 
-fn run(lab: &Lab, at: &str, args: &[&str], env: &[(&str, &str)]) -> (BTreeMap<String, String>, i32) {
+pub fn run(lab: &Lab, at: &str, args: &[&str], env: &[(&str, &str)]) -> (BTreeMap<String, String>, i32) {
     ended(start(lab, at, args, env))
 }
 
@@ -708,43 +708,4 @@ fn of_a_set_that_one_project_cannot_be_published_of_nothing_goes_out() {
     let plan = lab.json(0, &["fleet", "plan"]);
     let left_out = plan["left_out"].as_array().expect("a list");
     assert_eq!((left_out.len(), plan["done"].as_array().map(Vec::len)), (3, Some(1)), "{plan}");
-}
-
-#[test]
-fn clones_of_one_host_share_one_copy_of_each_upstream() {
-    let lab = fleet(4, none);
-    // What a store would have to download: a file of no use to anyone, that does not pack.
-    let noise: String =
-        (0..40_000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    for n in 0..4 {
-        lab.git("up", &["checkout", "-q", &format!("b{n}")]);
-        if n == 0 {
-            lab.commit("up", "a large file", &[("large", Some(&noise))]);
-        } else {
-            lab.git("up", &["reset", "-q", "--hard", "b0"]);
-        }
-    }
-    lab.git("up", &["checkout", "-q", "main"]);
-    ["w1", "w2", "w3"].iter().for_each(|at| clone(&lab, at));
-    let mirrors = lab.path("mirrors").to_string_lossy().into_owned();
-    let begin = |at: &&str| start(&lab, at, &["--all", "--mirrors", &mirrors], &[]);
-    let workers: Vec<Child> = ["w1", "w2"].iter().map(begin).collect();
-    let ends: Vec<_> = workers.into_iter().map(ended).collect();
-    (0..4).for_each(|n| is_whole(&lab, n));
-    moves(&lab, 0, 20, "theirs");
-    let (fates, code) = run(&lab, "w3", &["--all"], &[("GIT_CARRY_MIRRORS", &mirrors)]);
-    assert_eq!((fates["p0"].as_str(), code), ("done", 0), "{ends:?}");
-    is_whole(&lab, 0);
-    let copies = std::fs::read_dir(lab.path("mirrors")).expect("a folder").count();
-    assert_eq!(copies, 1, "one upstream");
-    for at in ["w1", "w2", "w3"] {
-        for n in 0..4 {
-            let store = format!("{at}/.git/carry/p{n}.git");
-            let counts = lab.git(&store, &["count-objects", "-v"]);
-            let of = |key: &str| counts.lines().find_map(|l| l.strip_prefix(key)?.trim().parse::<u64>().ok());
-            let kib = of("size-pack:").unwrap_or(0) + of("size:").unwrap_or(0);
-            assert!(kib < 60, "{store} has what it could borrow: {counts}");
-            lab.git(&store, &["fsck", "--strict", "--no-dangling"]);
-        }
-    }
 }

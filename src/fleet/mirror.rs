@@ -10,7 +10,7 @@ use super::FleetError;
 use super::unit::Unit;
 use crate::night::{Events, NightError, resolve_address};
 use crate::store::git::without_secrets;
-use crate::store::{Repo, gather_packs};
+use crate::store::{Repo, gather_packs, unlock};
 use crate::trunk::full_name;
 use crate::workspace::{Guard, GuardError, Project, Workspace};
 
@@ -46,7 +46,10 @@ fn mirror(
     let path = folder.join(format!("{digest}.git"));
     let io = |source| FleetError::Night(NightError::Io { path: path.clone(), source });
     std::fs::create_dir_all(&path).map_err(io)?;
-    let _guard = guard(&path)?;
+    let guard = guard(&path)?;
+    if guard.took_over.is_some() {
+        unlock(&path, true, &[]);
+    }
     let mirror = Repo::open_or_create(&path, None)?;
     let branch = full_name(&project.branch);
     let listed = mirror.listed(&address, std::slice::from_ref(&branch))?;

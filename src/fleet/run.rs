@@ -17,6 +17,7 @@ use super::records::{Claim, Failed, Record, VERSION};
 use super::unit::Unit;
 use crate::night::together::Together;
 use crate::night::{self, Events, How as Pruning, Night, NightError, Options, Outlet, Site, beat, beside};
+use crate::store::unlock;
 use crate::workspace::{Guard, GuardError, Workspace};
 
 /// How a worker works.
@@ -283,7 +284,12 @@ pub(super) fn guards(sites: &[Site<'_>]) -> Result<Option<Vec<Guard>>, FleetErro
     for site in sites {
         loop {
             match Guard::acquire(site.store.path(), "fleet run") {
-                Ok(guard) => break guards.push(guard),
+                Ok(guard) => {
+                    if guard.took_over.is_some() {
+                        unlock(site.store.path(), true, &[]);
+                    }
+                    break guards.push(guard);
+                }
                 Err(GuardError::Busy { .. }) if began.elapsed() < BUSY => {
                     std::thread::sleep(Duration::from_millis(50));
                 }

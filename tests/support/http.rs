@@ -70,8 +70,10 @@ fn answer(mut stream: TcpStream, root: PathBuf) -> std::io::Result<()> {
     }
     let mut backend = Command::new("git");
     backend.arg("http-backend").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // A test may write the server's configuration.
+    backend.env("GIT_CONFIG_GLOBAL", root.join("server.gitconfig"));
     backend.env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1").env("REMOTE_USER", "someone");
-    backend.env("GIT_CONFIG_GLOBAL", "/dev/null").env("REMOTE_ADDR", "127.0.0.1");
+    backend.env("REMOTE_ADDR", "127.0.0.1");
     backend.env("REQUEST_METHOD", method).env("PATH_INFO", path).env("QUERY_STRING", query);
     backend.env("CONTENT_LENGTH", body.len().to_string());
     for (name, key) in [
