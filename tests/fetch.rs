@@ -81,3 +81,32 @@ fn a_store_that_borrows_stays_whole_when_the_lender_writes_its_graph_of_commits_
     assert!(told.status.success(), "{told:?}");
     assert!(!String::from_utf8_lossy(&told.stderr).contains("commit-graph"), "{told:?}");
 }
+
+/// A forge has a ref for each change that was ever proposed: hundreds of thousands, of which a night wants none.
+#[test]
+fn of_the_upstream_s_refs_only_branches_and_tags_are_asked_for() {
+    let one = numbered("a", &[(3, "ours")]);
+    let lab = Lab::with_fork(&[("one", &[("a", Some(&one))])]);
+    for n in 0..3 {
+        lab.git("up", &["update-ref", &format!("refs/changes/0{n}/{n}/1"), "main"]);
+    }
+    let commit = lab.commit("up", "trunk", &[("b", Some(&numbered("b", &[(3, "theirs")])))]);
+    let trace = lab.path("trace");
+    let night = |args: &[&str]| {
+        let mut command = lab.carry_command("ws", args);
+        command.env("GIT_TRACE_PACKET", &trace).output().expect("it runs")
+    };
+    assert!(night(&["nightly"]).status.success());
+    let said = std::fs::read_to_string(&trace).expect("it was traced");
+    assert!(said.contains(&commit) && said.contains("refs/heads/main"), "{said}");
+    assert!(!said.contains("refs/changes/"), "{said}");
+    // Nor where the branch is gone, and others are named that may be meant.
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    std::fs::write(lab.path("ws/carry.toml"), toml.replace("branch = \"main\"", "branch = \"mian\""))
+        .expect("written");
+    lab.git("ws", &["commit", "-qam", "a slip"]);
+    let out = night(&["nightly"]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && told.contains("it has: main"), "{told}");
+    assert!(!std::fs::read_to_string(&trace).expect("it was traced").contains("refs/changes/"));
+}

@@ -19,7 +19,7 @@ fn what_is_in_the_store_is_found_by_each_of_many_threads_that_look_at_once() {
     let id = lab.git("store.git", &["rev-parse", "main:a"]);
     let id = ObjectId::from_hex(id.as_bytes()).expect("an id");
     let missed = AtomicUsize::new(0);
-    for _ in 0..2000 {
+    for _ in 0..1500 {
         // Each round opens the store anew: it is the first look of each thread that counts.
         let odb = Odb::open(&lab.path("store.git")).expect("it opens");
         let ready = AtomicUsize::new(0);

@@ -68,6 +68,29 @@ proptest! {
 }
 
 #[test]
+fn a_patch_that_was_cut_off_before_its_diff_is_no_empty_one() {
+    let lab = Lab::new();
+    lab.commit("up", "base", &[("a", Some(&numbered("a", &[]))), ("b", Some(&numbered("b", &[])))]);
+    lab.commit("up", "both", &[("a", Some(&numbered("a", &[(3, "x")]))), ("b", Some("short\n"))]);
+    let whole = lab.git("up", &["format-patch", "--stdout", "-1"]);
+    let (rule, diff) = (whole.find("---\n").expect("a rule"), whole.find("diff --git").expect("a diff"));
+    let stat = &whole[rule + 4..diff];
+    assert!(stat.lines().count() >= 3, "{stat}");
+    let mut end = rule + 4;
+    for line in stat.split_inclusive('\n') {
+        end += line.len();
+        let cut = Patch::parse("x.patch", whole.as_bytes()[..end].to_vec(), 1);
+        let fault = cut.expect_err("a diffstat and no diff").to_string();
+        assert!(fault.contains("the file was cut off"), "{fault}");
+    }
+    // One that is empty of itself is a patch: its message may be all that there is to say.
+    lab.git("up", &["commit", "-q", "--allow-empty", "-m", "a note\n\nwith | 3 words"]);
+    let empty = lab.git("up", &["format-patch", "--stdout", "--always", "-1"]);
+    let empty = Patch::parse("x.patch", empty.into_bytes(), 1).expect("a patch");
+    assert!(empty.changes.is_empty());
+}
+
+#[test]
 fn a_patch_with_a_hundred_thousand_hunks_applies_as_git_applies_it() {
     const HUNKS: usize = 100_000;
     let text = |changed: bool| -> String {

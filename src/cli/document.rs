@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::ui::Ui;
-use crate::night::gather::{Window, moment, report};
+use crate::night::gather::{Window, moment};
+use crate::night::reports::report;
 use crate::night::upstreaming::upstreaming;
 use crate::night::{NightError, Site, pending};
 use crate::report::{self, html, markdown, text, upstreaming_html};

@@ -105,7 +105,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         [only] => vec![work(only, ui)],
         _ => {
             let broke = |name: &String| Err(CliError::Broke { project: name.clone() });
-            let ran = beside(ui, &running, &work).into_iter().zip(&running);
+            let ran = beside(ui, &running, running.len(), &work).into_iter().zip(&running);
             ran.map(|(ran, name)| ran.unwrap_or_else(|| broke(name))).collect()
         }
     };

@@ -1,5 +1,6 @@
 //! One unit by one worker: look, claim, look again, the nights, and out; or another has it, or has done it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,10 +199,15 @@ fn claimed(
         outlet: Some(outlet),
         ..Options::default()
     };
-    let work = |name: &str, events: &dyn Events| one(&with_states, name, &options, &departure, events);
+    let trunks: BTreeMap<&str, ObjectId> =
+        unit.projects.iter().map(String::as_str).zip(seen.members.iter().map(|m| m.trunk)).collect();
+    let work = |name: &str, events: &dyn Events| {
+        let options = Options { trunk_seen: trunks.get(name).copied(), ..options.clone() };
+        one(&with_states, name, &options, &departure, events)
+    };
     let nights: Vec<Option<Result<Night, NightError>>> = match &unit.projects[..] {
         [only] => vec![Some(work(only, events))],
-        all => beside(events, all, &work),
+        all => beside(events, all, all.len(), &work),
     };
     let mut failed = None;
     for (night, name) in nights.into_iter().zip(&unit.projects) {

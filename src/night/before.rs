@@ -54,5 +54,5 @@ pub(super) fn fetch(site: &Site<'_>, options: &Options, events: &dyn Events) -> 
     events.step(&format!("fetching {branch} from {}", without_secrets(&address)));
     let progress = |line: &str| events.git(line);
     let rewritten = options.accept_rewritten_trunk;
-    Ok(trunk::fetch(&site.store, &address, branch, rewritten, &progress)?.tip)
+    Ok(trunk::fetch(&site.store, &address, branch, rewritten, options.trunk_seen, &progress)?.tip)
 }

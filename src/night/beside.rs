@@ -1,5 +1,7 @@
-//! Many projects at once: a thread for each, and what they say brought to the listener by one.
+//! Many projects at once, each on a thread, and what they say brought to the listener by one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use super::Events;
@@ -30,20 +32,31 @@ impl Events for Voice {
     }
 }
 
-/// Runs `work` for each project, all at once, and gives what came of each, in the projects' order: nothing of one that
+/// Runs `work` for each project, so many at once, and gives what came of each, in the projects' order: nothing of one that
 /// panicked, which stops no other.
 pub fn beside<T: Send>(
     events: &dyn Events,
     projects: &[String],
+    at_once: usize,
     work: &(dyn Fn(&str, &dyn Events) -> T + Sync),
 ) -> Vec<Option<T>> {
     let (to, from) = channel();
-    std::thread::scope(|threads| {
-        let begin = |project: &String| {
-            let voice = Voice { project: project.clone(), to: to.clone() };
-            threads.spawn(move || work(&voice.project, &voice))
+    let next = AtomicUsize::new(0);
+    let mut ends: Vec<(usize, Option<T>)> = std::thread::scope(|threads| {
+        let begin = |_| {
+            let (to, next) = (to.clone(), &next);
+            threads.spawn(move || {
+                let mut ends = Vec::new();
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(project) = projects.get(at) else { return ends };
+                    let voice = Voice { project: project.clone(), to: to.clone() };
+                    // Nothing of what it was at work on is used after a panic.
+                    ends.push((at, catch_unwind(AssertUnwindSafe(|| work(project, &voice))).ok()));
+                }
+            })
         };
-        let running: Vec<_> = projects.iter().map(begin).collect();
+        let running: Vec<_> = (0..at_once.clamp(1, projects.len().max(1))).map(begin).collect();
         drop(to);
         // Ends when the last voice is gone.
         for said in from {
@@ -52,6 +65,8 @@ pub fn beside<T: Send>(
                 Said::Note(what) => events.note(&what),
             }
         }
-        running.into_iter().map(|end| end.join().ok()).collect()
-    })
+        running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    ends.sort_by_key(|(at, _)| *at);
+    ends.into_iter().map(|(_, end)| end).collect()
 }

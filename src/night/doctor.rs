@@ -17,7 +17,7 @@ use crate::notify::Ended;
 use crate::risk::pack::Rules;
 use crate::stage::gate::length;
 use crate::store::git::{Git, GitError, without_secrets};
-use crate::store::{GitVersion, StoreError};
+use crate::store::{GitVersion, StoreError, listing};
 use crate::trunk;
 
 /// The oldest git whose answers are relied on.
@@ -264,7 +264,8 @@ fn notify(site: &Site<'_>) -> Vec<Look> {
 
 /// What a remote has, within a time.
 fn asked(site: &Site<'_>, address: &str, what: &[&str]) -> Result<Vec<u8>, GitError> {
-    site.store.git().call(["ls-remote", "--refs", "--", address]).args(what).silence(PATIENCE).output()
+    let names: Vec<String> = what.iter().map(ToString::to_string).collect();
+    listing(site.store.git(), address, &names).silence(PATIENCE).output()
 }
 
 fn upstream(site: &Site<'_>) -> Look {

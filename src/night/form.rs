@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::draft::Draft;
@@ -33,6 +34,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Take a trunk that was force-pushed.
     pub accept_rewritten_trunk: bool,
+    /// Where the trunk is at the upstream, if that was asked just now.
+    pub trunk_seen: Option<ObjectId>,
     /// The commit that the deploy branch may have at the remote besides the recorded one.
     pub replace_deploy: Option<String>,
     /// A change of the queue that goes with the run.

@@ -27,13 +27,12 @@ use crate::queue::{Content, LineKind, Metadata, Patch as Queued, Queue, SubjectT
 use crate::replay::content;
 use crate::replay::loss::Loss;
 use crate::report::model::{
-    Build, Conflict, Cost, Hot, Patch, Press, Project as Told, Region, Report, Stage as StageTold, State,
-    Trends, VERSION, Want,
+    Build, Conflict, Cost, Hot, Patch, Project as Told, Region, Stage as StageTold, State, Trends,
 };
-use crate::report::words::{count, quoted};
+use crate::report::words::count;
 use crate::store::git::without_secrets;
 use crate::trunk;
-use crate::workspace::{Outcome, PatchLock, Project, Required, Workspace};
+use crate::workspace::{Outcome, PatchLock, Project, Required};
 
 /// How far back a report looks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,35 +49,13 @@ const HOTTEST: usize = 12;
 /// So many lines of one side of a conflict are told.
 const LINES: usize = 60;
 
-/// A report of these projects. What cannot be read of one is told in it, and stops no other.
-pub fn report(workspace: &Workspace, projects: &[&Project], window: Window, events: &dyn Events) -> Report {
-    let now = beat::now();
-    let told = |project: &&Project| {
-        events.step(&format!("looking at {}", project.name));
-        let gathered = Site::open(workspace, project).and_then(|site| Gather { site, events }.all(window));
-        gathered.unwrap_or_else(|e| Told {
-            state: State::Unreadable,
-            reasons: vec![e.to_string()],
-            wants: vec![Want {
-                press: Press::Stop,
-                patch: None,
-                owner: None,
-                what: "the project cannot be read".into(),
-                why: e.to_string(),
-                next: Some(format!("git carry status --project {}", quoted(&project.name))),
-            }],
-            ..Told::empty(&project.name)
-        })
-    };
-    Report {
-        version: VERSION,
-        tool: env!("CARGO_PKG_VERSION").into(),
-        made: to_the_second(now),
-        projects: projects.iter().map(told).collect(),
-    }
+/// What a report says of a project.
+pub fn gather(site: Site<'_>, window: Window, events: &dyn Events) -> Result<Told, NightError> {
+    Gather { site, events }.all(window)
 }
 
-fn to_the_second(moment: Timestamp) -> String {
+/// A moment as reports write it.
+pub fn to_the_second(moment: Timestamp) -> String {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment).to_string()
 }
 

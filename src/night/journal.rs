@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::commits::{commit_files, lock_file};
 use super::{FileChange, NightError, Site};
 use crate::store::git::{Git, GitError, joined, without_secrets};
-use crate::store::{RefUpdate, Repo, SILENCE};
+use crate::store::{RefUpdate, Repo, SILENCE, listing};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -362,9 +362,7 @@ fn happened(site: &Site<'_>, journal: &Journal) -> Result<bool, NightError> {
         let now = site.store.reference(&journal.witness.name)?.map(|id| id.to_string());
         return Ok(now == journal.witness.new);
     };
-    let call = site.store.git().call(["ls-remote", "--refs", "--", &push.address, &journal.witness.name]);
-    let listed = call
-        .silence(SILENCE)
+    let listed = listing(site.store.git(), &push.address, std::slice::from_ref(&journal.witness.name))
         .output()
         .map_err(|source| NightError::Unfinished { remote: without_secrets(&push.address), source })?;
     let there = listed.lines().find_map(|l| {

@@ -40,6 +40,7 @@ pub mod policy;
 pub mod promote;
 mod prune;
 mod publish;
+pub mod reports;
 pub mod resolve;
 mod risk;
 pub mod save;
@@ -100,7 +101,7 @@ use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::{GitError, without_secrets};
-use crate::store::{SILENCE, is_sound};
+use crate::store::{is_sound, listing};
 use crate::trunk::{self, FetchError};
 use crate::workspace::{Advance, HookEvent, Project, ProjectLock, Workspace};
 
@@ -122,8 +123,8 @@ fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
         // Upstream answers, and yet nothing comes of it. One that hung is not waited for once more.
         NightError::Fetch(FetchError::Unreachable { source: GitError::Failed { .. }, .. }) => {
             let address = site.upstream_address();
-            let answers = site.git.call(["ls-remote", "--refs", "--", &address]).silence(SILENCE).output();
-            answers.is_ok()
+            // By another repository than the one that may be damaged.
+            listing(&site.git, &address, &[trunk::full_name(&site.project.branch)]).output().is_ok()
         }
         NightError::Fetch(FetchError::Store(_)) => true,
         _ => false,

@@ -109,7 +109,7 @@ pub fn take_in(
     } else {
         events.step(&format!("fetching {}", project.branch));
         let address = site.upstream_address();
-        let fetched = trunk::fetch(&site.store, &address, &project.branch, false, &progress);
+        let fetched = trunk::fetch(&site.store, &address, &project.branch, false, None, &progress);
         Some(fetched.map_err(NightError::from)?.tip)
     };
     let (taken, series, files) = match from {

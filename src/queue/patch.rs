@@ -90,6 +90,9 @@ impl Patch {
         if changes.is_empty() && fields.is_none() {
             return Err(fail(1, Reason::Diff("the file has neither a mail's header nor a diff")));
         }
+        if changes.is_empty() && text[message_end..diff_start].lines().any(is_of_diffstat) {
+            return Err(fail(first_line, Reason::Diff("a diffstat and no diff: the file was cut off")));
+        }
         let extra: Vec<(String, BString)> = fields.map(|(f, _)| f).unwrap_or_default();
         let metadata = read_metadata(&header.message, &extra);
         let hold = metadata.hold.clone();
@@ -203,6 +206,15 @@ fn diff_offset(text: &[u8]) -> usize {
         at += line.len();
     }
     at
+}
+
+/// Does this line count what a diff changes (`git help diff`, `--stat`)?
+fn is_of_diffstat(line: &[u8]) -> bool {
+    let counted = |(_, count): (&[u8], &[u8])| {
+        let count = count.trim_start();
+        count.starts_with(b"Bin") || count.first().is_some_and(u8::is_ascii_digit)
+    };
+    line.starts_with(b" ") && line.split_once_str(" | ").is_some_and(counted)
 }
 
 /// Is this a header of ours or of the field's, and not a sentence with a colon?

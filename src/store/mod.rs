@@ -34,7 +34,7 @@ pub use mails::{Mails, adds_recipients, filled_cover, message_id, send_mails, se
 pub use odb::{Odb, Place};
 pub use pack::{common_end, common_start};
 pub use package::BundleHead;
-pub use repo::{Ranged, RefUpdate, Repo, SILENCE};
+pub use repo::{Ranged, RefUpdate, Repo, SILENCE, listing};
 pub use scratch::Scratch;
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
 pub use version::GitVersion;

@@ -28,6 +28,15 @@ pub struct Repo {
     drivers: Option<Arc<Drivers>>,
 }
 
+/// The call that lists refs at an address. Patterns are looked at here alone (`builtin/ls-remote.c`), but where they name
+/// branches alone, the server is asked for no others: a forge has a ref for each change that was ever proposed.
+pub fn listing<'a>(git: &Git, address: &str, patterns: &[String]) -> Call<'a> {
+    let branches = !patterns.is_empty() && patterns.iter().all(|p| p.starts_with("refs/heads/"));
+    let call = git.call(["ls-remote", "--refs"]);
+    let call = if branches { call.arg("--heads") } else { call };
+    call.args(["--", address]).args(patterns).silence(SILENCE)
+}
+
 /// One ref to move.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RefUpdate {
@@ -267,7 +276,7 @@ impl Repo {
     /// The refs of a repository at an address that these patterns name, as `git ls-remote` takes them: a pattern matches the
     /// end of a name as well, so that who must have one ref and no other looks at the name once more.
     pub fn listed(&self, address: &str, patterns: &[String]) -> Result<Vec<(String, ObjectId)>, GitError> {
-        let call = self.git.call(["ls-remote", "--refs", "--", address]).args(patterns).silence(SILENCE);
+        let call = listing(&self.git, address, patterns);
         let line = |l: &[u8]| {
             let (id, name) = l.split_once_str("\t")?;
             Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))

@@ -4,7 +4,7 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use crate::store::git::{GitError, without_secrets};
-use crate::store::{RefUpdate, Repo, SILENCE, StoreError, pack_refs};
+use crate::store::{RefUpdate, Repo, StoreError, listing, pack_refs};
 
 /// The ref that holds the newest fetched trunk commit.
 pub const TIP: &str = "refs/carry/trunk";
@@ -80,41 +80,52 @@ pub fn known(repo: &Repo) -> Result<Option<ObjectId>, StoreError> {
     repo.reference(TIP)
 }
 
-/// Fetches the branch's tip and history. `rewritten`: take a trunk that was force-pushed.
+/// Where a branch (its full name) is at an address.
+fn tip_at(repo: &Repo, address: &str, branch: &str) -> Result<ObjectId, FetchError> {
+    let public = without_secrets(address);
+    let list = |patterns: &[String]| {
+        let listed = listing(repo.git(), address, patterns).output();
+        listed.map_err(|source| FetchError::Unreachable { address: public.clone(), source })
+    };
+    let mut heads = Vec::new();
+    // The others are asked for only to name those that may be meant.
+    for patterns in [vec![branch.to_owned()], vec!["refs/heads/*".to_owned()]] {
+        for line in list(&patterns)?.lines() {
+            let Some((id, name)) = line.split_once_str("\t") else { continue };
+            if id.len() == SHA256_HEX {
+                return Err(FetchError::Sha256 { address: public });
+            }
+            if name == branch.as_bytes()
+                && let Ok(id) = ObjectId::from_hex(id)
+            {
+                return Ok(id);
+            }
+            heads.extend(name.strip_prefix(b"refs/heads/").map(|name| name.to_str_lossy().into_owned()));
+        }
+    }
+    let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+    heads.sort_by(|a, b| strsim::jaro(short, b).total_cmp(&strsim::jaro(short, a)));
+    heads.dedup();
+    heads.truncate(5);
+    Err(FetchError::NoBranch { address: public, branch: branch.to_owned(), has: heads })
+}
+
+/// Fetches the branch's tip and history. `rewritten`: take a trunk that was force-pushed; `seen`: where the branch is, if
+/// that was asked just now.
 pub fn fetch(
     repo: &Repo,
     address: &str,
     branch: &str,
     rewritten: bool,
+    seen: Option<ObjectId>,
     progress: &dyn Fn(&str),
 ) -> Result<Fetched, FetchError> {
     let branch = full_name(branch);
     let public = without_secrets(address);
     let old = known(repo)?;
-    let listed = repo
-        .git()
-        .call(["ls-remote", "--refs", "--", address])
-        .silence(SILENCE)
-        .output()
-        .map_err(|source| FetchError::Unreachable { address: public.clone(), source })?;
-    let mut heads = Vec::new();
-    let mut there = None;
-    for line in listed.lines() {
-        let Some((id, name)) = line.split_once_str("\t") else { continue };
-        if id.len() == SHA256_HEX {
-            return Err(FetchError::Sha256 { address: public });
-        }
-        if name == branch.as_bytes() {
-            there = ObjectId::from_hex(id).ok();
-        } else if let Some(head) = name.strip_prefix(b"refs/heads/") {
-            heads.push(head.to_str_lossy().into_owned());
-        }
-    }
-    let Some(there) = there else {
-        let short = branch.strip_prefix("refs/heads/").unwrap_or(&branch);
-        heads.sort_by(|a, b| strsim::jaro(short, b).total_cmp(&strsim::jaro(short, a)));
-        heads.truncate(5);
-        return Err(FetchError::NoBranch { address: public, branch, has: heads });
+    let there = match seen {
+        Some(seen) => seen,
+        None => tip_at(repo, address, &branch)?,
     };
     if old != Some(there) {
         repo.fetching(&[], address)

@@ -10,7 +10,8 @@ use super::super::guarded;
 use super::super::ui::{Ui, bare_table, clean, count, fitted, table};
 use super::{beside, failed, in_short, left_out, told, took};
 use crate::fleet::{self, Overview, Standing, units, worse};
-use crate::night::gather::{Window, report};
+use crate::night::gather::Window;
+use crate::night::reports::report;
 use crate::night::{Events as _, NightError};
 use crate::workspace::{Project, Workspace};
 

@@ -1,0 +1,58 @@
+//! A report of a workspace: its projects, looked at side by side.
+
+use super::gather::{Window, gather, to_the_second};
+use super::{Events, Site, beat, beside};
+use crate::report::model::{Press, Project as Told, Report, State, VERSION, Want};
+use crate::report::words::quoted;
+use crate::workspace::{Project, Workspace};
+
+/// A report of these projects. What cannot be read of one is told in it, and stops no other.
+pub fn report(workspace: &Workspace, projects: &[&Project], window: Window, events: &dyn Events) -> Report {
+    let now = beat::now();
+    let told = |project: &Project, events: &dyn Events| {
+        let gathered = Site::open(workspace, project).and_then(|site| gather(site, window, events));
+        gathered.unwrap_or_else(|e| unreadable(&project.name, e.to_string()))
+    };
+    let all = match projects {
+        [only] => {
+            events.step(&format!("looking at {}", only.name));
+            vec![told(only, events)]
+        }
+        all => {
+            let names: Vec<String> = all.iter().map(|project| project.name.clone()).collect();
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let of = |name: &str, events: &dyn Events| {
+                events.step("looking at it");
+                let project = all.iter().find(|project| project.name == name)?;
+                Some(told(project, events))
+            };
+            let ends = beside(events, &names, cores, &of).into_iter().zip(&names);
+            ends.map(|(end, name)| end.flatten().unwrap_or_else(|| unreadable(name, BROKE.into()))).collect()
+        }
+    };
+    Report {
+        version: VERSION,
+        tool: env!("CARGO_PKG_VERSION").into(),
+        made: to_the_second(now),
+        projects: all,
+    }
+}
+
+/// What is said of a project that a fault of our own ended.
+const BROKE: &str = "git-carry broke while it looked at it";
+
+fn unreadable(project: &str, why: String) -> Told {
+    Told {
+        state: State::Unreadable,
+        reasons: vec![why.clone()],
+        wants: vec![Want {
+            press: Press::Stop,
+            patch: None,
+            owner: None,
+            what: "the project cannot be read".into(),
+            why,
+            next: Some(format!("git carry status --project {}", quoted(project))),
+        }],
+        ..Told::empty(project)
+    }
+}
