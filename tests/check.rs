@@ -208,3 +208,33 @@ fn a_setting_of_the_store_waits_for_whoever_holds_the_file() {
     other.join().expect("it ended");
     assert_eq!(lab.git("ws/.git/carry/p.git", &["config", "rerere.enabled"]), "false");
 }
+
+#[test]
+fn a_check_that_failed_by_chance_is_run_again_when_that_is_asked_for() {
+    let checks = "[[project.p.check]]\nname = \"chance\"\n\
+        run = [\"sh\", \"-c\", \"echo run >> LOG; ! grep -q ours a || test -e LOG.luck\"]\n";
+    let lab = lab(&[("one", "a", "ours"), ("two", "b", "ours")], checks);
+    let outcomes = |night: &serde_json::Value| -> Vec<String> {
+        let patches = night["patches"].as_array().expect("a list");
+        patches.iter().map(|p| p["outcome"].as_str().expect("a word").to_owned()).collect()
+    };
+    assert_eq!(outcomes(&lab.json(3, &["nightly"])[0]), ["broken", "clean"]);
+    std::fs::write(lab.path("runs.luck"), "").expect("written");
+    // On the same trunk it stays out, and no check is run for nothing.
+    let before = runs(&lab);
+    assert_eq!(outcomes(&lab.json(3, &["nightly"])[0]), ["broken", "clean"]);
+    assert_eq!(runs(&lab), before);
+    let night = &lab.json(0, &["nightly", "--again"])[0];
+    assert_eq!((outcomes(night), &night["done"]), (vec!["clean".to_owned(); 2], &"published".into()));
+    assert_eq!(runs(&lab), before + 1, "only what failed");
+
+    // Of a build that is out the same is asked by itself.
+    let (commit, luck) = (lab.deployed(), lab.path("runs.luck"));
+    lab.carry_code(0, &["check", "--again", &commit]);
+    assert_eq!(runs(&lab), before + 1, "it had passed");
+    std::fs::remove_file(&luck).expect("gone");
+    lab.commit("up", "on", &[("c", Some(&numbered("c", &[(3, "theirs")])))]);
+    assert_eq!(outcomes(&lab.json(3, &["nightly"])[0]), ["broken", "clean"]);
+    std::fs::write(&luck, "").expect("written");
+    assert_eq!(lab.json(0, &["nightly", "--again"])[0]["done"], "published");
+}

@@ -9,7 +9,7 @@ use super::guarded;
 use super::ui::{DIM, Ui, clean, cut, fitted, painted, short, table};
 use crate::build::manifest::CheckRecord;
 use crate::check::Ended;
-use crate::night::{NightError, Site, prove_build};
+use crate::night::{NightError, Proving, Site, prove_build};
 
 /// Run the checks on a build, and find what broke those that fail. What was run on the same tree is not run again.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,9 @@ pub struct Args {
     /// The build, or any commit; without it, the last build.
     #[arg(value_name = "BUILD")]
     build: Option<String>,
+    /// Run those again that failed on the same tree before: they may have failed by chance.
+    #[arg(long)]
+    again: bool,
     /// How many may run at once; without it, one for each core.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     jobs: usize,
@@ -40,7 +43,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         what: format!("no build of '{}' is recorded here", project.name),
         hint: Some("git carry nightly makes builds".into()),
     })?;
-    let (commit, records) = prove_build(&site, &build, args.jobs, ui)?;
+    let (commit, records) = prove_build(&site, &build, Proving { jobs: args.jobs, again: args.again }, ui)?;
     let failed = records.iter().any(|r| r.required && r.ended != Ended::Passed);
     if ui.json {
         let document = serde_json::json!({

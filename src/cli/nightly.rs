@@ -33,6 +33,9 @@ pub struct Args {
     /// Take a trunk that was force-pushed.
     #[arg(long)]
     accept_rewritten_trunk: bool,
+    /// Run checks again that failed on the same tree before: they may have failed by chance.
+    #[arg(long)]
+    again: bool,
     /// Replace the deploy branch although it is at this commit, which no run recorded.
     #[arg(long, value_name = "COMMIT")]
     replace_deploy: Option<String>,
@@ -95,6 +98,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         offline: args.offline,
         accept_rewritten_trunk: args.accept_rewritten_trunk,
         replace_deploy: args.replace_deploy,
+        again: args.again,
         jobs: if running.len() > 1 { at_once.div_ceil(running.len().min(at_once)) } else { args.jobs },
         together: Some(together),
         ..Options::default()

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::FleetError;
 use super::claim::{read, read_result};
 use super::look::{home, look, sites};
-use super::records::{Claim, Record};
+use super::records::{Claim, REFUSED, Record};
 use super::unit::{LeftOut, Unit, units};
 use crate::night::beat;
 use crate::workspace::Workspace;
@@ -58,6 +58,8 @@ pub enum Why {
     Queue,
     /// The last attempt failed.
     Failed,
+    /// Nothing was published, and it is to be tried again.
+    Refused,
 }
 
 /// A unit that is due.
@@ -101,11 +103,12 @@ enum Seen {
     Claimed(Claim),
 }
 
-/// Plans the units of a workspace, in `shards` shares, or as many as the ceiling allows.
-pub fn plan(workspace: &Workspace, shards: Option<usize>, ceiling: Ceiling) -> Plan {
+/// Plans the units of a workspace, in `shards` shares, or as many as the ceiling allows. With `again`, those of which nothing
+/// was published are due, too.
+pub fn plan(workspace: &Workspace, shards: Option<usize>, ceiling: Ceiling, again: bool) -> Plan {
     let (units, left_out) = units(workspace);
     let mut plan = Plan { left_out, ..Plan::default() };
-    for (unit, seen) in units.iter().zip(each(&units, |unit| seen(workspace, unit))) {
+    for (unit, seen) in units.iter().zip(each(&units, |unit| seen(workspace, unit, again))) {
         match seen {
             Ok(Seen::Due(due)) => plan.due.push(due),
             Ok(Seen::Done(name)) => plan.done.push(name),
@@ -141,16 +144,20 @@ pub fn each<T: Send>(units: &[Unit], work: impl Fn(&Unit) -> T + Sync) -> Vec<T>
     done.into_iter().map(|(_, made)| made).collect()
 }
 
-fn seen(workspace: &Workspace, unit: &Unit) -> Result<Seen, FleetError> {
+fn seen(workspace: &Workspace, unit: &Unit, again: bool) -> Result<Seen, FleetError> {
     let sites = sites(workspace, unit)?;
     let _guards = super::run::guards(&sites)?;
     let home = home(&sites)?;
     let look = look(&sites, unit)?;
-    if look.refs.results.contains_key(&look.key) {
-        return Ok(Seen::Done(unit.name.clone()));
+    let Some(first) = sites.first() else { return Ok(Seen::Done(unit.name.clone())) };
+    let mut refused = false;
+    if let Some(id) = look.refs.results.get(&look.key) {
+        refused = again && read_result(first, &unit.name, &look.key, *id)?.word() == REFUSED;
+        if !refused {
+            return Ok(Seen::Done(unit.name.clone()));
+        }
     }
     let mut failed = false;
-    let Some(first) = sites.first() else { return Ok(Seen::Done(unit.name.clone())) };
     if let Some(id) = look.refs.claim
         && let Some(claim) = read(first, &home, &unit.name, id)?
     {
@@ -166,6 +173,7 @@ fn seen(workspace: &Workspace, unit: &Unit) -> Result<Seen, FleetError> {
     };
     let why = match &newest {
         _ if failed => Why::Failed,
+        _ if refused => Why::Refused,
         None => Why::New,
         Some(record) if moved(record) => Why::Trunk,
         Some(_) => Why::Queue,

@@ -63,12 +63,15 @@ pub struct Record {
     pub projects: Vec<Told>,
 }
 
+/// The word for a result by which nothing is published, or not all of a set.
+pub const REFUSED: &str = "refused";
+
 impl Record {
     /// What came of it, in a word.
     pub fn word(&self) -> &'static str {
         let any = |word: &str| self.projects.iter().any(|p| p.done == word);
         match (any("refused") || any("held"), any("published")) {
-            (true, _) => "refused",
+            (true, _) => REFUSED,
             (false, true) => "published",
             (false, false) => "nothing new",
         }

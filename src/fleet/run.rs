@@ -14,7 +14,7 @@ use super::depart::{Departure, claimed_by};
 use super::look::{Look, UnitRefs, home, look, refs_of, sites};
 use super::mirror::with_mirrors;
 use super::queue::{State, with_states};
-use super::records::{Claim, Failed, Record, VERSION};
+use super::records::{Claim, Failed, REFUSED, Record, VERSION};
 use super::unit::Unit;
 use crate::night::together::Together;
 use crate::night::{self, Events, How as Pruning, Night, NightError, Options, Outlet, Site, beat, beside};
@@ -32,6 +32,8 @@ pub struct How {
     pub accept_rewritten_trunk: bool,
     /// The folder of this host's mirrors; none: each store downloads for itself.
     pub mirrors: Option<PathBuf>,
+    /// Units of which nothing was published before this moment are done again.
+    pub again: Option<Timestamp>,
 }
 
 /// A worker.
@@ -136,7 +138,7 @@ fn claim(
 ) -> Result<Claiming, FleetError> {
     for _ in 0..LOOKS {
         let seen = look(sites, unit)?;
-        if let Some(record) = done(first, unit, &seen)? {
+        if let Some(record) = done(first, unit, &seen, how)? {
             return Ok(Claiming::Not(Fate::Already(Box::new(record))));
         }
         let now = beat::now();
@@ -178,7 +180,7 @@ fn claimed(
     let refs = refs_of(sites, unit)?;
     if refs != (UnitRefs { claim: Some(ours), ..seen.refs.clone() }) {
         *seen = look(sites, unit)?;
-        if let Some(record) = done(first, unit, seen)? {
+        if let Some(record) = done(first, unit, seen, how)? {
             give_back(first, home, &unit.name, ours, None)?;
             return Ok(Fate::Already(Box::new(record)));
         }
@@ -195,6 +197,7 @@ fn claimed(
     let outlet: Arc<dyn Outlet> = departure.clone();
     let options = Options {
         accept_rewritten_trunk: how.accept_rewritten_trunk,
+        again: how.again.is_some(),
         together,
         outlet: Some(outlet),
         ..Options::default()
@@ -277,10 +280,14 @@ fn after(workspace: &Workspace, unit: &Unit, departure: &Departure, record: &Rec
     }
 }
 
-/// The unit's result, if there is one of this key.
-fn done(first: &Site<'_>, unit: &Unit, seen: &Look) -> Result<Option<Record>, FleetError> {
+/// The unit's result, if there is one of this key that holds.
+fn done(first: &Site<'_>, unit: &Unit, seen: &Look, how: &How) -> Result<Option<Record>, FleetError> {
     let id = seen.refs.results.get(&seen.key);
-    id.map(|id| read_result(first, &unit.name, &seen.key, *id)).transpose()
+    let record = id.map(|id| read_result(first, &unit.name, &seen.key, *id)).transpose()?;
+    // What another worker has tried since then is not tried once more.
+    let holds =
+        |record: &Record| record.word() != REFUSED || how.again.is_none_or(|since| record.at >= since);
+    Ok(record.filter(holds))
 }
 
 /// The stores of a unit's projects, for this process alone; none if another is at work there.

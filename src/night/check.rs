@@ -1,8 +1,8 @@
 //! Proves a build by the configured checks; where one fails, finds the patch or the upstream commit that broke it.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use gix_hash::ObjectId;
@@ -45,23 +45,30 @@ struct Prover<'a> {
     site: &'a Site<'a>,
     odb: &'a Odb,
     cache: Cache,
-    jobs: usize,
+    how: Proving,
+    /// What was run by this one: of which check, and on which tree.
+    ran: Mutex<BTreeSet<(usize, ObjectId)>>,
     events: &'a dyn Events,
 }
 
-/// Runs the project's checks, as many at once as `jobs` says; 0 is one for each core.
+/// How checks are run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Proving {
+    /// So many at once; 0 is one for each core.
+    pub jobs: usize,
+    /// Those that failed on the same tree before are run again: they may have failed by chance.
+    pub again: bool,
+}
+
+/// Runs the project's checks.
 pub fn prove(
     site: &Site<'_>,
     odb: &Odb,
     subject: &Subject<'_>,
-    jobs: usize,
+    how: Proving,
     events: &dyn Events,
 ) -> Result<Proved, NightError> {
-    let jobs = match jobs {
-        0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        jobs => jobs,
-    };
-    let prover = Prover { site, odb, cache: cache(site), jobs, events };
+    let prover = Prover { site, odb, cache: cache(site), how, ran: Mutex::default(), events };
     let checks = &site.project.checks;
     let mut tasks: Vec<Task> = (0..checks.len()).map(|at| (at, subject.commit)).collect();
     for (at, _) in checks.iter().enumerate().filter(|(_, c)| c.on == CheckOn::EachPatch) {
@@ -127,7 +134,7 @@ pub fn prove(
 pub fn prove_build(
     site: &Site<'_>,
     build: &str,
-    jobs: usize,
+    how: Proving,
     events: &dyn Events,
 ) -> Result<(ObjectId, Vec<CheckRecord>), NightError> {
     let commit = site.commit(build)?;
@@ -141,7 +148,7 @@ pub fn prove_build(
     let from = manifest.as_ref().and_then(|m| id(m.base.before.as_ref()?));
     let edges = || Ok(manifest.as_ref().map(|m| m.edges.clone()).unwrap_or_default());
     let subject = Subject { tip, from, stack: &stack, commit, edges: &edges };
-    Ok((commit, prove(site, &odb, &subject, jobs, events)?.records))
+    Ok((commit, prove(site, &odb, &subject, how, events)?.records))
 }
 
 /// How a run ended, in words.
@@ -236,12 +243,16 @@ impl Prover<'_> {
         let mut open = VecDeque::new();
         for task in tasks {
             let tree = self.odb.commit(&task.1).map_err(StoreError::from)?.tree;
-            match self.cache.get(&checks[task.0], &tree) {
+            match self.cache.get(&checks[task.0], &tree).filter(|ran| self.holds(ran, task.0, tree)) {
                 Some(ran) => done.push((*task, ran)),
                 None => open.push_back((*task, tree)),
             }
         }
-        let workers = self.jobs.min(open.len());
+        let jobs = match self.how.jobs {
+            0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            jobs => jobs,
+        };
+        let workers = jobs.min(open.len());
         if workers == 0 {
             return Ok(done);
         }
@@ -268,8 +279,19 @@ impl Prover<'_> {
             ended.collect::<Result<Vec<()>, NightError>>()
         });
         outcome?;
-        done.extend(results.into_inner().unwrap_or_default());
+        let results = results.into_inner().unwrap_or_default();
+        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        for (task, _) in &results {
+            ran.insert((task.0, self.odb.commit(&task.1).map_err(StoreError::from)?.tree));
+        }
+        done.extend(results);
         Ok(done)
+    }
+
+    /// Does what a check said of a tree still count?
+    fn holds(&self, said: &Ran, check: usize, tree: ObjectId) -> bool {
+        let ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.how.again || said.ended == Ended::Passed || ran.contains(&(check, tree))
     }
 }
 

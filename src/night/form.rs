@@ -42,6 +42,8 @@ pub struct Options {
     pub draft: Option<Draft>,
     /// How many checks may run at once; 0 is one for each core.
     pub jobs: usize,
+    /// Checks that failed on the same tree before are run again.
+    pub again: bool,
     /// The projects that run with this one; none: it runs alone, and how the others stand is what the lock says.
     pub together: Option<Arc<Together>>,
     /// Where the build goes out to, if the workspace is to stay as it is.

@@ -70,7 +70,7 @@ use gix_hash::ObjectId;
 pub use artifacts::{Packed, folder as artifacts_folder, pack, prune};
 pub use beside::beside;
 pub use builds::{Recorded, commit_named, recorded};
-pub use check::prove_build;
+pub use check::{Proving, prove_build};
 pub use commits::lock_file;
 pub use compare::compare_builds;
 pub use depend::{closure_files, look_ahead, queue_graph};
@@ -213,7 +213,7 @@ fn spend(
         Some(draft) => (Arc::new(draft.queue.clone()), answers(site, Some(draft), events)),
         None => (Arc::new(site.queue()?), answers(site, None, events)),
     };
-    let mut broken = still_broken(lock, &queue);
+    let mut broken = if options.again { broken::Broken::new() } else { still_broken(lock, &queue) };
     let mut partners = BTreeMap::new();
     let plan = |tip: &ObjectId| {
         plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken), &BTreeMap::new())
@@ -272,6 +272,7 @@ fn spend(
     ready()?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
+    let proving = Proving { jobs: options.jobs, again: options.again };
     let (stacked, checks) = loop {
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
         let edges = || edges::of_planned(&planned);
@@ -282,7 +283,7 @@ fn spend(
             commit: stacked.commit,
             edges: &edges,
         };
-        let proved = check::prove(site, &planned.odb, &subject, options.jobs, events)?;
+        let proved = check::prove(site, &planned.odb, &subject, proving, events)?;
         // A patch that a check fails with is left out, if it may be, and what needs it with it.
         let may_go = |name: &str| planned.patches.iter().any(|p| p.report.name == name && !p.report.required);
         match proved.broken {

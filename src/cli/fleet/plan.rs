@@ -20,6 +20,9 @@ pub(super) struct PlanArgs {
     /// Into how many shares; without it, one, or as many as the form's engine takes.
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     shards: Option<usize>,
+    /// Those of which nothing was published, too, though nothing has changed since.
+    #[arg(long)]
+    again: bool,
     /// The image that a Job of Kubernetes runs.
     #[arg(long, default_value = "git-carry")]
     image: String,
@@ -51,7 +54,7 @@ pub(super) fn plan(ui: &Ui, from: &Path, args: &PlanArgs) -> Result<u8, CliError
         Form::Slurm => Ceiling::Slurm,
     };
     ui.step("asking the remotes what is due");
-    let plan = fleet::plan(&workspace, args.shards, ceiling);
+    let plan = fleet::plan(&workspace, args.shards, ceiling, args.again);
     if let (Some(wanted), Some(most)) = (args.shards, ceiling.most())
         && wanted > most
     {
@@ -82,6 +85,7 @@ fn show(ui: &Ui, plan: &Plan) {
                 Why::Trunk => "trunk moved",
                 Why::Queue => "queue or settings changed",
                 Why::Failed => "the last attempt failed",
+                Why::Refused => "nothing was published",
             };
             let seconds = due.seconds.map_or_else(|| "-".to_owned(), took);
             let share = format!("{}/{}", due.shard, plan.shards);

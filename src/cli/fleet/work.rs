@@ -8,6 +8,7 @@ use super::super::error::CliError;
 use super::super::ui::{Ui, clean, fitted, table};
 use super::{beside, failed, in_short, left_out, told, took};
 use crate::fleet::{self, Ceiling, Fate, Holder, How, Shard, Unit, units, worse};
+use crate::night::beat;
 use crate::workspace::{Workspace, length};
 
 /// Be one worker: do the units of a share, each only if it is due and nobody else is at it.
@@ -35,6 +36,9 @@ pub(super) struct RunArgs {
     /// Take a trunk that was force-pushed.
     #[arg(long)]
     accept_rewritten_trunk: bool,
+    /// Try again what nothing was published of, though nothing has changed since: a check may have failed by chance.
+    #[arg(long)]
+    again: bool,
     /// Keep one copy of each upstream in this folder, for all clones of this host.
     #[arg(long, value_name = "DIR", env = "GIT_CARRY_MIRRORS")]
     mirrors: Option<PathBuf>,
@@ -52,7 +56,8 @@ pub(super) fn work(ui: &Ui, from: &Path, args: &RunArgs) -> Result<u8, CliError>
     left_out(ui, &none);
     let mirrors = args.mirrors.as_deref().map(std::path::absolute).transpose();
     let mirrors = mirrors.map_err(CliError::io(&workspace.root))?;
-    let how = How { holder, claim_for, accept_rewritten_trunk: args.accept_rewritten_trunk, mirrors };
+    let again = args.again.then(beat::now);
+    let how = How { holder, claim_for, accept_rewritten_trunk: args.accept_rewritten_trunk, mirrors, again };
     let (mut code, mut documents, mut rows) = (0, Vec::new(), table(&["unit", "", "took", ""]));
     for unit in &mine {
         let fate = fleet::run_unit(&workspace, unit, &how, ui);
@@ -127,7 +132,7 @@ fn named(workspace: &Workspace, all: &[Unit], name: &str) -> Result<Unit, CliErr
         return Ok(unit.clone());
     }
     if name.len() >= DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        let due = fleet::plan(workspace, None, Ceiling::None).due;
+        let due = fleet::plan(workspace, None, Ceiling::None, true).due;
         let due = due.iter().find(|d| d.key.starts_with(name));
         if let Some(unit) = due.and_then(|d| all.iter().find(|u| u.name == d.unit)) {
             return Ok(unit.clone());
