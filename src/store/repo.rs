@@ -225,6 +225,12 @@ impl Repo {
 
     /// The commit that `rev` names, if it is here.
     pub fn commit_of(&self, rev: &str) -> Result<Option<ObjectId>, StoreError> {
+        // A whole id is itself, whatever ref may be called like it (`git help revisions`).
+        if let Ok(id) = ObjectId::from_hex(rev.as_bytes())
+            && self.odb()?.commit(&id).is_ok()
+        {
+            return Ok(Some(id));
+        }
         let spec = format!("{rev}^{{commit}}");
         let answer =
             self.git.call(["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]).answer()?;
