@@ -45,6 +45,7 @@ mod resolve;
 mod risk;
 mod schedule;
 mod slurm;
+mod ssh;
 mod stage;
 mod support;
 mod terminal;

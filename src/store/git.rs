@@ -316,10 +316,34 @@ fn complaint(stderr: &str) -> String {
     said.join("\n").trim().to_owned()
 }
 
+/// Ends a call with all that it has started: an `ssh` that waits for its server would stay. A group of processes of its own
+/// would be ended at once, but could ask no user for a passphrase, nor be ended by one.
 fn end(child: &mut Child) {
+    let started = descendants(child.id());
     // It may have ended by itself just now; either way it is gone.
     let _ = child.kill();
     let _ = child.wait();
+    #[cfg(unix)]
+    for pid in started {
+        use rustix::process::{Pid, Signal, kill_process};
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// What a process has started, and what that has, where the system tells (`proc(5)`, "/proc/pid/task/tid/children").
+fn descendants(pid: u32) -> Vec<u32> {
+    let (mut all, mut open) = (Vec::new(), vec![pid]);
+    while let Some(pid) = open.pop() {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            open.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        all.push(pid);
+    }
+    all.split_off(1)
 }
 
 fn listen(pipe: Option<impl Read + Send + 'static>, out: bool, sender: mpsc::Sender<(bool, Vec<u8>)>) {
