@@ -2,7 +2,7 @@
 
 use crate::support::lab::{Lab, numbered};
 use git_carry::build::manifest::Manifest;
-use git_carry::queue::{Content, Patch, Series, import, parse_diff, patch_id, read_metadata};
+use git_carry::queue::{Content, Patch, Series, import, parse_diff, patch_id, read_metadata, same_change};
 use git_carry::store::Commit;
 use git_carry::workspace::{Config, Lock};
 use proptest::prelude::*;
@@ -88,6 +88,23 @@ fn a_patch_that_was_cut_off_before_its_diff_is_no_empty_one() {
     let empty = lab.git("up", &["format-patch", "--stdout", "--always", "-1"]);
     let empty = Patch::parse("x.patch", empty.into_bytes(), 1).expect("a patch");
     assert!(empty.changes.is_empty());
+}
+
+#[test]
+fn a_binary_change_without_ids_is_the_same_as_itself() {
+    let lab = Lab::new();
+    lab.commit("up", "base", &[("a", Some("text\n"))]);
+    lab.commit("up", "binary", &[("b", Some("\u{0}data")), ("c", Some("\u{0}other"))]);
+    let whole = lab.git("up", &["format-patch", "--stdout", "--binary", "-1"]) + "\n";
+    let bare: String = whole.split_inclusive('\n').filter(|line| !line.starts_with("index ")).collect();
+    let [with, without] =
+        [whole, bare].map(|text| Patch::parse("x.patch", text.into_bytes(), 1).expect("a patch").changes);
+    assert!(with.iter().all(|c| c.new_id.is_some()) && without.iter().all(|c| c.new_id.is_none()));
+    assert!(same_change(&without, &without) && same_change(&with, &without));
+    assert!(!same_change(&without[..1], &without[1..]));
+    let mut other = without.clone();
+    other[0].content = without[1].content.clone();
+    assert!(!same_change(&other, &without));
 }
 
 #[test]

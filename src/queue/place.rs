@@ -162,10 +162,13 @@ pub fn same_change(a: &[FileChange], b: &[FileChange]) -> bool {
     let moves = |c: &FileChange| c.old_mode.zip(c.new_mode).filter(|(old, new)| old != new);
     let same = |a: &FileChange, b: &FileChange| {
         let binary = |c: &FileChange| !matches!(c.content, Content::Text(_));
+        // Of one without data and without ids nothing is known.
+        let known = |c: &FileChange| c.new_id.is_some() || !matches!(c.content, Content::BinaryOmitted);
         (&a.old_path, &a.new_path, a.kind) == (&b.old_path, &b.new_path, b.kind)
             && moves(a) == moves(b)
             && binary(a) == binary(b)
-            && (!binary(a) || a.new_id == b.new_id && a.new_id.is_some())
+            && (!binary(a)
+                || known(a) && (a.new_id == b.new_id && a.new_id.is_some() || a.content == b.content))
             && lines(a) == lines(b)
     };
     let sorted = |changes: &[FileChange]| {
