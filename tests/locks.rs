@@ -40,6 +40,12 @@ fn an_index_that_a_person_holds_is_left_to_them_and_what_was_begun_is_finished_a
     assert!(said.contains("another git is at work in the workspace"), "{said}");
     assert_eq!(state(&lab), before);
     assert_eq!(std::fs::read_to_string(&lock).expect("it stays"), "held");
+    // What to type is a command, wherever the workspace is.
+    std::fs::rename(lab.path("ws"), lab.path("w s")).expect("moved");
+    let out = lab.carry_command("w s", &["nightly"]).output().expect("it runs");
+    std::fs::rename(lab.path("w s"), lab.path("ws")).expect("moved");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("rm '/") && said.contains("/w s/.git/index.lock'"), "{said}");
     std::fs::remove_file(&lock).expect("let go");
 
     // It may also be taken when the run is under way: the build is out then, and the next run writes it down.

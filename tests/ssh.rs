@@ -14,6 +14,7 @@ struct Sshd {
     child: Child,
     /// What `ssh` is to be called with.
     ssh: String,
+    port: u16,
     known: PathBuf,
     authorized: PathBuf,
 }
@@ -65,8 +66,8 @@ impl Sshd {
             place("user").display(),
             known.display()
         );
-        let sshd = Self { child, ssh, known, authorized };
-        sshd.is_known_by(lab, "host", port);
+        let sshd = Self { child, ssh, port, known, authorized };
+        sshd.is_known_by(lab, "host");
         let start = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(start.elapsed() < Duration::from_secs(30), "sshd does not answer");
@@ -89,9 +90,9 @@ impl Sshd {
     }
 
     /// The user takes this for the server's key.
-    fn is_known_by(&self, lab: &Lab, key: &str, port: u16) {
+    fn is_known_by(&self, lab: &Lab, key: &str) {
         let public = std::fs::read_to_string(lab.path(&format!("{key}.pub"))).expect("a key");
-        std::fs::write(&self.known, format!("[127.0.0.1]:{port} {public}")).expect("written");
+        std::fs::write(&self.known, format!("[127.0.0.1]:{} {public}", self.port)).expect("written");
     }
 
     fn night(&self, lab: &Lab, env: &[(&str, &str)]) -> Output {
@@ -116,15 +117,12 @@ fn a_night_goes_by_ssh_and_a_server_that_is_not_the_known_one_gets_nothing() {
     let Some(sshd) = Sshd::start(&lab) else { return };
     let before = state(&lab);
     // Another key than the known one: somebody else answers.
-    let known = std::fs::read_to_string(&sshd.known).expect("it is there");
-    let other = std::fs::read_to_string(lab.path("other.pub")).expect("a key");
-    let place = known.split(' ').next().expect("a place").to_owned();
-    std::fs::write(&sshd.known, format!("{place} {other}")).expect("written");
+    sshd.is_known_by(&lab, "other");
     let out = sshd.night(&lab, &[]);
     assert_eq!(out.status.code(), Some(1), "{}", text(&out));
     assert!(text(&out).contains("Host key verification failed"), "{}", text(&out));
     assert_eq!(state(&lab), before);
-    std::fs::write(&sshd.known, &known).expect("written");
+    sshd.is_known_by(&lab, "host");
     // A user who is not let in.
     let authorized = std::fs::read(&sshd.authorized).expect("it is there");
     std::fs::write(&sshd.authorized, "").expect("written");
@@ -159,8 +157,8 @@ fn an_ssh_server_that_hangs_or_breaks_off_leaves_the_old_build_or_the_new_one() 
 
     // The connection goes when all is done there and before that is said.
     let hook = lab.path("deploy.git/hooks/post-receive");
-    let text_of = format!("#!/bin/sh\npkill -KILL -P {}\nsleep 1\n", sshd.child.id());
-    std::fs::write(&hook, text_of).expect("written");
+    let script = format!("#!/bin/sh\npkill -KILL -P {}\nsleep 1\n", sshd.child.id());
+    std::fs::write(&hook, script).expect("written");
     assert!(system("chmod", &["+x", hook.to_str().expect("a path")]));
     let out = sshd.night(&lab, &[]);
     std::fs::remove_file(&hook).expect("it was there");

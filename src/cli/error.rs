@@ -1,5 +1,7 @@
 //! Errors in words: what happened, to what, and what to do next; and the exit code.
 
+use std::path::Path;
+
 use anstyle::{AnsiColor, Style};
 
 use super::ui::{Ui, clean};
@@ -11,6 +13,7 @@ use crate::night::stage::StageError;
 use crate::night::task::TaskError;
 use crate::night::upstream::UpstreamError;
 use crate::night::{NightError, TakeError};
+use crate::report::words::quoted;
 use crate::trunk::FetchError;
 use crate::workspace::{ConfigError, GuardError, SIGNING_KEY, WorkspaceError};
 
@@ -137,12 +140,17 @@ pub(super) fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
 }
 
+/// A path as a word of a command.
+fn as_word(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
 /// More of what happened in a run, and what to do next.
 pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
     let none = Vec::new;
     match e {
         NightError::Workspace(e) => workspace(e),
-        NightError::NoRepository { root } => (none(), Some(format!("git init {}", root.display()))),
+        NightError::NoRepository { root } => (none(), Some(format!("git init {}", as_word(root)))),
         NightError::Dirty { files } => {
             let some = files.iter().take(10).cloned().collect();
             (some, Some("commit them, or put them away with: git stash --include-untracked".into()))
@@ -153,7 +161,7 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::IndexLocked { lock } => {
             let hint = "let it end (an editor of `git commit` may be open), and run again: what this run has begun is \
                 finished then. If no git is at work there:";
-            (none(), Some(format!("{hint} rm {}", lock.display())))
+            (none(), Some(format!("{hint} rm {}", as_word(lock))))
         }
         NightError::Queue { folder, faults, .. } => {
             let lines = faults.iter().take(20).map(|f| format!("{folder}/{f}")).collect();
@@ -199,7 +207,7 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             Some(format!(
                 "nothing was changed. What it held comes again from upstream and the remote: put it away, and run again:\n\
                  mv {0} {0}.damaged, then git carry nightly",
-                store.display()
+                as_word(store)
             )),
         ),
         NightError::Journal { path, .. } => (
@@ -207,7 +215,7 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             Some(format!(
                 "nothing was changed. A run was cut off, and what it left cannot be told; the next one works all out anew:\n\
                  mv {0} {0}.damaged, then git carry nightly",
-                path.display()
+                as_word(path)
             )),
         ),
         NightError::Moved { found, .. } => {

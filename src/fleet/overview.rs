@@ -3,11 +3,11 @@
 use super::FleetError;
 use super::claim::{read, read_result};
 use super::look::{bring, home, refs_of, sites};
-use super::plan::{each, newest};
+use super::plan::{AT_ONCE, newest};
 use super::queue::{State, with_states};
 use super::records::{Claim, Record, worse};
 use super::unit::{LeftOut, Unit, units};
-use crate::night::{Events, Site, beat, bring_in};
+use crate::night::{Events, Site, beat, bring_in, each};
 use crate::workspace::Workspace;
 
 /// How all units stand.
@@ -77,7 +77,7 @@ pub fn overview(workspace: &Workspace) -> Overview {
         }
         standing
     };
-    Overview { units: each(&units, stand), left_out }
+    Overview { units: each(&units, AT_ONCE, stand), left_out }
 }
 
 fn ask(workspace: &Workspace, unit: &Unit) -> Result<(Option<Record>, Option<Claim>), FleetError> {

@@ -1,8 +1,6 @@
 //! What is due: units without a result, long ones first, in shares within an engine's ceiling.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use gix_hash::ObjectId;
 use serde::Serialize;
@@ -12,11 +10,11 @@ use super::claim::{read, read_result};
 use super::look::{home, look, sites};
 use super::records::{Claim, REFUSED, Record};
 use super::unit::{LeftOut, Unit, units};
-use crate::night::beat;
+use crate::night::{beat, each};
 use crate::workspace::Workspace;
 
 /// So many units are looked at at once: the time goes into waiting for remotes.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// How many shares an engine takes at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +106,7 @@ enum Seen {
 pub fn plan(workspace: &Workspace, shards: Option<usize>, ceiling: Ceiling, again: bool) -> Plan {
     let (units, left_out) = units(workspace);
     let mut plan = Plan { left_out, ..Plan::default() };
-    for (unit, seen) in units.iter().zip(each(&units, |unit| seen(workspace, unit, again))) {
+    for (unit, seen) in units.iter().zip(each(&units, AT_ONCE, |unit| seen(workspace, unit, again))) {
         match seen {
             Ok(Seen::Due(due)) => plan.due.push(due),
             Ok(Seen::Done(name)) => plan.done.push(name),
@@ -121,27 +119,6 @@ pub fn plan(workspace: &Workspace, shards: Option<usize>, ceiling: Ceiling, agai
     plan.shards = wanted.min(most).min(plan.due.len()).max(1);
     share(&mut plan.due, plan.shards);
     plan
-}
-
-/// Does `work` for each unit, some at once; in their order.
-pub fn each<T: Send>(units: &[Unit], work: impl Fn(&Unit) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(units.len()));
-    std::thread::scope(|threads| {
-        for _ in 0..AT_ONCE.min(units.len()) {
-            threads.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(unit) = units.get(at) else { return };
-                    let made = work(unit);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, made));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, made)| made).collect()
 }
 
 fn seen(workspace: &Workspace, unit: &Unit, again: bool) -> Result<Seen, FleetError> {
@@ -253,7 +230,7 @@ mod tests {
     fn work_side_by_side_comes_back_in_its_order() {
         let units: Vec<Unit> =
             (0..50).map(|n| Unit { name: format!("u{n}"), projects: Vec::new(), sets: Vec::new() }).collect();
-        let made = each(&units, |unit| unit.name.clone());
+        let made = each(&units, AT_ONCE, |unit| unit.name.clone());
         assert_eq!(made, units.iter().map(|u| u.name.clone()).collect::<Vec<_>>());
     }
 }

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
 use super::Events;
 
@@ -41,23 +42,14 @@ pub fn beside<T: Send>(
     work: &(dyn Fn(&str, &dyn Events) -> T + Sync),
 ) -> Vec<Option<T>> {
     let (to, from) = channel();
-    let next = AtomicUsize::new(0);
-    let mut ends: Vec<(usize, Option<T>)> = std::thread::scope(|threads| {
-        let begin = |_| {
-            let (to, next) = (to.clone(), &next);
-            threads.spawn(move || {
-                let mut ends = Vec::new();
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(project) = projects.get(at) else { return ends };
-                    let voice = Voice { project: project.clone(), to: to.clone() };
-                    // Nothing of what it was at work on is used after a panic.
-                    ends.push((at, catch_unwind(AssertUnwindSafe(|| work(project, &voice))).ok()));
-                }
+    std::thread::scope(|threads| {
+        let running = threads.spawn(move || {
+            each(projects, at_once, |project| {
+                let voice = Voice { project: project.clone(), to: to.clone() };
+                // Nothing of what it was at work on is used after a panic.
+                catch_unwind(AssertUnwindSafe(|| work(project, &voice))).ok()
             })
-        };
-        let running: Vec<_> = (0..at_once.clamp(1, projects.len().max(1))).map(begin).collect();
-        drop(to);
+        });
         // Ends when the last voice is gone.
         for said in from {
             match said {
@@ -65,8 +57,27 @@ pub fn beside<T: Send>(
                 Said::Note(what) => events.note(&what),
             }
         }
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Does `work` for each item, so many at once; in their order.
+pub fn each<I: Sync, T: Send>(items: &[I], at_once: usize, work: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(items.len()));
+    std::thread::scope(|threads| {
+        for _ in 0..at_once.max(1).min(items.len()) {
+            threads.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { return };
+                    let made = work(item);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, made));
+                }
+            });
+        }
     });
-    ends.sort_by_key(|(at, _)| *at);
-    ends.into_iter().map(|(_, end)| end).collect()
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, made)| made).collect()
 }

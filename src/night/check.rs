@@ -1,8 +1,10 @@
 //! Proves a build by the configured checks; where one fails, finds the patch or the upstream commit that broke it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
+
 use std::thread;
 
 use gix_hash::ObjectId;
@@ -47,7 +49,7 @@ struct Prover<'a> {
     cache: Cache,
     how: Proving,
     /// What was run by this one: of which check, and on which tree.
-    ran: Mutex<BTreeSet<(usize, ObjectId)>>,
+    ran: RefCell<BTreeSet<(usize, ObjectId)>>,
     events: &'a dyn Events,
 }
 
@@ -68,7 +70,7 @@ pub fn prove(
     how: Proving,
     events: &dyn Events,
 ) -> Result<Proved, NightError> {
-    let prover = Prover { site, odb, cache: cache(site), how, ran: Mutex::default(), events };
+    let prover = Prover { site, odb, cache: cache(site), how, ran: RefCell::default(), events };
     let checks = &site.project.checks;
     let mut tasks: Vec<Task> = (0..checks.len()).map(|at| (at, subject.commit)).collect();
     for (at, _) in checks.iter().enumerate().filter(|(_, c)| c.on == CheckOn::EachPatch) {
@@ -280,9 +282,8 @@ impl Prover<'_> {
         });
         outcome?;
         let results = results.into_inner().unwrap_or_default();
-        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
         for (task, _) in &results {
-            ran.insert((task.0, self.odb.commit(&task.1).map_err(StoreError::from)?.tree));
+            self.ran.borrow_mut().insert((task.0, self.odb.commit(&task.1).map_err(StoreError::from)?.tree));
         }
         done.extend(results);
         Ok(done)
@@ -290,8 +291,7 @@ impl Prover<'_> {
 
     /// Does what a check said of a tree still count?
     fn holds(&self, said: &Ran, check: usize, tree: ObjectId) -> bool {
-        let ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.how.again || said.ended == Ended::Passed || ran.contains(&(check, tree))
+        !self.how.again || said.ended == Ended::Passed || self.ran.borrow().contains(&(check, tree))
     }
 }
 

@@ -68,7 +68,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 
 pub use artifacts::{Packed, folder as artifacts_folder, pack, prune};
-pub use beside::beside;
+pub use beside::{beside, each};
 pub use builds::{Recorded, commit_named, recorded};
 pub use check::{Proving, prove_build};
 pub use commits::lock_file;

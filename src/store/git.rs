@@ -313,7 +313,9 @@ fn complaint(stderr: &str) -> String {
     let last = |line: &str| line.trim_end().rsplit('\r').next().unwrap_or_default().trim_end().to_owned();
     let lines: Vec<String> = stderr.lines().map(last).collect();
     let said: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !is_progress(line)).collect();
-    said.join("\n").trim().to_owned()
+    let said = said.join("\n").trim().to_owned();
+    // One that was killed at its work has said nothing else.
+    if said.is_empty() { lines.into_iter().next_back().unwrap_or_default() } else { said }
 }
 
 /// Ends a call with all that it has started: an `ssh` that waits for its server would stay. A group of processes of its own
@@ -419,6 +421,10 @@ mod tests {
                     remote: Counting objects: 100% (2/2), done.\nremote: Total 3 (delta 1), reused 0 (delta 0)\n\
                     Resolving deltas:   0% (0/1)\rerror: packfile x.pack does not match index\nfatal: it ends\n";
         assert_eq!(complaint(said), "error: packfile x.pack does not match index\nfatal: it ends");
+        assert_eq!(
+            complaint("Receiving objects:  20% (1/5)\rReceiving objects:  40% (2/5)\r"),
+            "Receiving objects:  40% (2/5)"
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ const LOOKS: usize = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes away the locks of a repository's refs, and with `all` of its packed objects and its configuration as well. Those of
-/// work trees stay, but for `more`. Who killed a run may have left a child of it at work: a lock has three seconds to go by itself. The caller
-/// sees to it that nobody else is at work there.
+/// work trees stay, but for `more`. Who killed a run may have left a child of it at work: a lock has three seconds to go by
+/// itself. The caller sees to it that nobody else is at work there.
 pub fn unlock(repository: &Path, all: bool, more: &[PathBuf]) {
     let mut places = vec![repository.join("refs")];
     if all {
