@@ -64,6 +64,25 @@ pub(super) fn under(path: &Path, prefixes: &[&str]) -> Option<Vec<(String, Objec
     Some(all.into_iter().collect())
 }
 
+/// The names of the files that refs are to be in.
+pub(super) fn files(path: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    if !is_foreign(path) {
+        names(path, "refs", &mut found);
+    }
+    found
+}
+
+fn names(path: &Path, folder: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(path.join(folder)).into_iter().flatten().flatten() {
+        let Some(name) = inside(folder, &entry) else { continue };
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => names(path, &name, found),
+            _ => found.push(name),
+        }
+    }
+}
+
 /// The ref's name, or its beginning, that an entry of a folder stands for.
 fn inside(folder: &str, entry: &DirEntry) -> Option<String> {
     // Names that are no text are nobody's here; the others no ref has (`git help check-ref-format`).
