@@ -7,6 +7,7 @@ mod bisect;
 mod candidates;
 mod check;
 mod compare;
+mod compared;
 mod demo;
 mod doctor;
 mod edit;

@@ -6,8 +6,9 @@ use bstr::BString;
 use gix_hash::ObjectId;
 
 use crate::store::{Odb, StoreError};
+use crate::trunk::compare::Compare;
 use crate::trunk::delta::Touched;
-use crate::trunk::{Range, Upstream, delta};
+use crate::trunk::{Range, Upstream};
 
 /// A commit that is no merge, and touches paths that were asked about.
 pub(super) struct Touches {
@@ -27,7 +28,7 @@ pub(super) fn touches(
     standing: &dyn Fn(&Upstream) -> bool,
 ) -> Result<Vec<Touches>, StoreError> {
     let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
-    let mut out = Vec::new();
+    let (mut out, mut compared) = (Vec::new(), Compare::of(odb));
     // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
     for (at, upstream) in range.commits.iter().enumerate().rev() {
         if upstream.commit.parents.len() > 1 || !standing(upstream) {
@@ -35,7 +36,7 @@ pub(super) fn touches(
         }
         let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
         let before = known.map_or_else(|| upstream.before(odb), Ok)?;
-        let touched = delta::touched(odb, &before, &upstream.commit.tree, wanted)?;
+        let touched = compared.touched(&before, &upstream.commit.tree, wanted)?;
         if !touched.paths.is_empty() {
             out.push(Touches { at, before, touched });
         }

@@ -54,9 +54,8 @@ pub trait Objects {
     fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
     /// Keeps a blob whose id was worked out elsewhere, as [`Objects::put_blob`] does.
     fn put_made(&self, id: ObjectId, data: Vec<u8>, like: Option<&ObjectId>) -> Result<(), ObjectError>;
-    /// How the tree `new` differs from the tree `old`, where both are as long and that is known without reading them:
-    /// the places that differ, in order, with their new bytes.
-    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
+    /// How the tree `new` differs from the tree `old`, where both are as long and that is known without reading them.
+    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Over> {
         let _ = (old, new);
         None
     }
@@ -81,6 +80,15 @@ pub trait Objects {
     fn as_of(&self) -> GitVersion {
         GitVersion::NEWEST
     }
+}
+
+/// A tree that is another one with bytes written over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Over {
+    /// Do they make the old one of the new, and not the new one of the old?
+    pub back: bool,
+    /// The places that differ, in order, with the bytes that come there.
+    pub bytes: Vec<(usize, Vec<u8>)>,
 }
 
 /// An object that could not be read or made.

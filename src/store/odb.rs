@@ -10,7 +10,7 @@ use gix_hash::ObjectId;
 use gix_object::{Exists, Find, Kind};
 
 use super::deltas::Deltas;
-use super::{Commit, Drivers, GitVersion, ObjectError, Objects, StoreError, grow, pack};
+use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, grow, pack};
 
 /// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
 const PACKED: usize = 12 << 20;
@@ -361,10 +361,11 @@ impl Objects for Odb {
         Ok(())
     }
 
-    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
+    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Over> {
         let mut deltas = self.deltas.borrow_mut();
         let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED));
-        pack::over(&deltas.between(old, new)?)
+        let (back, delta) = deltas.between(old, new)?;
+        Some(Over { back, bytes: pack::over(&delta)? })
     }
 
     fn place(&self) -> Option<Place> {
