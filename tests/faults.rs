@@ -408,7 +408,7 @@ fn a_store_that_is_gone_is_made_anew_by_the_next_night() {
 fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothing_goes_out() {
     // What is damaged, whether that is the store, and how it comes about.
     type Damage = (&'static str, bool, fn(&Lab));
-    let damages: [Damage; 11] = [
+    let damages: [Damage; 12] = [
         ("a pack", true, |lab| {
             for entry in
                 std::fs::read_dir(lab.path("ws/.git/carry/p.git/objects/pack")).expect("a folder").flatten()
@@ -497,6 +497,27 @@ fn damage_in_the_store_the_lock_or_the_journal_is_told_with_what_to_do_and_nothi
                     std::fs::write(entry.path(), "nonsense").expect("written");
                 }
             }
+        }),
+        ("one file of the trunk", true, |lab| {
+            // As an object of its own, which is half there.
+            let store = "ws/.git/carry/p.git";
+            let id = lab.git(store, &["rev-parse", "refs/carry/trunk:a"]);
+            let whole = lab.git(store, &["cat-file", "blob", &id]) + "\n";
+            std::fs::write(lab.path("blob"), &whole).expect("written");
+            let packs = lab.path(store).join("objects/pack");
+            std::fs::rename(&packs, lab.path("packs")).expect("moved");
+            std::fs::create_dir(&packs).expect("a folder");
+            for entry in std::fs::read_dir(lab.path("packs")).expect("a folder").flatten() {
+                if entry.path().extension().is_some_and(|e| e == "pack") {
+                    let unpack = format!("git unpack-objects -q < '{}'", entry.path().display());
+                    let made = Command::new("sh").args(["-c", &unpack]).current_dir(lab.path(store)).status();
+                    assert!(made.expect("git runs").success());
+                }
+            }
+            let object = lab.path(store).join("objects").join(&id[..2]).join(&id[2..]);
+            let bytes = std::fs::read(&object).expect("an object");
+            system("chmod", &["u+w", object.to_str().expect("a path")]);
+            std::fs::write(object, &bytes[..bytes.len() / 2]).expect("written");
         }),
         ("the patches", false, |lab| {
             let patch = std::fs::read(lab.path("ws/patches/p/one.patch")).expect("a patch");

@@ -300,3 +300,46 @@ fn a_run_that_was_cut_off_and_cannot_be_asked_about_waits_while_the_other_projec
     assert!(lock.contains(&pushed), "the build that was pushed is recorded");
     assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
 }
+
+#[test]
+fn a_report_of_many_projects_looks_once_at_the_history_that_they_share() {
+    let lab = many(4, plain);
+    lab.carry_code(0, &["nightly", "--all"]);
+    // Of three nights that moved but one project each, none leaves the last one's moment to another; of what people do, a
+    // change of a queue is its own, and one of the lock is everybody's.
+    let at = |day: usize| format!("2031-02-{day:02}T03:04:05+01:00");
+    let commit = |day: usize, path: &str, subject: &str| {
+        let file = lab.path("ws").join(path);
+        let text = std::fs::read_to_string(&file).expect("a file");
+        std::fs::write(&file, format!("{text}# {day}\n")).expect("written");
+        lab.git("ws", &["commit", "-qam", subject, "--allow-empty-message", "--date", &at(day)]);
+    };
+    commit(1, "carry.lock", "by hand");
+    commit(2, "carry.lock", "carry: p2: replay on something");
+    commit(3, "patches/p3/series", "by hand as well");
+    commit(4, "patches/p1/series", "");
+    // More than is looked at first.
+    (0..15).for_each(|n| commit(4, "carry.lock", &format!("carry: p0: replay {n}")));
+    commit(5, "patches/p0/series", "carry: p0: at last");
+    (0..4).for_each(|n| {
+        std::fs::remove_file(lab.path("ws").join(format!(".git/carry/p{n}.night"))).expect("gone")
+    });
+    let events = lab.path("events");
+    let told = lab
+        .carry_command("ws", &["report", "--format", "json"])
+        .env("GIT_TRACE2_EVENT", &events)
+        .output()
+        .expect("it runs");
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("a report");
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().expect("a moment");
+    let last: Vec<jiff::Timestamp> =
+        (0..4).map(|n| moment(told["projects"][n]["last_run"].as_str().expect("a moment"))).collect();
+    assert_eq!(last, [5, 4, 2, 3].map(|day| moment(&at(day))));
+    for (n, last) in last.iter().enumerate() {
+        let log = lab.json(0, &["log", "--project", &format!("p{n}")]);
+        assert_eq!(moment(log["log"][0]["date"].as_str().expect("a date")), *last, "p{n}");
+    }
+    let events = std::fs::read_to_string(events).expect("what git did");
+    let calls = events.lines().filter(|line| line.contains(r#""event":"start""#)).count();
+    assert!(calls < 4, "{calls} calls of git:\n{events}");
+}

@@ -1,8 +1,11 @@
 //! What comes from outside never makes a parser panic: arbitrary bytes, the demo's patches with damage, a patch without end.
 
 use crate::support::lab::{Lab, numbered};
+use bstr::ByteSlice;
 use git_carry::build::manifest::Manifest;
-use git_carry::queue::{Content, Patch, Series, import, parse_diff, patch_id, read_metadata, same_change};
+use git_carry::queue::{
+    Content, Patch, Series, import, parse_diff, patch_id, read_metadata, render, same_change,
+};
 use git_carry::store::Commit;
 use git_carry::workspace::{Config, Lock};
 use proptest::prelude::*;
@@ -105,6 +108,46 @@ fn a_binary_change_without_ids_is_the_same_as_itself() {
     let mut other = without.clone();
     other[0].content = without[1].content.clone();
     assert!(!same_change(&other, &without));
+}
+
+#[test]
+fn a_patch_that_was_cut_off_in_its_header_is_no_empty_one() {
+    let lab = Lab::new();
+    lab.commit("up", "a subject\n\nwith a body\n\nof two parts", &[("a", Some("a\n"))]);
+    let whole = |text: &str| Patch::parse("x.patch", text.into(), 1).map(|patch| patch.changes.len());
+    let cut = |text: &str, end: usize| match Patch::parse("x.patch", text.as_bytes()[..end].to_vec(), 1) {
+        Ok(patch) => panic!("an empty patch: {:?}", patch.bytes.as_bstr()),
+        Err(fault) => fault.to_string(),
+    };
+    let git = |args: &[&str]| {
+        lab.git("up", &[&["format-patch", "--output=../mail", "-1"], args].concat());
+        std::fs::read_to_string(lab.path("mail")).expect("a mail")
+    };
+    // One that git writes, cut anywhere in its header, or in a line of its message.
+    let patch = git(&[]);
+    let body = patch.find("\n\n").expect("a body") + 2;
+    let rule = patch.find("---\n").expect("a rule");
+    for end in (1..rule + 3).filter(|end| *end < body || patch.as_bytes()[end - 1] != b'\n') {
+        cut(&patch, end);
+    }
+    // One that is written here, cut anywhere before its rule.
+    let ours = Patch::parse("x.patch", patch.clone().into_bytes(), 1).expect("a patch");
+    let ours = String::from_utf8(render(&ours.header, b"")).expect("text");
+    assert_eq!(whole(&ours), Ok(0), "{ours}");
+    let rule = ours.find("---\n").expect("a rule");
+    for end in 1..rule {
+        let fault = cut(&ours, end);
+        assert!(end < 76 || fault.contains("the file was cut off"), "{end}: {fault}");
+    }
+    // What is empty of itself is one, in whatever form git writes it.
+    for message in ["a note", "a note\n\nand more of it"] {
+        lab.git("up", &["commit", "-q", "--allow-empty", "-m", message]);
+        for form in [&[][..], &["--no-signature"], &["--zero-commit"], &["--attach"], &["--base=HEAD~1"]] {
+            assert_eq!(whole(&git(&[&["--always"], form].concat())), Ok(0), "{form:?}");
+        }
+    }
+    // So is a header of quilt's or Debian's alone, which has no end of its own.
+    assert_eq!(whole("Description: none yet\n more\nForwarded: no"), Ok(0));
 }
 
 #[test]

@@ -53,8 +53,12 @@ pub fn last_beat(folder: &Path, project: &str) -> Option<Beat> {
 
 /// When the last run ended, as far as this machine and the workspace know.
 pub fn last_run(site: &Site<'_>) -> Result<Option<Timestamp>, NightError> {
-    // A quiet night leaves no commit; on this machine it leaves its time.
     let last = history::log(site, 1)?.into_iter().next();
-    let at = last_beat(&site.folder, &site.project.name).map(|beat| beat.at);
-    Ok(at.max(last.as_ref().and_then(|e| e.date.parse().ok())))
+    Ok(ran(site, last.and_then(|e| e.date.parse().ok())))
+}
+
+/// The same, where it is known when the queue was changed last.
+pub fn ran(site: &Site<'_>, changed: Option<Timestamp>) -> Option<Timestamp> {
+    // A quiet night leaves no commit; on this machine it leaves its time.
+    last_beat(&site.folder, &site.project.name).map(|beat| beat.at).max(changed)
 }

@@ -261,7 +261,7 @@ fn churn(
     let Some(manifest) = manifest else { return Ok(HashMap::new()) };
     let odb = site.store.odb()?;
     let Some(from) = before(&odb, tip, since)? else { return Ok(HashMap::new()) };
-    let touched = trunk::churn(&site.store, &from, tip)?;
+    let touched = trunk::churn(&site.store, &odb, &from, tip)?;
     let commits: HashMap<&str, ObjectId> = manifest
         .patches
         .iter()

@@ -49,9 +49,14 @@ const HOTTEST: usize = 12;
 /// So many lines of one side of a conflict are told.
 const LINES: usize = 60;
 
-/// What a report says of a project.
-pub fn gather(site: Site<'_>, window: Window, events: &dyn Events) -> Result<Told, NightError> {
-    Gather { site, events }.all(window)
+/// What a report says of a project whose queue was `changed` last at this moment.
+pub fn gather(
+    site: Site<'_>,
+    changed: Option<Timestamp>,
+    window: Window,
+    events: &dyn Events,
+) -> Result<Told, NightError> {
+    Gather { site, changed, events }.all(window)
 }
 
 /// A moment as reports write it.
@@ -61,6 +66,7 @@ pub fn to_the_second(moment: Timestamp) -> String {
 
 struct Gather<'a> {
     site: Site<'a>,
+    changed: Option<Timestamp>,
     events: &'a dyn Events,
 }
 
@@ -75,7 +81,7 @@ impl Gather<'_> {
         told.upstream = without_secrets(&project.upstream);
         told.branch.clone_from(&project.branch);
         told.paused.clone_from(&project.paused);
-        let (last_run, beat) = (beat::last_run(site)?, beat::last_beat(&site.folder, &project.name));
+        let (last_run, beat) = (beat::ran(site, self.changed), beat::last_beat(&site.folder, &project.name));
         told.last_run = last_run.map(to_the_second);
         let stopped = beat.filter(|b| {
             matches!(b.ended, Some(NightEnded::Failed | NightEnded::Refused)) && Some(b.at) == last_run
@@ -271,7 +277,7 @@ impl Gather<'_> {
             }
         }
         let (from, to) = (self.site.commit(from)?, self.site.commit(to)?);
-        let churn = trunk::churn(&self.site.store, &from, &to)?;
+        let churn = trunk::churn(&self.site.store, &self.site.store.odb()?, &from, &to)?;
         let hot = |(path, patches): (&BString, &BTreeSet<&str>)| {
             let commits = *churn.get(path)?;
             Some(Hot { path: path.to_str_lossy().into_owned(), commits, patches: patches.len() })

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bstr::ByteSlice;
+use bstr::{BStr, ByteSlice};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::commits::DRIFT;
@@ -10,7 +11,8 @@ use super::publish::RUN;
 use super::settle::place;
 use super::task::TaskError;
 use super::{FileChange, NightError, Site, write};
-use crate::workspace::{LOCK, Lock};
+use crate::store::git::Git;
+use crate::workspace::{LOCK, Lock, Project, Workspace};
 
 /// One thing that was done, in one or more commits of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,12 +67,8 @@ fn newest(site: &Site<'_>, most: usize) -> Result<(Vec<Entry>, usize), NightErro
         // A branch without a commit has no history.
         return Ok((Vec::new(), 0));
     }
-    let projects = &site.workspace.config.projects;
-    let foreign = |subject: &[u8]| {
-        let named = subject.strip_prefix(b"carry: ").and_then(|rest| rest.split_once_str(": "));
-        let named = named.and_then(|(name, _)| name.to_str().ok());
-        named.is_some_and(|name| name != site.project.name && projects.contains_key(name))
-    };
+    let foreign =
+        |subject: &[u8]| project_named(site.workspace, subject).is_some_and(|name| name != site.project.name);
     let fields: Vec<&[u8]> = answer.stdout.split_str("\0").collect();
     let text = |f: &[u8]| f.to_str_lossy().into_owned();
     let mut entries: Vec<Entry> = Vec::new();
@@ -95,6 +93,77 @@ fn newest(site: &Site<'_>, most: usize) -> Result<(Vec<Entry>, usize), NightErro
         entries.push(Entry { commit, parent, date, author, subject: text(subject) });
     }
     Ok((entries, looked_at))
+}
+
+/// When the queue of each project was changed last, told by one look at the history that they share; a project whose queue
+/// never was is not among them.
+pub fn last_changes(
+    workspace: &Workspace,
+    projects: &[&Project],
+) -> Result<BTreeMap<String, Timestamp>, NightError> {
+    let mut most = COMMITS * projects.len().max(1);
+    loop {
+        let (found, looked_at) = last_among(workspace, projects, most)?;
+        if found.len() == projects.len() || looked_at < most {
+            return Ok(found);
+        }
+        most = most.saturating_mul(4);
+    }
+}
+
+/// The same among the newest `most` commits, and how many commits there were.
+fn last_among(
+    workspace: &Workspace,
+    projects: &[&Project],
+    most: usize,
+) -> Result<(BTreeMap<String, Timestamp>, usize), NightError> {
+    let folders: Vec<[String; 2]> = projects.iter().map(|p| [p.patches.clone(), p.resolutions()]).collect();
+    let most = format!("--max-count={most}");
+    // With `-m` a merge tells what it brought to the line that is looked at.
+    let call = Git::at(&workspace.root)
+        .call(["-c", "diff.orderFile=/dev/null", "log", "--first-parent", "-m", &most, "-z"])
+        .args(["--name-only", "--no-renames", "--relative", "--format=%x00%aI%x00%s", "HEAD", "--", LOCK]);
+    let answer = call.args(folders.iter().flatten()).answer()?;
+    let mut found = BTreeMap::new();
+    if answer.code != Some(0) {
+        // A branch without a commit has no history.
+        return Ok((found, 0));
+    }
+    // A commit is an empty field, its two fields, and its paths, of which none is empty.
+    let mut fields = answer.stdout.split_str("\0").peekable();
+    let mut looked_at = 0;
+    while let Some(begin) = fields.next() {
+        let (true, Some(date), Some(subject)) = (begin.is_empty(), fields.next(), fields.next()) else {
+            continue;
+        };
+        looked_at += 1;
+        let mut paths = Vec::new();
+        while let Some(path) = fields.next_if(|path| !path.is_empty()) {
+            // Git ends the heading's line before the first of them.
+            paths.push(path.strip_prefix(b"\n").unwrap_or(path).as_bstr());
+        }
+        let named = project_named(workspace, subject);
+        let inside = |path: &BStr, folder: &str| {
+            path.strip_prefix(folder.trim_end_matches('/').as_bytes())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        for (project, folders) in projects.iter().zip(&folders) {
+            let touches = |path: &&BStr| **path == LOCK || folders.iter().any(|folder| inside(path, folder));
+            if named.is_none_or(|name| name == project.name)
+                && paths.iter().any(touches)
+                && let Some(date) = date.to_str().ok().and_then(|date| date.parse().ok())
+            {
+                found.entry(project.name.clone()).or_insert(date);
+            }
+        }
+    }
+    Ok((found, looked_at))
+}
+
+/// The project whose run a commit of the workspace says that it is of.
+fn project_named<'a>(workspace: &Workspace, subject: &'a [u8]) -> Option<&'a str> {
+    let (name, _) = subject.strip_prefix(b"carry: ")?.split_once_str(": ")?;
+    name.to_str().ok().filter(|name| workspace.config.projects.contains_key(*name))
 }
 
 /// Takes the last change of the queue back; with `commit`, that one and all after it. The lock keeps what is published,

@@ -101,7 +101,7 @@ use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::{GitError, without_secrets};
-use crate::store::{is_sound, listing};
+use crate::store::{StoreError, is_sound, listing};
 use crate::trunk::{self, FetchError};
 use crate::workspace::{Advance, HookEvent, Project, ProjectLock, Workspace};
 
@@ -119,17 +119,34 @@ pub fn run(
 /// Whether it is a damaged store by which a run failed: then that is what to mend.
 fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
     let asked = match &error {
-        NightError::Store(_) => true,
+        NightError::Store(_) | NightError::Fetch(FetchError::Store(_)) => true,
+        // What the remote cannot unpack may have left here damaged.
+        NightError::Push { source: GitError::Failed { .. }, .. } => true,
         // Upstream answers, and yet nothing comes of it. One that hung is not waited for once more.
         NightError::Fetch(FetchError::Unreachable { source: GitError::Failed { .. }, .. }) => {
             let address = site.upstream_address();
             // By another repository than the one that may be damaged.
             listing(&site.git, &address, &[trunk::full_name(&site.project.branch)]).output().is_ok()
         }
-        NightError::Fetch(FetchError::Store(_)) => true,
         _ => false,
     };
-    if !asked || is_sound(site.store.git()) {
+    let object = match &error {
+        NightError::Store(StoreError::Object(e))
+        | NightError::Fetch(FetchError::Store(StoreError::Object(e))) => {
+            // One that could not be made has no id, and one that the lock names wrongly never was there.
+            Some(e.id).filter(|id| site.store.odb().is_ok_and(|odb| odb.has(id)))
+        }
+        _ => None,
+    };
+    let project = &site.project.name;
+    let lock = site.workspace.lock.projects.get(project);
+    let build = lock.and_then(|lock| lock.deploy.as_ref()).and_then(|id| id.get(..12));
+    let read = [
+        Some(trunk::TIP.to_owned()),
+        Some(publish::base_ref(project)),
+        build.map(|build| publish::build_ref(project, build)),
+    ];
+    if !asked || is_sound(&site.store, &read.into_iter().flatten().collect::<Vec<_>>(), object.as_slice()) {
         return error;
     }
     let (project, store) = (site.project.name.clone(), site.store.path().to_owned());

@@ -11,6 +11,7 @@ use crate::landed::Evidence;
 use crate::report::model::{Change, Changes, Cost, Landed, Mended, Point};
 use crate::report::words::days;
 use crate::store::{Objects as _, StoreError};
+use crate::trunk::LineCounts;
 use crate::workspace::Outcome;
 
 /// A build of the past: those parts of its manifest that history is told by.
@@ -92,17 +93,18 @@ pub(super) fn is_out(outcome: Outcome) -> bool {
 pub(super) fn points(site: &Site<'_>, builds: &[Past]) -> Result<Vec<Point>, NightError> {
     let odb = site.store.odb()?;
     let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| odb.has(id));
-    let mut pairs = Vec::new();
-    let mut with_trees = Vec::new();
-    for (at, past) in builds.iter().enumerate() {
-        if let (Some(trunk), Some(tree)) = (id(&past.trunk.commit), id(&past.deploy.tree)) {
-            pairs.push((odb.commit(&trunk)?.tree, tree));
-            with_trees.push(at);
-        }
+    let mut counts = LineCounts::default();
+    let mut lines = Vec::with_capacity(builds.len());
+    for past in builds {
+        lines.push(match (id(&past.trunk.commit), id(&past.deploy.tree)) {
+            (Some(trunk), Some(tree)) => {
+                let trunk = odb.commit(&trunk).map_err(StoreError::from)?.tree;
+                counts.between(&odb, &trunk, &tree).map_err(StoreError::from)?
+            }
+            _ => [0, 0],
+        });
     }
-    let mut lines: BTreeMap<usize, [usize; 2]> =
-        with_trees.into_iter().zip(site.store.line_counts(&pairs)?).collect();
-    let point = |(at, past): (usize, &Past)| {
+    let point = |(past, lines): (&Past, [usize; 2])| {
         let of = |wanted: &dyn Fn(&PastPatch) -> bool| past.patches.iter().filter(|p| wanted(p)).count();
         Point {
             build: past.deploy.build.clone(),
@@ -111,10 +113,10 @@ pub(super) fn points(site: &Site<'_>, builds: &[Past]) -> Result<Vec<Point>, Nig
             carried: of(&|p| p.commit.is_some()),
             roots: of(&|p| p.outcome.is_root()),
             blocked: of(&|p| matches!(p.outcome, Outcome::Blocked | Outcome::Broken)),
-            lines: lines.remove(&at).unwrap_or_default(),
+            lines,
         }
     };
-    Ok(builds.iter().enumerate().map(point).collect())
+    Ok(builds.iter().zip(lines).map(point).collect())
 }
 
 /// The root conflicts that ended, the newest first, and the median of their days.

@@ -1,6 +1,7 @@
 //! A report of a workspace: its projects, looked at side by side.
 
 use super::gather::{Window, gather, to_the_second};
+use super::history::last_changes;
 use super::{Events, Site, beat, beside};
 use crate::report::model::{Press, Project as Told, Report, State, VERSION, Want};
 use crate::report::words::quoted;
@@ -9,8 +10,14 @@ use crate::workspace::{Project, Workspace};
 /// A report of these projects. What cannot be read of one is told in it, and stops no other.
 pub fn report(workspace: &Workspace, projects: &[&Project], window: Window, events: &dyn Events) -> Report {
     let now = beat::now();
+    // One history for all of them, so one look at it.
+    let changes = last_changes(workspace, projects).map_err(|e| e.to_string());
     let told = |project: &Project, events: &dyn Events| {
-        let gathered = Site::open(workspace, project).and_then(|site| gather(site, window, events));
+        let changed = match &changes {
+            Ok(changes) => changes.get(&project.name).copied(),
+            Err(why) => return unreadable(&project.name, why.clone()),
+        };
+        let gathered = Site::open(workspace, project).and_then(|site| gather(site, changed, window, events));
         gathered.unwrap_or_else(|e| unreadable(&project.name, e.to_string()))
     };
     let all = match projects {

@@ -53,6 +53,11 @@ pub enum Reason {
     /// The diff is malformed.
     #[error("malformed diff: {0}")]
     Diff(&'static str),
+    /// A mail that ends where its header or its message does not end.
+    #[error(
+        "no diff, and no end of its message: the file was cut off (a patch that is to be empty ends in a line '---')"
+    )]
+    CutOff,
     /// A binary part of a diff cannot be decoded.
     #[error("malformed binary diff: {0}")]
     Binary(&'static str),

@@ -213,6 +213,9 @@ fn reread(header: &Header) -> Option<Header> {
     Some(visible(&fields, body))
 }
 
+/// What begins a patch file that we write: the line of a mailbox, with no commit's id, as `git format-patch --zero-commit` has
+/// it.
+pub(super) const BEGIN: &[u8] = b"From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001";
 /// What ends a header.
 pub(super) const END: &[u8] = b"---\n\n";
 
@@ -242,8 +245,7 @@ pub(super) fn write(header: &Header) -> Vec<u8> {
 }
 
 fn write_visible(header: &Header, extra: &[u8]) -> Vec<u8> {
-    let mut out =
-        Vec::from(*b"From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\nFrom: ");
+    let mut out = [BEGIN, b"\nFrom: "].concat();
     let name = one_line(&header.author.name);
     if name.iter().any(|c| b"()<>@,;:\\\".[]".contains(c)) {
         out.push(b'"');

@@ -93,6 +93,10 @@ impl Patch {
         if changes.is_empty() && text[message_end..diff_start].lines().any(is_of_diffstat) {
             return Err(fail(first_line, Reason::Diff("a diffstat and no diff: the file was cut off")));
         }
+        if changes.is_empty() && is_cut(text, start, fields.as_ref().map(|(f, _)| f), body_start, message_end)
+        {
+            return Err(fail(first_line, Reason::CutOff));
+        }
         let extra: Vec<(String, BString)> = fields.map(|(f, _)| f).unwrap_or_default();
         let metadata = read_metadata(&header.message, &extra);
         let hold = metadata.hold.clone();
@@ -215,6 +219,21 @@ fn is_of_diffstat(line: &[u8]) -> bool {
         count.starts_with(b"Bin") || count.first().is_some_and(u8::is_ascii_digit)
     };
     line.starts_with(b" ") && line.split_once_str(" | ").is_some_and(counted)
+}
+
+/// Was a mail without a diff cut off? Its fields begin at `start`, its body and what is under its message at the places that
+/// are given. Git ends fields with an empty line, a message without a diff with a line end and, if not told otherwise, a
+/// signature; what we write has a `---` line. What is no mail ends as it likes.
+fn is_cut(text: &[u8], start: usize, fields: Option<&Fields>, body: usize, message_end: usize) -> bool {
+    if start == 0 && !fields.is_some_and(is_mail) {
+        return false;
+    }
+    let ours = text.starts_with(header::BEGIN);
+    let ended = text[message_end..].starts_with(b"---")
+        || text[body..].lines().any(|line| line.trim_end_with(|c| c == '\r') == b"-- ");
+    let head = text[start..body].trim_end_with(|c| c == '\r' || c == '\n');
+    let gap = text[start + head.len()..body].find_iter(b"\n").count();
+    gap < 2 || (!ended && (ours || !text.ends_with(b"\n")))
 }
 
 /// Is this a header of ours or of the field's, and not a sentence with a colon?

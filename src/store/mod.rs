@@ -13,6 +13,7 @@ mod mails;
 mod odb;
 mod pack;
 mod package;
+mod refs;
 mod repo;
 mod scratch;
 pub mod tree;

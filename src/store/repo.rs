@@ -9,7 +9,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::git::{Call, Git, GitError};
-use super::{Drivers, Odb, StoreError, walk};
+use super::{Drivers, Odb, StoreError, refs, walk};
 
 /// How long a call that reaches the network may say nothing.
 pub const SILENCE: Duration = Duration::from_secs(300);
@@ -147,56 +147,25 @@ impl Repo {
     /// What each of the refs `names` (full) points at. They are read where they lie, as the store's form is known; git is
     /// asked for what is stored in any other way.
     pub fn exactly(&self, names: &[&str]) -> Result<Vec<Option<ObjectId>>, StoreError> {
-        let Some(found) = self.stored(names) else {
-            let found = self.references(names)?;
-            let of = |name: &&str| found.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
-            return Ok(names.iter().map(of).collect());
-        };
-        Ok(found)
+        if let Some(found) = refs::exactly(&self.path, names) {
+            return Ok(found);
+        }
+        let found = self.listing_of(names)?;
+        let of = |name: &&str| found.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
+        Ok(names.iter().map(of).collect())
     }
 
-    /// The same by the files of the store: one a ref, else a line of `packed-refs`. None where that does not tell.
-    fn stored(&self, names: &[&str]) -> Option<Vec<Option<ObjectId>>> {
-        if self.path.join("reftable").exists() {
-            return None;
-        }
-        let absent = |e: &std::io::Error| {
-            matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
-        };
-        let mut packed: Option<Vec<u8>> = None;
-        let mut found = Vec::with_capacity(names.len());
-        for name in names {
-            if !name.starts_with("refs/") || name.contains("..") {
-                return None;
-            }
-            match std::fs::read(self.path.join(name)) {
-                Ok(text) => found.push(Some(ObjectId::from_hex(text.trim()).ok()?)),
-                Err(e) if absent(&e) => {
-                    let lines = match packed.take() {
-                        Some(lines) => lines,
-                        None => match std::fs::read(self.path.join("packed-refs")) {
-                            Ok(text) => text,
-                            Err(e) if absent(&e) => Vec::new(),
-                            Err(_) => return None,
-                        },
-                    };
-                    let line = |line: &[u8]| {
-                        let (id, of) = line.split_once_str(" ")?;
-                        (of == name.as_bytes()).then(|| ObjectId::from_hex(id).ok())
-                    };
-                    found.push(lines.lines().find_map(line).flatten());
-                    packed = Some(lines);
-                }
-                Err(_) => return None,
-            }
-        }
-        Some(found)
-    }
-
-    /// All refs under `prefixes` (`refs/carry/`, or full names), sorted by name.
+    /// All refs under `prefixes` (`refs/carry/`, or full names), sorted by name; found as [`Repo::exactly`] finds them.
     pub fn references(&self, prefixes: &[&str]) -> Result<Vec<(String, ObjectId)>, StoreError> {
+        match refs::under(&self.path, prefixes) {
+            Some(found) => Ok(found),
+            None => self.listing_of(prefixes),
+        }
+    }
+
+    fn listing_of(&self, patterns: &[&str]) -> Result<Vec<(String, ObjectId)>, StoreError> {
         let call = self.git.call(["for-each-ref", "--format=%(objectname) %(refname)", "--"]);
-        let out = call.args(prefixes).output()?;
+        let out = call.args(patterns).output()?;
         let line = |line: &[u8]| {
             let (id, name) = line.split_once_str(" ")?;
             Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
@@ -364,33 +333,6 @@ impl Repo {
             rest = &body[end..];
         }
         Ok(diffs)
-    }
-
-    /// The lines that differ between each pair of trees: added, and taken away. Binary files count for nothing.
-    pub fn line_counts(&self, pairs: &[(ObjectId, ObjectId)]) -> Result<Vec<[usize; 2]>, StoreError> {
-        let heads: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} {b}")).collect();
-        let call =
-            self.git.call(["diff-tree", "--stdin", "-r", "--numstat", "--no-renames", "--no-ext-diff"]);
-        // Git says nothing of a pair of equal trees.
-        let asked = heads.iter().zip(pairs).filter(|(_, (a, b))| a != b).map(|(head, _)| format!("{head}\n"));
-        let asked: String = asked.collect();
-        let out = if asked.is_empty() { Vec::new() } else { call.stdin(asked).output()? };
-        let mut found: std::collections::HashMap<&str, [usize; 2]> = std::collections::HashMap::new();
-        let mut at = "";
-        for line in out.lines() {
-            // `<added>\t<deleted>\t<path>`; a heading has no tab.
-            let mut fields = line.split_str("\t");
-            let number = |field: Option<&[u8]>| field?.to_str().ok()?.parse::<usize>().ok();
-            match (fields.next(), fields.next()) {
-                (Some(added), Some(gone)) => {
-                    let counts = found.entry(at).or_default();
-                    counts[0] += number(Some(added)).unwrap_or(0);
-                    counts[1] += number(Some(gone)).unwrap_or(0);
-                }
-                (head, _) => at = head.and_then(|head| head.to_str().ok()).unwrap_or_default(),
-            }
-        }
-        Ok(heads.iter().map(|head| found.get(head.as_str()).copied().unwrap_or_default()).collect())
     }
 
     /// `git range-diff` of two commits, each against its first parent, without its heading; none where git sees no

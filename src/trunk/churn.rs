@@ -2,30 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use gix_hash::ObjectId;
 
-use crate::store::{Repo, StoreError};
+use super::delta;
+use crate::store::{Odb, Repo, StoreError};
 
 /// How many commits of `from..to`, merges left aside, changed each path.
-pub fn churn(repo: &Repo, from: &ObjectId, to: &ObjectId) -> Result<BTreeMap<BString, usize>, StoreError> {
-    // A log takes no empty name for "no order" (our own setting of diffs).
-    let call = repo.git().call([
-        "-c",
-        "diff.orderFile=/dev/null",
-        "log",
-        "--no-merges",
-        "--no-renames",
-        "--name-only",
-        "-z",
-        "--format=",
-    ]);
-    let out = call.arg(format!("{from}..{to}")).arg("--").output()?;
+pub fn churn(
+    repo: &Repo,
+    odb: &Odb,
+    from: &ObjectId,
+    to: &ObjectId,
+) -> Result<BTreeMap<BString, usize>, StoreError> {
     let mut counts = BTreeMap::new();
-    // A heading is empty, but git ends it: a line end may stand before a path.
-    let paths = out.split_str("\0").map(|path| path.trim_start_with(|c| c == '\n')).filter(|p| !p.is_empty());
-    for path in paths {
-        *counts.entry(BString::from(path)).or_default() += 1;
+    for ranged in repo.range(Some(from), to)? {
+        let before = match ranged.parents[..] {
+            [] => gix_hash::Kind::Sha1.empty_tree(),
+            [parent] => odb.commit(&parent)?.tree,
+            _ => continue,
+        };
+        for change in delta::changes(odb, &before, &odb.commit(&ranged.id)?.tree)? {
+            *counts.entry(change.path).or_default() += 1;
+        }
     }
     Ok(counts)
 }

@@ -5,8 +5,10 @@ mod churn;
 pub mod compare;
 pub mod delta;
 mod fetch;
+mod lines;
 mod range;
 
 pub use churn::churn;
 pub use fetch::{FetchError, Fetched, TIP, fetch, fetch_refs, fetched_refs, full_name, known};
+pub use lines::LineCounts;
 pub use range::{Range, Upstream, read as read_range};
