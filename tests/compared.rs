@@ -56,9 +56,7 @@ fn stream(commits: &[Vec<Act>]) -> String {
                 Act::Write(folder, n, word) if !turned.contains(&(*folder, *n)) => {
                     put(&mut out, &path(*folder, *n), *word)
                 }
-                Act::Write(folder, n, word) => {
-                    put(&mut out, &format!("{}/inner", path(*folder, *n)), *word)
-                }
+                Act::Write(folder, n, word) => put(&mut out, &format!("{}/inner", path(*folder, *n)), *word),
                 Act::Remove(folder, n) => {
                     turned.remove(&(*folder, *n));
                     writeln!(out, "D {}", path(*folder, *n)).expect("it is text");

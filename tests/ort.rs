@@ -490,7 +490,8 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
                     if let Some(changes) = changes {
                         let mut changes = changes.clone();
                         changes.sort_by(|a, b| a.path.cmp(&b.path));
-                        let mut differs = delta::changes(&objects, before, after).expect("all objects are there");
+                        let mut differs =
+                            delta::changes(&objects, before, after).expect("all objects are there");
                         differs.sort_by(|a, b| a.path.cmp(&b.path));
                         assert_eq!(differs, changes, "{n} of {patches:?}");
                         told += 1;

@@ -189,6 +189,14 @@ fn claimed(
     let place = |project: &str| -> PathBuf { folder.join("fleet").join(project) };
     let states: Vec<(&Site<'_>, &State)> = sites.iter().zip(seen.members.iter().map(|m| &m.state)).collect();
     let with_states = with_states(workspace, &states, place)?;
+    for site in sites {
+        // Its files are read by most nights; where some are left out, they come in one go.
+        let base = with_states.lock.projects.get(&site.project.name).map(|lock| lock.base.as_bytes());
+        let base = base.and_then(|base| ObjectId::from_hex(base).ok());
+        if let Some(base) = base.filter(|base| site.store.odb().is_ok_and(|odb| odb.has(base))) {
+            site.store.complete(&[base]).map_err(NightError::from)?;
+        }
+    }
     let worker = (ours, how.holder.words().to_owned(), began);
     // All of them at once: they wait for each other before they go out.
     let count = unit.projects.len();

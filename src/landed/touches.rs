@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use crate::store::{Odb, StoreError};
+use crate::store::tree::{Entry, entry_at};
+use crate::store::{Objects as _, Odb, StoreError};
 use crate::trunk::compare::Compare;
 use crate::trunk::delta::Touched;
 use crate::trunk::{Range, Upstream};
@@ -42,5 +43,22 @@ pub(super) fn touches(
         }
     }
     out.reverse();
+    if odb.is_partial() {
+        bring(odb, range, &out)?;
+    }
     Ok(out)
+}
+
+/// Brings what the rungs will read and is left out here, in one go.
+fn bring(odb: &Odb, range: &Range, touches: &[Touches]) -> Result<(), StoreError> {
+    let mut ids = Vec::new();
+    for Touches { at, before, touched } in touches {
+        for tree in [before, &range.commits[*at].commit.tree] {
+            for path in &touched.paths {
+                let entry = entry_at(odb, tree, path.as_bstr())?;
+                ids.extend(entry.filter(Entry::is_file).map(|entry| entry.id));
+            }
+        }
+    }
+    Ok(odb.bring(&ids)?)
 }

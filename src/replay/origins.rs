@@ -55,7 +55,11 @@ pub struct Known<'k> {
 
 /// What each step needs, in the queue's order: the earlier steps without which it does not apply on its own base; not
 /// those that one of these needs in turn.
-pub fn needs(objects: &dyn Objects, steps: &[Step], known: &Known<'_>) -> Result<Vec<Vec<usize>>, ObjectError> {
+pub fn needs(
+    objects: &dyn Objects,
+    steps: &[Step],
+    known: &Known<'_>,
+) -> Result<Vec<Vec<usize>>, ObjectError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let open = (0..steps.len()).filter(|at| known.holds.get(*at) != Some(&true)).count();
     let shares = match known.paths.len() {

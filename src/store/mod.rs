@@ -13,6 +13,7 @@ mod mails;
 mod odb;
 mod pack;
 mod package;
+mod promised;
 mod refs;
 mod repo;
 mod scratch;
@@ -35,6 +36,7 @@ pub use mails::{Mails, adds_recipients, filled_cover, message_id, send_mails, se
 pub use odb::{Odb, Place};
 pub use pack::{common_end, common_start};
 pub use package::BundleHead;
+pub use promised::UPSTREAM;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE, listing};
 pub use scratch::Scratch;
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
@@ -63,6 +65,16 @@ pub trait Objects {
     /// Where what is written can be read on another thread, too.
     fn place(&self) -> Option<Place> {
         None
+    }
+    /// May blobs be left out that come when they are read? They are none that [`Objects::has`] knows of.
+    fn is_partial(&self) -> bool {
+        false
+    }
+    /// Brings those of these blobs that are left out here, all at once: for who knows what it will read. Fails if one of them
+    /// cannot be had now.
+    fn bring(&self, ids: &[ObjectId]) -> Result<(), ObjectError> {
+        let _ = ids;
+        Ok(())
     }
     /// Is the object here, of whatever kind?
     fn has(&self, id: &ObjectId) -> bool;
