@@ -1,6 +1,7 @@
 //! All integration tests, as one program: it is linked once, and its tests share both cores. `cargo test --test all night::`
 //! runs those of one file.
 
+mod approval;
 mod artifacts;
 mod attributes;
 mod bisect;
@@ -29,6 +30,7 @@ mod landed;
 mod large;
 mod lines;
 mod locks;
+mod mails;
 mod many;
 mod merge;
 mod mirrors;
@@ -39,12 +41,15 @@ mod ort;
 mod parsers;
 mod patch_id;
 mod policy;
+mod promote;
 mod prune;
+mod remotes;
 mod replay;
 mod report;
 mod resolve;
 mod risk;
 mod schedule;
+mod signatures;
 mod slurm;
 mod ssh;
 mod stage;

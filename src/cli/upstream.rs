@@ -6,10 +6,11 @@ use super::error::CliError;
 use super::guarded;
 use super::ui::{BOLD, DIM, Ui, bare_table, clean, count, painted, short};
 use crate::forge::ForgeError;
+use crate::night::noted::write_down;
 use crate::night::send::{
     Manner, SendError, Series, allowed, gerrit, github, mail, mail_folder, write_mails,
 };
-use crate::night::upstream::{Outgoing, UpstreamError, Wish, make_ready, write_down};
+use crate::night::upstream::{Outgoing, UpstreamError, Wish, make_ready};
 use crate::night::{NightError, Site};
 use crate::workspace::ForgeKind;
 

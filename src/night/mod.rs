@@ -32,6 +32,7 @@ mod intake;
 mod journal;
 mod keep;
 pub mod landed;
+pub mod noted;
 pub mod notify;
 mod outcome;
 pub mod overview;
@@ -42,6 +43,7 @@ mod prune;
 mod publish;
 pub mod reports;
 pub mod resolve;
+mod revision;
 mod risk;
 pub mod save;
 pub mod send;
@@ -181,7 +183,7 @@ fn run_at(site: &Site<'_>, options: &Options, events: &dyn Events) -> Result<Nig
             && night.done != Done::Refused
         {
             // The night is done and out: what fails here is told, and tried again the next time.
-            match upstream::keep_current(site) {
+            match noted::keep_current(site) {
                 Ok(commits) => night.workspace_commits.extend(commits),
                 Err(e) => events.note(&format!("what upstream has merged could not be written down: {e}")),
             }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use gix_hash::ObjectId;
 
 use super::journal::Push;
+use super::noted::Note;
 use super::publish::remote_refs;
-use super::upstream::{Leaving, Note, Outgoing, Sender};
+use super::upstream::{Leaving, Outgoing, Sender};
 use super::{Events, NightError, Site, resolve_address};
 use crate::forge::{Change, ForgeError, Proposal, Sent, ask, propose, ready};
 use crate::queue::without_trailers;

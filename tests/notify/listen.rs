@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub struct Request {
     pub line: String,
     pub headers: BTreeMap<String, String>,
     pub body: Value,
@@ -20,13 +20,13 @@ pub(super) struct Request {
 
 /// A server that takes JSON, or answers with another status.
 #[derive(Clone)]
-pub(super) struct Listener {
+pub struct Listener {
     pub port: u16,
     taken: Arc<Mutex<Vec<Request>>>,
     answer: Arc<Mutex<String>>,
 }
 
-pub(super) const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+pub const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
 
 impl Listener {
     pub fn start() -> Self {
@@ -93,7 +93,7 @@ impl Listener {
 
 /// A mail server of other people's (aiosmtpd, see `tests/validators/requirements.txt`), which prints each mail that it
 /// takes as a line of JSON.
-pub(super) struct Mails {
+pub struct Mails {
     server: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     pub port: u16,

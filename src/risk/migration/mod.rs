@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod django;
 pub mod liquibase;
+mod queries;
 pub mod rails;
 pub mod read;
 pub mod sql;
