@@ -8,6 +8,7 @@ mod bisect;
 mod candidates;
 mod check;
 mod compare;
+mod compared;
 mod demo;
 mod doctor;
 mod edit;

@@ -267,6 +267,11 @@ fn a_worker_that_is_killed_holds_its_unit_until_the_claim_ends_and_no_longer() {
     assert_eq!(fates.values().map(String::as_str).collect::<Vec<_>>(), ["already"; 2]);
 }
 
+/// A moment after the end of a claim of a second that was renewed just now.
+fn soon() -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5)).to_string()
+}
+
 #[test]
 fn killed_at_many_moments_a_unit_is_not_done_or_done_once_and_the_next_worker_ends_it() {
     let lab = fleet(1, none);
@@ -288,9 +293,9 @@ fn killed_at_many_moments_a_unit_is_not_done_or_done_once_and_the_next_worker_en
         worker.kill().expect("killed");
         worker.wait().expect("waited");
         // A child of it may still be at work; then the claim ends.
-        std::thread::sleep(Duration::from_millis(2100));
+        std::thread::sleep(Duration::from_millis(1500));
         let seen = deployed(&lab, 0);
-        let (fates, code) = run(&lab, &other, &[], &[]);
+        let (fates, code) = run(&lab, &other, &[], &[("GIT_CARRY_NOW", &soon())]);
         assert!(["done", "already"].contains(&fates["p0"].as_str()), "round {round}: {fates:?}");
         assert_eq!(code, 0);
         is_whole(&lab, 0);
@@ -300,6 +305,29 @@ fn killed_at_many_moments_a_unit_is_not_done_or_done_once_and_the_next_worker_en
     assert!(cut_off >= 4, "most must be killed while they work: {cut_off}");
 }
 
+fn signal(worker: &Child, which: &str) {
+    let done = std::process::Command::new("kill").args([which, &worker.id().to_string()]).status();
+    assert!(done.expect("kill runs").success());
+}
+
+#[test]
+fn a_worker_that_takes_longer_than_its_claim_keeps_its_unit_and_ends_it() {
+    let lab = fleet(1, held);
+    clone(&lab, "w1");
+    clone(&lab, "w2");
+    let slow = start(&lab, "w1", &["--claim-for", "1s"], &[]);
+    wait_for(&lab, 1);
+    lets_go(&lab, 2);
+    std::thread::sleep(Duration::from_millis(2600));
+    let (fates, code) = run(&lab, "w2", &[], &[]);
+    assert_eq!((fates["p0"].as_str(), code), ("claimed", 0));
+    lets_go(&lab, 1);
+    let (fates, code) = ended(slow);
+    assert_eq!((fates["p0"].as_str(), code), ("done", 0));
+    is_whole(&lab, 0);
+    assert_eq!(nights(&lab, 0), 1);
+}
+
 #[test]
 fn a_worker_that_was_held_up_until_another_took_over_loses_and_says_so() {
     let lab = fleet(1, held);
@@ -307,11 +335,14 @@ fn a_worker_that_was_held_up_until_another_took_over_loses_and_says_so() {
     clone(&lab, "w2");
     let slow = start(&lab, "w1", &["--claim-for", "1s"], &[]);
     wait_for(&lab, 1);
-    std::thread::sleep(Duration::from_millis(2100));
+    // It sleeps past its claim's end, as a machine may.
+    signal(&slow, "-STOP");
+    std::thread::sleep(Duration::from_millis(2600));
     let other = start(&lab, "w2", &[], &[]);
     wait_for(&lab, 2);
-    // The other one has the claim, and nothing is out yet: all that the slow one lacks is the claim.
-    lets_go(&lab, 1);
+    signal(&slow, "-CONT");
+    // The other one has the claim, and nothing is out yet: all that the slow one lacks is the claim. It ends at once, and
+    // what it waits for with it.
     let (fates, code) = ended(slow);
     assert_eq!((fates["p0"].as_str(), code), ("lost", 0));
     assert!(refs(&lab, 0, "refs/heads/").is_empty() && refs(&lab, 0, "refs/carry/result/").is_empty());
@@ -639,9 +670,9 @@ fn a_reader_never_sees_half_of_a_set_whenever_its_worker_is_killed() {
             std::thread::sleep(whole * (round + 1) / 5);
             worker.kill().expect("killed");
             worker.wait().expect("waited");
-            std::thread::sleep(Duration::from_millis(2100));
+            std::thread::sleep(Duration::from_millis(1500));
             let before = set_as_read(&lab, "region").expect("a set");
-            let (fates, _) = run(&lab, &other, &[], &[]);
+            let (fates, _) = run(&lab, &other, &[], &[("GIT_CARRY_NOW", &soon())]);
             let lines = set_as_read(&lab, "region").expect("a set");
             assert_eq!(lines, [(); 3].map(|()| format!("round {round}")));
             assert_eq!(fates["region"] == "already", before == lines, "round {round}");

@@ -16,6 +16,7 @@ use git_carry::replay::sequence::{Placed, Role, Step as Patch, replay};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
 use git_carry::store::tree::{Entry, edit, write_empty};
 use git_carry::store::{Objects as _, Odb, Scratch};
+use git_carry::trunk::delta;
 use gix_hash::ObjectId;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -232,7 +233,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
     let cases = std::env::var("GIT_CARRY_MERGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000) / 10;
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let strategy = queue();
-    let (mut applied, mut left_out) = (0, 0);
+    let (mut applied, mut left_out, mut told) = (0, 0, 0);
     for _ in 0..cases {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let objects = bare_store(dir.path());
@@ -254,7 +255,16 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
             let (merged, notes) =
                 merge_noting(&one_by_one, &step.before, &stack, &step.after).expect("all objects are there");
             match (merged, placed) {
-                (Merged::Clean(tree), Placed::Applied { before, after, as_it_is, .. }) => {
+                (Merged::Clean(tree), Placed::Applied { before, after, as_it_is, changes, .. }) => {
+                    if let Some(changes) = changes {
+                        let mut changes = changes.clone();
+                        changes.sort_by(|a, b| a.path.cmp(&b.path));
+                        let mut differs =
+                            delta::changes(&objects, before, after).expect("all objects are there");
+                        differs.sort_by(|a, b| a.path.cmp(&b.path));
+                        assert_eq!(differs, changes, "{n} of {patches:?}");
+                        told += 1;
+                    }
                     assert_eq!(
                         (stack, tree, notes.as_it_is),
                         (*before, *after, *as_it_is),
@@ -283,7 +293,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
         let plain = |placed: Vec<Placed>| -> Vec<Placed> {
             let without = |placed| match placed {
                 Placed::Applied { before, after, as_it_is, settled, .. } => {
-                    Placed::Applied { before, after, as_it_is, both: None, settled }
+                    Placed::Applied { before, after, as_it_is, both: None, changes: None, settled }
                 }
                 other => other,
             };
@@ -294,7 +304,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
         let whole = crate::support::git(dir.path(), &["fsck", "--strict", "--no-dangling"]);
         assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
     }
-    assert!(applied > left_out, "{applied} applied, {left_out} were left out");
+    assert!(applied > left_out && told > 0, "{applied} applied, {told} told, {left_out} were left out");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gix_hash::ObjectId;
@@ -55,12 +57,18 @@ const TAIL: u64 = 4096;
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
+    stop: Stop,
 }
 
 impl Cache {
     /// The results in a folder.
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), stop: Stop::default() }
+    }
+
+    /// The same; checks end when this is raised.
+    pub fn until(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
     }
 
     /// The folder of one run: the same tree, command and environment give the same one.
@@ -101,7 +109,8 @@ impl Cache {
         let place = self.place(check, tree);
         std::fs::create_dir_all(&place)?;
         let output = place.join("output");
-        let ran = run(check, work, vars, &output)?;
+        let command = Command { run: &check.run, env: &check.env, timeout: check.timeout, input: None };
+        let ran = run_command(&command, work, vars, &output, &self.stop)?;
         // What could not be started says nothing of the tree.
         if ran.ended != Ended::NotStarted {
             let text = serde_json::to_vec_pretty(&ran)?;
@@ -113,9 +122,20 @@ impl Cache {
     }
 }
 
-fn run(check: &Check, work: &Path, vars: &[(&str, String)], output: &Path) -> std::io::Result<Ran> {
-    let command = Command { run: &check.run, env: &check.env, timeout: check.timeout, input: None };
-    run_command(&command, work, vars, output)
+/// Says to what runs on other threads that nobody wants it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Says so.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Was it said?
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A command that is run as checks are: without a shell, and with no more environment than it is given.
@@ -131,12 +151,14 @@ pub struct Command<'a> {
     pub input: Option<&'a [u8]>,
 }
 
-/// Runs a command in the folder `work`; `vars` are more of its environment, and what it says goes into the file `output`.
+/// Runs a command in the folder `work`; `vars` are more of its environment, and what it says goes into the file `output`. When
+/// `stop` is raised it is ended, and that is an error.
 pub fn run_command(
     wanted: &Command<'_>,
     work: &Path,
     vars: &[(&str, String)],
     output: &Path,
+    stop: &Stop,
 ) -> std::io::Result<Ran> {
     let log = File::create(output)?;
     let Some((program, args)) = wanted.run.split_first() else {
@@ -185,6 +207,11 @@ pub fn run_command(
             end(&mut child);
             let ended = if status.success() { Ended::Passed } else { Ended::Failed };
             return Ok(done(ended, status.code(), last_line(output)?));
+        }
+        if stop.is_raised() {
+            end(&mut child);
+            child.wait()?;
+            return Err(std::io::Error::other("it was ended, as nobody wants it any more"));
         }
         if started.elapsed() >= wanted.timeout {
             end(&mut child);

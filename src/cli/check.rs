@@ -43,7 +43,8 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         what: format!("no build of '{}' is recorded here", project.name),
         hint: Some("git carry nightly makes builds".into()),
     })?;
-    let (commit, records) = prove_build(&site, &build, Proving { jobs: args.jobs, again: args.again }, ui)?;
+    let (commit, records) =
+        prove_build(&site, &build, Proving { jobs: args.jobs, again: args.again, ..Proving::default() }, ui)?;
     let failed = records.iter().any(|r| r.required && r.ended != Ended::Passed);
     if ui.json {
         let document = serde_json::json!({

@@ -45,6 +45,7 @@ impl<'a> Search<'a> {
         let (odb, range) = (self.odb, self.range);
         let scratch = Scratch::over(odb);
         let Some(first) = range.first_parent.first().map(|at| &range.commits[*at]) else { return Ok(None) };
+        self.bring(watched)?;
         let mut known: BTreeMap<Files, bool> = BTreeMap::new();
         let mut applies = first.before(odb)?;
         // The patch need not apply where the range starts: then trunk is not what broke it.
@@ -82,6 +83,20 @@ impl<'a> Search<'a> {
             mended: breaks.iter().map(|(_, u)| u.id.to_string()).collect(),
         };
         Ok(Some((culprit, first_break)))
+    }
+
+    /// Brings what stands at the watched paths along the range, as far as it is left out here.
+    fn bring(&mut self, watched: &[BString]) -> Result<(), StoreError> {
+        if !self.odb.is_partial() {
+            return Ok(());
+        }
+        let range = self.range;
+        let mut ids = Vec::new();
+        for at in &range.first_parent {
+            let files = self.files(&range.commits[*at].commit.tree, watched)?;
+            ids.extend(files.into_iter().flatten().filter(Entry::is_file).map(|entry| entry.id));
+        }
+        Ok(self.odb.bring(&ids)?)
     }
 
     /// Of the commits that a merge brought, the last at which the patch stops applying.

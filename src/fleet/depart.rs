@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::FleetError;
 use super::claim::{read_result, there};
+use super::hold::Held;
 use super::look::{Look, Member, Start, key};
 use super::queue::one_file;
 use super::records::{Record, Told, VERSION, claim_ref, queue_ref, result_ref, set_ref, worse};
@@ -29,7 +30,7 @@ const PAST: usize = 10;
 pub struct Departure {
     unit: Unit,
     home: String,
-    claim: ObjectId,
+    claim: Arc<Held>,
     holder: String,
     began: Instant,
     members: BTreeMap<String, Member>,
@@ -92,7 +93,7 @@ impl Departure {
         unit: &Unit,
         look: &Look,
         home: String,
-        (claim, holder, began): (ObjectId, String, Instant),
+        (claim, holder, began): (Arc<Held>, String, Instant),
         together: Option<Arc<Together>>,
     ) -> Self {
         let plain = || Identity { name: "git-carry".into(), email: "git-carry@localhost".into() };
@@ -213,6 +214,10 @@ impl Departure {
         arrived: &BTreeMap<String, Arrived>,
         stay: Option<&str>,
     ) -> Result<Option<Record>, NightError> {
+        let claim = self.claim.last();
+        if self.claim.lost.is_raised() {
+            return Err(NightError::Stopped { project: self.unit.name.clone() });
+        }
         let mut pushes: BTreeMap<&str, (Vec<&str>, Vec<RefUpdate>)> = BTreeMap::new();
         for (name, arrived) in arrived {
             if let (Arrived::Build(ready), None) = (arrived, stay) {
@@ -244,7 +249,7 @@ impl Departure {
             refs.extend(self.set_refs(&record)?);
         }
         let name = claim_ref(&self.unit.name);
-        refs.push(RefUpdate { name, old: Some(self.claim.to_string()), new: None });
+        refs.push(RefUpdate { name, old: Some(claim.to_string()), new: None });
         let Err(refused) = self.push(&self.home, &of, refs) else { return Ok(Some(record)) };
         // A connection may break after the server has done all of it.
         let witness = record.keys.first().map(|key| result_ref(&self.unit.name, key));

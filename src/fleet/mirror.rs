@@ -10,7 +10,7 @@ use super::FleetError;
 use super::unit::Unit;
 use crate::night::{Events, NightError, resolve_address};
 use crate::store::git::without_secrets;
-use crate::store::{Repo, gather_packs, unlock};
+use crate::store::{Repo, UPSTREAM, gather_packs, unlock};
 use crate::trunk::full_name;
 use crate::workspace::{Guard, GuardError, Project, Workspace};
 
@@ -54,16 +54,109 @@ fn mirror(
     let branch = full_name(&project.branch);
     let listed = mirror.listed(&address, std::slice::from_ref(&branch))?;
     let there = listed.into_iter().find(|(name, _)| *name == branch).map(|(_, id)| id);
-    if there.is_some() && mirror.reference(&branch)? == there {
-        return Ok(path);
+    let copy = Copy { project, mirror: &mirror, address: &address, branch: &branch, events };
+    if there.is_none() || mirror.reference(&branch)? != there {
+        events.step(&format!("{}: mirroring {}", project.name, without_secrets(&address)));
+        copy.bring(workspace)?;
+        // Stores borrow from it for ever: it is packed anew, and nothing of it ever goes.
+        gather_packs(&mirror)?;
     }
-    events.step(&format!("{}: mirroring {}", project.name, without_secrets(&address)));
-    let progress = |line: &str| events.git(line);
-    let fetch = mirror.fetching(&["--no-tags"], &address).arg(format!("+{branch}:{branch}"));
-    fetch.progress(&progress).output()?;
-    // Stores borrow from it for ever: it is packed anew, and nothing of it ever goes.
-    gather_packs(mirror.git())?;
+    copy.fill(workspace)?;
     Ok(path)
+}
+
+/// A trunk on its way into a mirror.
+///
+/// Most of an upstream are the contents of old files, which nights hardly ever read. So a new mirror is made without them, and
+/// has the files of the trunk alone (the base's come when the queue was looked at). What is missing comes when it is read, by promise of the remote
+/// ([`crate::store`]); what comes later comes whole. A build whose deploy repository has nothing of that history brings all
+/// of it there, and needs it all.
+struct Copy<'a> {
+    project: &'a Project,
+    mirror: &'a Repo,
+    address: &'a str,
+    branch: &'a str,
+    events: &'a dyn Events,
+}
+
+impl Copy<'_> {
+    /// Fetches the trunk.
+    fn bring(&self, workspace: &Workspace) -> Result<(), FleetError> {
+        let Self { mirror, address, .. } = self;
+        if !mirror.references(&["refs/heads/"])?.is_empty() {
+            self.fetch(&["--no-tags", "--no-filter"], address)?;
+            if mirror.is_partial()? {
+                mirror.promised_too()?;
+            }
+            return Ok(());
+        }
+        // One that was killed may have begun otherwise.
+        mirror.promise_nothing()?;
+        if without_secrets(address) != *address {
+            self.whole("its address has a password, which a copy without them would have to keep");
+            return self.fetch(&["--no-tags"], address);
+        }
+        if self.starts_deploying(workspace) {
+            self.whole("its deploy repository has nothing of it yet");
+            return self.fetch(&["--no-tags"], address);
+        }
+        mirror.promise(address)?;
+        self.fetch(&["--no-tags", "--filter=blob:none"], UPSTREAM)?;
+        let tip = mirror.reference(self.branch)?;
+        if mirror.lacking(tip.as_slice())?.is_empty() {
+            // Git goes on without a filter where the server has none.
+            mirror.promise_nothing()?;
+            self.whole("its server leaves nothing out");
+        }
+        Ok(())
+    }
+
+    /// Brings what is missing of what a night is likely to read.
+    fn fill(&self, workspace: &Workspace) -> Result<(), FleetError> {
+        let Self { project, mirror, address, events, .. } = self;
+        if !mirror.is_partial()? {
+            return Ok(());
+        }
+        if self.starts_deploying(workspace) {
+            self.whole("the deploy repository has nothing of it yet");
+            self.fetch(&["--no-tags", "--no-filter", "--refetch"], address)?;
+            return Ok(mirror.promised_too()?);
+        }
+        if let Err(e) = mirror.complete(mirror.reference(self.branch)?.as_slice()) {
+            events.note(&format!(
+                "{}: files of its upstream are still missing in the mirror: {e}",
+                project.name
+            ));
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, options: &[&str], from: &str) -> Result<(), FleetError> {
+        let progress = |line: &str| self.events.git(line);
+        let call = self.mirror.fetching(options, from).arg(format!("+{0}:{0}", self.branch));
+        call.progress(&progress).output()?;
+        Ok(())
+    }
+
+    fn whole(&self, why: &str) {
+        let name = &self.project.name;
+        self.events.note(&format!(
+            "{name}: the mirror of its upstream has the contents of old files as well: {why}"
+        ));
+    }
+
+    /// Does a build of the project have all of trunk's history to bring to its deploy repository? That it was so, is known
+    /// from the lock; else the repository is asked.
+    fn starts_deploying(&self, workspace: &Workspace) -> bool {
+        let lock = workspace.lock.projects.get(&self.project.name);
+        if lock.is_some_and(|lock| lock.deploy.is_some()) {
+            return false;
+        }
+        let Some(remote) = &self.project.deploy.remote else { return false };
+        let branches =
+            self.mirror.listed(&resolve_address(&workspace.root, remote), &["refs/heads/*".to_owned()]);
+        branches.is_ok_and(|branches| branches.is_empty())
+    }
 }
 
 fn guard(path: &Path) -> Result<Guard, FleetError> {

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::FleetError;
 use super::claim::{give_back, read, read_result, take};
 use super::depart::{Departure, claimed_by};
+use super::hold::Held;
 use super::look::{Look, UnitRefs, home, look, refs_of, sites};
 use super::mirror::with_mirrors;
 use super::queue::{State, with_states};
@@ -96,15 +97,18 @@ fn attempt(workspace: &Workspace, unit: &Unit, how: &How, events: &dyn Events) -
     let home = home(&sites)?;
     let Some(_guards) = guards(&sites)? else { return Ok(Fate::Busy) };
     events.step(&format!("{}: looking at what stands at the remotes", unit.name));
-    let (mut seen, claim, ours) = match claim(first, &sites, unit, how, &home)? {
-        Claiming::Ours(seen, claim, id) => (*seen, *claim, id),
+    let (mut seen, held) = match claim(first, &sites, unit, how, &home)? {
+        Claiming::Ours(seen, claim, id) => (*seen, Arc::new(Held::of(*claim, id, how.claim_for))),
         Claiming::Not(fate) => return Ok(fate),
     };
-    let fate = claimed(workspace, unit, how, &sites, (&home, ours, began), &mut seen, events);
-    match fate {
+    let work = || claimed(workspace, unit, how, &sites, (&home, &held, began), &mut seen, events);
+    match held.during(first, &home, work) {
         Ok(fate) => Ok(fate),
         Err(e) => {
-            if claimed_by(first, &home, &unit.name).is_ok_and(|there| there != Some(ours)) {
+            let (claim, ours) = held.now();
+            if held.lost.is_raised()
+                || claimed_by(first, &home, &unit.name).is_ok_and(|there| there != Some(ours))
+            {
                 return Ok(Fate::Lost);
             }
             let failed = Failed { why: e.to_string(), exit_code: e.exit_code() };
@@ -171,17 +175,17 @@ fn claimed(
     unit: &Unit,
     how: &How,
     sites: &[Site<'_>],
-    (home, ours, began): (&str, ObjectId, Instant),
+    (home, held, began): (&str, &Arc<Held>, Instant),
     seen: &mut Look,
     events: &dyn Events,
 ) -> Result<Fate, FleetError> {
     let Some(first) = sites.first() else { return Ok(Fate::Busy) };
     // Between the look and the claim another worker may have done it all.
     let refs = refs_of(sites, unit)?;
-    if refs != (UnitRefs { claim: Some(ours), ..seen.refs.clone() }) {
+    if refs != (UnitRefs { claim: Some(held.now().1), ..seen.refs.clone() }) {
         *seen = look(sites, unit)?;
         if let Some(record) = done(first, unit, seen, how)? {
-            give_back(first, home, &unit.name, ours, None)?;
+            give_back(first, home, &unit.name, held.last(), None)?;
             return Ok(Fate::Already(Box::new(record)));
         }
     }
@@ -189,7 +193,15 @@ fn claimed(
     let place = |project: &str| -> PathBuf { folder.join("fleet").join(project) };
     let states: Vec<(&Site<'_>, &State)> = sites.iter().zip(seen.members.iter().map(|m| &m.state)).collect();
     let with_states = with_states(workspace, &states, place)?;
-    let worker = (ours, how.holder.words().to_owned(), began);
+    for site in sites {
+        // Its files are read by most nights; where some are left out, they come in one go.
+        let base = with_states.lock.projects.get(&site.project.name).map(|lock| lock.base.as_bytes());
+        let base = base.and_then(|base| ObjectId::from_hex(base).ok());
+        if let Some(base) = base.filter(|base| site.store.odb().is_ok_and(|odb| odb.has(base))) {
+            site.store.complete(&[base]).map_err(NightError::from)?;
+        }
+    }
+    let worker = (held.clone(), how.holder.words().to_owned(), began);
     // All of them at once: they wait for each other before they go out.
     let count = unit.projects.len();
     let together = (count > 1).then(|| Arc::new(Together::new(&with_states, &unit.projects, count)));
@@ -200,6 +212,7 @@ fn claimed(
         again: how.again.is_some(),
         together,
         outlet: Some(outlet),
+        stop: held.lost.clone(),
         ..Options::default()
     };
     let trunks: BTreeMap<&str, ObjectId> =
@@ -315,7 +328,7 @@ pub(super) fn guards(sites: &[Site<'_>]) -> Result<Option<Vec<Guard>>, FleetErro
 }
 
 /// The end of a claim: never before its time, for what a record rounds off.
-fn until(now: Timestamp, length: Duration) -> Timestamp {
+pub(super) fn until(now: Timestamp, length: Duration) -> Timestamp {
     let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
     let end = now.saturating_add(length).and_then(|end| end.saturating_add(SignedDuration::from_millis(999)));
     end.map_or(now, to_the_second)

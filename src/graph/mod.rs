@@ -20,6 +20,7 @@ use crate::queue::{FileChange, Metadata};
 use crate::replay::origins::{Known, needs};
 use crate::replay::sequence::Step;
 use crate::store::{ObjectError, Objects};
+use crate::trunk::delta::Change;
 
 pub use draw::{dot, mermaid};
 pub use hints::Hint;
@@ -63,6 +64,8 @@ pub struct Node<'a> {
     pub metadata: &'a Metadata,
     /// What it does to files.
     pub changes: &'a [FileChange],
+    /// What differs between its trees, if that is known.
+    pub differs: Option<&'a [Change]>,
 }
 
 /// What was proved of a patch before.
@@ -117,7 +120,8 @@ impl Graph {
         let needs_of = nodes.iter().map(proved).collect();
         let holds = nodes.iter().map(|n| known.get(n.step.name.as_str()).is_some_and(|p| p.holds)).collect();
         let paths_of = if named { paths.clone() } else { Vec::new() };
-        let known = Known { paths: paths_of, needs: needs_of, holds };
+        let changes = nodes.iter().map(|n| n.differs).collect();
+        let known = Known { paths: paths_of, needs: needs_of, holds, changes };
         for (at, needed) in needs(objects, &steps, &known)?.into_iter().enumerate() {
             for need in needed {
                 let files = paths[at].iter().filter(|path| paths[need].contains(path));

@@ -31,6 +31,10 @@ impl Lines {
     /// Those of some changes.
     pub(super) fn of_changes(odb: &Odb, changes: &[Change]) -> Result<Self, StoreError> {
         let mut net = HashMap::new();
+        if odb.is_partial() {
+            let sides = changes.iter().flat_map(|change| [change.old, change.new]).flatten();
+            odb.bring(&sides.filter(Entry::is_file).map(|entry| entry.id).collect::<Vec<_>>())?;
+        }
         for change in changes {
             let Some((old, new)) = sides(odb, change)? else { continue };
             for (side, step) in [(old, -1), (new, 1)] {

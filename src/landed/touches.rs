@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use crate::store::{Odb, StoreError};
+use crate::store::tree::{Entry, entry_at};
+use crate::store::{Objects as _, Odb, StoreError};
+use crate::trunk::compare::Compare;
 use crate::trunk::delta::Touched;
-use crate::trunk::{Range, Upstream, delta};
+use crate::trunk::{Range, Upstream};
 
 /// A commit that is no merge, and touches paths that were asked about.
 pub(super) struct Touches {
@@ -27,7 +29,7 @@ pub(super) fn touches(
     standing: &dyn Fn(&Upstream) -> bool,
 ) -> Result<Vec<Touches>, StoreError> {
     let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
-    let mut out = Vec::new();
+    let (mut out, mut compared) = (Vec::new(), Compare::of(odb));
     // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
     for (at, upstream) in range.commits.iter().enumerate().rev() {
         if upstream.commit.parents.len() > 1 || !standing(upstream) {
@@ -35,11 +37,28 @@ pub(super) fn touches(
         }
         let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
         let before = known.map_or_else(|| upstream.before(odb), Ok)?;
-        let touched = delta::touched(odb, &before, &upstream.commit.tree, wanted)?;
+        let touched = compared.touched(&before, &upstream.commit.tree, wanted)?;
         if !touched.paths.is_empty() {
             out.push(Touches { at, before, touched });
         }
     }
     out.reverse();
+    if odb.is_partial() {
+        bring(odb, range, &out)?;
+    }
     Ok(out)
+}
+
+/// Brings what the rungs will read and is left out here, in one go.
+fn bring(odb: &Odb, range: &Range, touches: &[Touches]) -> Result<(), StoreError> {
+    let mut ids = Vec::new();
+    for Touches { at, before, touched } in touches {
+        for tree in [before, &range.commits[*at].commit.tree] {
+            for path in &touched.paths {
+                let entry = entry_at(odb, tree, path.as_bstr())?;
+                ids.extend(entry.filter(Entry::is_file).map(|entry| entry.id));
+            }
+        }
+    }
+    Ok(odb.bring(&ids)?)
 }

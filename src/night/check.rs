@@ -12,7 +12,7 @@ use gix_hash::ObjectId;
 use super::stacks::alone;
 use super::{Events, NightError, Site};
 use crate::build::manifest::{BrokenBy, CheckRecord};
-use crate::check::{Cache, Ended, Ran, first_bad};
+use crate::check::{Cache, Ended, Ran, Stop, first_bad};
 use crate::graph::Edge;
 use crate::store::{Odb, Repo, StoreError, WorkTree};
 use crate::trunk::read_range;
@@ -54,12 +54,14 @@ struct Prover<'a> {
 }
 
 /// How checks are run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Proving {
     /// So many at once; 0 is one for each core.
     pub jobs: usize,
     /// Those that failed on the same tree before are run again: they may have failed by chance.
     pub again: bool,
+    /// Raised when they are of no use any more.
+    pub stop: Stop,
 }
 
 /// Runs the project's checks.
@@ -70,7 +72,8 @@ pub fn prove(
     how: Proving,
     events: &dyn Events,
 ) -> Result<Proved, NightError> {
-    let prover = Prover { site, odb, cache: cache(site), how, ran: RefCell::default(), events };
+    let cache = cache(site).until(&how.stop);
+    let prover = Prover { site, odb, cache, how, ran: RefCell::default(), events };
     let checks = &site.project.checks;
     let mut tasks: Vec<Task> = (0..checks.len()).map(|at| (at, subject.commit)).collect();
     for (at, _) in checks.iter().enumerate().filter(|(_, c)| c.on == CheckOn::EachPatch) {

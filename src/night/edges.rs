@@ -29,10 +29,11 @@ pub(super) fn edges(
 }
 
 /// A patch of the build, as the graph sees it.
-fn node<'p>(planned: &PlannedPatch, patch: &'p Patch) -> Option<Node<'p>> {
+fn node<'p>(planned: &'p PlannedPatch, patch: &'p Patch) -> Option<Node<'p>> {
     let (before, after) = planned.applied?;
     let step = Step { name: planned.report.name.clone(), before, after, role: Role::Carry };
-    Some(Node { step, metadata: &patch.metadata, changes: &patch.changes })
+    let differs = planned.changes.as_deref();
+    Some(Node { step, metadata: &patch.metadata, changes: &patch.changes, differs })
 }
 
 /// The edges of a build that is not written yet.

@@ -97,12 +97,12 @@ fn happened(night: Result<&Night, &NightError>, seen: &Seen, fresh: &[Trouble]) 
     let roots = fresh.iter().filter(|t| matches!(t.kind, Kind::Conflict | Kind::Evolved));
     for trouble in roots {
         all.push(Happened {
-            event: HookEvent::Conflict,
             vars: of_patch(trouble.patch.as_deref(), trouble.culprit.as_deref()),
             told: json!({
                 "patch": trouble.patch, "commit": trouble.culprit, "kind": trouble.kind.word(), "owner": trouble.owner,
                 "what": trouble.what, "why": trouble.why, "next": trouble.next,
             }),
+            ..Happened::plain(HookEvent::Conflict)
         });
     }
     let published = night.ok().filter(|night| night.done == Done::Published);
@@ -110,12 +110,12 @@ fn happened(night: Result<&Night, &NightError>, seen: &Seen, fresh: &[Trouble]) 
     for patch in published.iter().flat_map(|night| &night.patches).filter(landed) {
         let commit = patch.evidence.as_ref().map(|e| e.commit.as_str());
         all.push(Happened {
-            event: HookEvent::Landed,
             vars: of_patch(Some(&patch.name), commit),
             told: json!({
                 "patch": patch.name, "commit": commit, "subject": patch.subject, "owner": patch.owner,
                 "evidence": patch.evidence,
             }),
+            ..Happened::plain(HookEvent::Landed)
         });
     }
     let mut vars = vec![("CARRY_ENDED", seen.ended.word().to_owned())];
@@ -127,7 +127,7 @@ fn happened(night: Result<&Night, &NightError>, seen: &Seen, fresh: &[Trouble]) 
         "ended": told["ended"], "at": told["at"], "build": told["build"], "commit": told["commit"], "new": told["new"],
         "open": told["open"],
     });
-    all.push(Happened { event: HookEvent::AfterNight, vars, told });
+    all.push(Happened { vars, told, ..Happened::plain(HookEvent::AfterNight) });
     all
 }
 

@@ -94,6 +94,12 @@ pub enum NightError {
         /// The project.
         project: String,
     },
+    /// The run is of no use any more.
+    #[error("the run of '{project}' was ended before its time: nothing of it goes out")]
+    Stopped {
+        /// The project.
+        project: String,
+    },
     /// Projects that go out together do not go out.
     #[error("nothing of '{unit}' goes out, as its projects go together: {why}")]
     Together {

@@ -10,6 +10,7 @@ use super::outcome::{Furthest, PatchReport};
 use super::together::Together;
 use super::{FileChange, NightError, Push, Site, follow, policy, tags};
 use crate::build::manifest::Manifest;
+use crate::check::Stop;
 use crate::forecast::Outlook;
 use crate::workspace::{LandedLock, Outcome, ProjectLock};
 
@@ -48,6 +49,8 @@ pub struct Options {
     pub together: Option<Arc<Together>>,
     /// Where the build goes out to, if the workspace is to stay as it is.
     pub outlet: Option<Arc<dyn Outlet>>,
+    /// Raised when the run is of no use any more: it ends at the next step, and nothing goes out.
+    pub stop: Stop,
 }
 
 /// Where a build goes out together with what its run would have written to the workspace, which stays as it is.

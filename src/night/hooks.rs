@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{NightError, Site};
-use crate::check::{Command, Ended, run_command};
+use crate::check::{Command, Ended, Stop, run_command};
 use crate::workspace::{Hook, HookEvent, Project, Workspace};
 
 /// The version of the JSON form. A reader accepts unknown keys of the version it knows.
@@ -20,12 +20,14 @@ pub struct Happened {
     pub vars: Vec<(&'static str, String)>,
     /// What the document says besides.
     pub told: Value,
+    /// Raised when hooks are of no use any more: they are ended.
+    pub stop: Stop,
 }
 
 impl Happened {
     /// With nothing more to say.
     pub fn plain(event: HookEvent) -> Self {
-        Self { event, vars: Vec::new(), told: json!({}) }
+        Self { event, vars: Vec::new(), told: json!({}), stop: Stop::default() }
     }
 }
 
@@ -71,7 +73,7 @@ fn run(
     }
     let input = document.to_string().into_bytes();
     let command = Command { run: &hook.run, env: &hook.env, timeout: hook.timeout, input: Some(&input) };
-    let ran = run_command(&command, &workspace.root, &vars, &output).map_err(io(&output))?;
+    let ran = run_command(&command, &workspace.root, &vars, &output, &happened.stop).map_err(io(&output))?;
     let why = match (ran.ended, ran.code) {
         (Ended::Passed, _) => return Ok(()),
         (Ended::Failed, Some(code)) => format!("it ended with exit code {code}"),

@@ -227,6 +227,7 @@ fn spend(
         publish::bring_in(site, lock, events)?;
     }
 
+    still_wanted(site, options)?;
     events.step("replaying the queue");
     let (queue, answers) = match draft {
         Some(draft) => (Arc::new(draft.queue.clone()), answers(site, Some(draft), events)),
@@ -291,8 +292,9 @@ fn spend(
     ready()?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
-    let proving = Proving { jobs: options.jobs, again: options.again };
+    let proving = Proving { jobs: options.jobs, again: options.again, stop: options.stop.clone() };
     let (stacked, checks) = loop {
+        still_wanted(site, options)?;
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
         let edges = || edges::of_planned(&planned);
         let subject = check::Subject {
@@ -302,7 +304,7 @@ fn spend(
             commit: stacked.commit,
             edges: &edges,
         };
-        let proved = check::prove(site, &planned.odb, &subject, proving, events)?;
+        let proved = check::prove(site, &planned.odb, &subject, proving.clone(), events)?;
         // A patch that a check fails with is left out, if it may be, and what needs it with it.
         let may_go = |name: &str| planned.patches.iter().any(|p| p.report.name == name && !p.report.required);
         match proved.broken {
@@ -320,6 +322,7 @@ fn spend(
             }
         }
     };
+    still_wanted(site, options)?;
     let goes_out = pushed && !options.dry_run;
     let pack = match project.artifacts.as_ref().filter(|_| goes_out) {
         Some(wanted) => {
@@ -342,7 +345,7 @@ fn spend(
     if options.dry_run {
         night.done = Done::DryRun;
     } else if built.manifest.verdict.publishable {
-        if goes_out && let Err(e) = before_publish(site, &built) {
+        if goes_out && let Err(e) = before_publish(site, &built, options) {
             pack.map_or(Ok(()), artifacts::Pack::discard)?;
             return Err(e);
         }
@@ -373,8 +376,16 @@ fn spend(
     Ok(night)
 }
 
+/// Ends a run that nobody wants any more.
+fn still_wanted(site: &Site<'_>, options: &Options) -> Result<(), NightError> {
+    match options.stop.is_raised() {
+        true => Err(NightError::Stopped { project: site.project.name.clone() }),
+        false => Ok(()),
+    }
+}
+
 /// Asks the hooks whether a build may go out.
-fn before_publish(site: &Site<'_>, built: &writeback::Built) -> Result<(), NightError> {
+fn before_publish(site: &Site<'_>, built: &writeback::Built, options: &Options) -> Result<(), NightError> {
     let deploy = &built.manifest.deploy;
     let happened = hooks::Happened {
         event: HookEvent::BeforePublish,
@@ -386,6 +397,7 @@ fn before_publish(site: &Site<'_>, built: &writeback::Built) -> Result<(), Night
         told: serde_json::json!({
             "commit": deploy.commit, "tree": deploy.tree, "build": deploy.build, "manifest": built.manifest,
         }),
+        stop: options.stop.clone(),
     };
     hooks::fire(site.workspace, site.project, &happened)
 }

@@ -21,6 +21,7 @@ use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
 use crate::store::{Objects, Odb, Place, Scratch, StoreError};
+use crate::trunk::delta::Change;
 use crate::trunk::{Range, read_range};
 use crate::workspace::{
     Bearing, Culprit, Evolved, LandedLock, Outcome, PatchLock, ProjectLock, Proposal, Required,
@@ -97,6 +98,8 @@ pub struct PlannedPatch {
     pub as_it_is: bool,
     /// The files that both it and the stack changed, where that is known.
     pub both: Option<Vec<Both>>,
+    /// What it changes in the stack, where that is known.
+    pub changes: Option<Vec<Change>>,
     /// The trees with which it applied to its own base, if it did.
     pub own: Option<(ObjectId, ObjectId)>,
 }
@@ -216,9 +219,9 @@ pub fn plan(
         let report = report(site, patch, was.map(|p| p.outcome));
         let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
-        let both = match &placed {
-            Some(Placed::Applied { both, .. }) => both.clone(),
-            _ => None,
+        let (both, changes) = match &placed {
+            Some(Placed::Applied { both, changes, .. }) => (both.clone(), changes.clone()),
+            _ => (None, None),
         };
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
         if report.outcome == Outcome::Conflict {
@@ -228,7 +231,8 @@ pub fn plan(
         }
         let fixes = fixes.remove(patch.name()).unwrap_or_default();
         note(&mut report, was.copied(), found.proposed.get(patch.name()), fixes, &undone);
-        patches.push(PlannedPatch { report, digest: patch.digest.clone(), applied, as_it_is, both, own });
+        let digest = patch.digest.clone();
+        patches.push(PlannedPatch { report, digest, applied, as_it_is, both, changes, own });
     }
     let mut landed = lock.map(|l| l.landed.clone()).unwrap_or_default();
     landed::note_undone(&mut landed, &range);
@@ -353,7 +357,7 @@ impl Context<'_> {
                 }
                 applied = Some((before, after));
             }
-            Some(Placed::Applied { before, after, as_it_is, both, settled: None }) => {
+            Some(Placed::Applied { before, after, as_it_is, both, settled: None, .. }) => {
                 let same = as_it_is.then_some(true).or_else(|| self.gives(&both?));
                 applied = self.applied(&mut report, before, after, same)?;
             }

@@ -1,5 +1,7 @@
 //! What a project's policy asks of its queue, and what of that is not kept today.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -78,8 +80,10 @@ pub fn breaches(
         let next = format!("git carry candidates{here} names those to send upstream first");
         all.push(Breach { rule: Rule::MaxPatches, patch: None, owner: None, what, next, gate: policy.gate });
     }
+    let locked: BTreeMap<&str, &PatchLock> =
+        lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
     for patch in patches {
-        let locked = lock.iter().flat_map(|l| &l.patches).find(|l| l.name == patch.name());
+        let locked = locked.get(patch.name()).copied();
         let name = quoted(patch.name());
         let owner = patch.metadata.owner.clone().unwrap_or_else(|| patch.header.author.name.to_string());
         for (rule, what, next) in of_patch(policy, patch, locked, today, &name) {

@@ -108,6 +108,12 @@ pub fn recorded_blobs(
     objects: &dyn Objects,
     changes: &[FileChange],
 ) -> Result<Option<(ObjectId, ObjectId)>, PlaceError> {
+    if objects.is_partial() {
+        // So that one that cannot be had now is not taken for one that is nowhere.
+        let named =
+            changes.iter().filter(|change| change.old_path.is_some()).filter_map(|change| change.old_id);
+        objects.bring(&named.filter(|id| !id.is_null()).collect::<Vec<_>>())?;
+    }
     let mut files: BTreeMap<&[u8], Option<Entry>> = BTreeMap::new();
     for change in changes {
         let Some(path) = &change.old_path else { continue };

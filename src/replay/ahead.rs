@@ -14,8 +14,10 @@ use super::Sides;
 use super::attributes::{self, Driver};
 use super::content::{self, Content};
 use super::sequence::{Role, Step};
-use crate::store::tree::{Entry, Index, RawTree, differing, parsed};
+use crate::store::tree::Entry;
 use crate::store::{ObjectError, Objects, Scratch};
+use crate::trunk::compare::Compare;
+use crate::trunk::delta::Change;
 
 /// Fewer patches, or merges, than this are not worth a thread.
 const FEW: usize = 8;
@@ -24,13 +26,6 @@ const MOST: usize = 8;
 /// Patches that are looked at in a row, as neighbours have most trees in common.
 const ROW: usize = 64;
 
-/// A file that a patch changes, adds or deletes; or a folder that it adds or deletes as a whole.
-pub(super) struct Change {
-    pub path: BString,
-    pub base: Option<Entry>,
-    pub theirs: Option<Entry>,
-}
-
 /// What a patch changes.
 pub(super) enum Changes {
     Plain(Vec<Change>),
@@ -38,156 +33,12 @@ pub(super) enum Changes {
     Turned,
 }
 
-/// A folder of fewer bytes is read at once.
-const LARGE: usize = 4096;
-
-/// A tree that was read.
-pub(super) struct Known {
-    tree: RawTree,
-    index: Option<Index>,
-}
-
-impl Known {
-    fn of(tree: RawTree) -> Self {
-        Self { tree, index: None }
-    }
-}
-
-/// The trees that were read last.
-pub(super) type Trees = HashMap<ObjectId, Known>;
-
 /// A merged file: its blob's id, and its bytes.
 pub(super) type Merges = HashMap<[ObjectId; 3], (ObjectId, Vec<u8>)>;
 
-/// What a patch changes. `last` has trees of the patch before, and gets those of this one.
-pub(super) fn changes(objects: &dyn Objects, step: &Step, last: &mut Trees) -> Result<Changes, ObjectError> {
-    let mut look = Look { objects, last, now: Trees::new(), path: BString::default(), found: Vec::new() };
-    let plain = step.before == step.after || look.level(&step.before, &step.after)?;
-    let (found, now) = (look.found, look.now);
-    *last = now;
-    Ok(if plain { Changes::Plain(found) } else { Changes::Turned })
-}
-
-struct Look<'l> {
-    objects: &'l dyn Objects,
-    last: &'l mut Trees,
-    now: Trees,
-    path: BString,
-    found: Vec<Change>,
-}
-
-/// A name at which two trees differ, and what each has there.
-type Difference = (BString, Option<Entry>, Option<Entry>);
-
-impl Look<'_> {
-    fn level(&mut self, before: &ObjectId, after: &ObjectId) -> Result<bool, ObjectError> {
-        let known = match self.large(before, after)? {
-            Some(known) => Some(known),
-            None => self.compared(before, after)?,
-        };
-        let Some(differences) = known else { return Ok(false) };
-        for (name, gone, come) in differences {
-            let parent = self.path.len();
-            if parent > 0 {
-                self.path.push(b'/');
-            }
-            self.path.extend_from_slice(&name);
-            match (gone, come) {
-                (Some(old), Some(new)) if old.is_tree() && new.is_tree() => {
-                    if !self.level(&old.id, &new.id)? {
-                        return Ok(false);
-                    }
-                }
-                (base, theirs) => self.found.push(Change { path: self.path.clone(), base, theirs }),
-            }
-            self.path.truncate(parent);
-        }
-        Ok(true)
-    }
-
-    /// The differences of two trees; none if something became another thing.
-    fn compared(
-        &mut self,
-        before: &ObjectId,
-        after: &ObjectId,
-    ) -> Result<Option<Vec<Difference>>, ObjectError> {
-        let (base, theirs) = (self.tree(before)?.tree.clone(), self.tree(after)?.tree.clone());
-        let mut out: Vec<Difference> = Vec::new();
-        for differing in differing(&base, &theirs) {
-            let (name, gone, come) = differing?;
-            // A file that became a folder, or the other way round.
-            let turned = out.last().is_some_and(|(last, _, _)| last == name)
-                || gone.is_none() && base.find(name)?.is_some()
-                || come.is_none() && theirs.find(name)?.is_some();
-            if turned {
-                return Ok(None);
-            }
-            out.push((name.into(), gone, come));
-        }
-        Ok(Some(out))
-    }
-
-    /// The same for a large tree that is stored as a difference to the other: neither is read, if the first is at hand.
-    fn large(&mut self, before: &ObjectId, after: &ObjectId) -> Result<Option<Vec<Difference>>, ObjectError> {
-        let small = |known: &Known| known.tree.raw().len() < LARGE;
-        if self.now.get(before).or_else(|| self.last.get(before)).is_some_and(small) {
-            return Ok(None);
-        }
-        let Some(over) = self.objects.over(before, after) else { return Ok(None) };
-        let known = match self.now.remove(before).or_else(|| self.last.remove(before)) {
-            Some(known) => known,
-            None => Known::of(RawTree::read(self.objects, Some(before))?),
-        };
-        let Known { tree, index } = known;
-        let index = match index {
-            Some(index) => index,
-            None => Index::of(tree.raw())?,
-        };
-        let out = differences(&tree, &index, &over);
-        let keep = if out.is_some() { tree.written_over(*after, &over) } else { tree };
-        let id = if out.is_some() { *after } else { *before };
-        self.now.insert(id, Known { tree: keep, index: Some(index) });
-        Ok(out)
-    }
-
-    fn tree(&mut self, id: &ObjectId) -> Result<&Known, ObjectError> {
-        if !self.now.contains_key(id) {
-            let known = match self.last.remove(id) {
-                Some(known) => known,
-                None => Known::of(RawTree::read(self.objects, Some(id))?),
-            };
-            self.now.insert(*id, known);
-        }
-        let missing = || ObjectError { id: *id, reason: "it was read, and is gone".into() };
-        self.now.get(id).ok_or_else(missing)
-    }
-}
-
-/// What entries become by bytes that are written over; nothing if that is more than other ids and modes.
-fn differences(tree: &RawTree, index: &Index, over: &[(usize, Vec<u8>)]) -> Option<Vec<Difference>> {
-    let raw = tree.raw();
-    let mut new: Vec<(std::ops::Range<usize>, Vec<u8>)> = Vec::new();
-    for (at, bytes) in over {
-        for (place, byte) in bytes.iter().enumerate().map(|(n, byte)| (at + n, byte)) {
-            if new.last().is_none_or(|(range, _)| !range.contains(&place)) {
-                let range = index.around(raw, place).filter(|range| range.contains(&place))?;
-                new.push((range.clone(), raw[range].to_vec()));
-            }
-            let (range, entry) = new.last_mut()?;
-            entry[place - range.start] = *byte;
-        }
-    }
-    let mut out = Vec::with_capacity(new.len());
-    for (range, entry) in new {
-        let ((name, was), (other, is)) = (parsed(&raw[range])?, parsed(&entry)?);
-        if name != other || was.is_tree() != is.is_tree() {
-            return None;
-        }
-        if was != is {
-            out.push((name.into(), Some(was), Some(is)));
-        }
-    }
-    Some(out)
+/// What a patch changes. `trees` were asked about the patch before.
+pub(super) fn changes(trees: &mut Compare<'_>, step: &Step) -> Result<Changes, ObjectError> {
+    Ok(trees.changes(&step.before, &step.after)?.map_or(Changes::Turned, Changes::Plain))
 }
 
 /// Does `work` on all cores, on this one with `objects`, on the others with objects of their own. Work that fails there
@@ -216,9 +67,9 @@ pub(super) fn all_changes(objects: &dyn Objects, steps: &[Step]) -> Vec<Option<C
             let Some(row) = steps.get(from..steps.len().min(from + ROW)).filter(|row| !row.is_empty()) else {
                 return;
             };
-            let mut last = Trees::new();
+            let mut trees = Compare::of(objects);
             for (at, step) in row.iter().enumerate().filter(|(_, step)| step.role == Role::Carry) {
-                let Ok(changes) = changes(objects, step, &mut last) else { return };
+                let Ok(changes) = changes(&mut trees, step) else { return };
                 if let Ok(mut found) = found.lock() {
                     found[from + at] = Some(changes);
                 }
@@ -249,7 +100,7 @@ pub(super) fn merges(
         Changes::Plain(changes) => changes.as_slice(),
         Changes::Turned => &[],
     });
-    for Change { path, base, theirs } in all {
+    for Change { path, old: base, new: theirs } in all {
         let state = match now.get(path) {
             Some(state) => *state,
             None => Ok(at(path.as_ref())?),

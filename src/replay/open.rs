@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
 
-use super::ahead::{self, Change, Changes, Merges, Trees};
+use super::ahead::{self, Changes, Merges};
 use super::attributes::{self, Driver};
 use super::content::{self, Content};
 use super::sequence::Step;
@@ -17,6 +17,8 @@ use super::{Both, Sides};
 use crate::store::grow::{Grower, Grown};
 use crate::store::tree::{Entry, Index, RawTree};
 use crate::store::{ObjectError, Objects};
+use crate::trunk::compare::Compare;
+use crate::trunk::delta::Change;
 
 /// A stack that patches are put on.
 pub(super) struct Open<'a> {
@@ -24,7 +26,7 @@ pub(super) struct Open<'a> {
     folders: Vec<Folder>,
     grower: Grower,
     /// The trees of the last patch: its neighbours have most of them, too.
-    last: Trees,
+    last: Compare<'a>,
     /// Merges that were foreseen.
     merges: Merges,
 }
@@ -35,6 +37,8 @@ pub(super) struct Put {
     pub as_it_is: bool,
     /// The files that both changed.
     pub both: Vec<Both>,
+    /// What it changed in the stack; nothing if that is a whole folder.
+    pub changes: Option<Vec<Change>>,
 }
 
 /// A folder of the stack.
@@ -86,7 +90,7 @@ impl<'a> Open<'a> {
         }
         let grower = Grower::open(*id, raw.shared());
         let folders = vec![Folder::of(raw)?];
-        Ok(Some(Self { objects, folders, grower, last: Trees::new(), merges: Merges::new() }))
+        Ok(Some(Self { objects, folders, grower, last: Compare::of(objects), merges: Merges::new() }))
     }
 
     /// Makes the merges that some patches need, whose changes are known, ahead of them and on all cores.
@@ -100,7 +104,7 @@ impl<'a> Open<'a> {
     pub fn put(&mut self, step: &Step, changes: Option<Changes>) -> Result<Option<Put>, ObjectError> {
         let changes = match changes {
             Some(changes) => changes,
-            None => ahead::changes(self.objects, step, &mut self.last)?,
+            None => ahead::changes(&mut self.last, step)?,
         };
         let Changes::Plain(changes) = changes else { return Ok(None) };
         let mut plan = Plan { as_it_is: true, ..Plan::default() };
@@ -121,7 +125,8 @@ impl<'a> Open<'a> {
             self.grower.set(at, name, entry);
         }
         self.grower.end();
-        Ok(Some(Put { as_it_is: plan.as_it_is, both: plan.both }))
+        let changes = in_stack(changes, &plan.both);
+        Ok(Some(Put { as_it_is: plan.as_it_is, both: plan.both, changes }))
     }
 
     /// What came of the patches since this was asked last.
@@ -141,7 +146,7 @@ impl<'a> Open<'a> {
 
     /// What a change makes of what stands at its path.
     fn change(&mut self, plan: &mut Plan, change: &Change) -> Result<(), Stop> {
-        let Change { path, base, theirs } = change;
+        let Change { path, old: base, new: theirs } = change;
         let (mut at, mut walked) = (0, 0);
         while let Some(end) = path[walked..].find_byte(b'/') {
             at = self.open_in(at, path[walked..walked + end].as_bstr())?;
@@ -255,6 +260,22 @@ impl<'a> Open<'a> {
             Slot::Nothing | Slot::Open(_) => None,
         })
     }
+}
+
+/// What a patch changed in the stack, of what it changes on its own base and the files that both changed; nothing if
+/// there is a whole folder among it.
+fn in_stack(mut changes: Vec<Change>, both: &[Both]) -> Option<Vec<Change>> {
+    let is_tree = |side: Option<Entry>| side.is_some_and(|e| e.is_tree());
+    if changes.iter().any(|c| is_tree(c.old) || is_tree(c.new)) {
+        return None;
+    }
+    for file in both {
+        if let Some(change) = changes.iter_mut().find(|c| c.path == file.path) {
+            (change.old, change.new) = (Some(file.ours), Some(file.merged));
+        }
+    }
+    changes.retain(|c| c.old != c.new);
+    Some(changes)
 }
 
 impl Folder {

@@ -2,6 +2,7 @@
 //! commits play no part: it applied there with all that came before it, so what it misses shows by leaving out.
 //! Left out all that comes before, the same question tells what a patch needs at all.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::thread::ScopedJoinHandle;
 
@@ -26,7 +27,9 @@ type Files<'a> = BTreeMap<&'a BString, Option<Entry>>;
 pub(super) struct Origins<'a> {
     scratch: Scratch<'a>,
     steps: &'a [Step],
-    changes: Vec<Option<Vec<Change>>>,
+    changes: Vec<Option<Cow<'a, [Change]>>>,
+    /// What the steps change, as far as it is known.
+    given: &'a [Option<&'a [Change]>],
     /// The steps that touch a path, of those whose changes were read.
     by_path: HashMap<BString, BTreeSet<usize>>,
     /// Does `by_path` know of all steps before their changes are read?
@@ -39,18 +42,24 @@ pub(super) struct Origins<'a> {
 
 /// What is known of the steps before it is asked what they need.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct Known<'k> {
     /// The paths that each step touches, so that only the trees of those that meet are read; empty: none is known.
     pub paths: Vec<Vec<BString>>,
     /// What some steps needed, near, when they were asked about last; empty: of none.
     pub needs: Vec<Option<Vec<usize>>>,
     /// Those of which the same holds still, as long as what the steps need that share a path with them is what it was.
     pub holds: Vec<bool>,
+    /// What differs between the trees of some steps; empty: of none.
+    pub changes: Vec<Option<&'k [Change]>>,
 }
 
 /// What each step needs, in the queue's order: the earlier steps without which it does not apply on its own base; not
 /// those that one of these needs in turn.
-pub fn needs(objects: &dyn Objects, steps: &[Step], known: &Known) -> Result<Vec<Vec<usize>>, ObjectError> {
+pub fn needs(
+    objects: &dyn Objects,
+    steps: &[Step],
+    known: &Known<'_>,
+) -> Result<Vec<Vec<usize>>, ObjectError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let open = (0..steps.len()).filter(|at| known.holds.get(*at) != Some(&true)).count();
     let shares = match known.paths.len() {
@@ -89,7 +98,7 @@ pub fn needs(objects: &dyn Objects, steps: &[Step], known: &Known) -> Result<Vec
 
 /// The steps in at most so many shares of about the same work, each in order. Steps that share a path, or of which each
 /// shares one with a third, are in one.
-fn shares(known: &Known, count: usize) -> Vec<Vec<usize>> {
+fn shares(known: &Known<'_>, count: usize) -> Vec<Vec<usize>> {
     let mut groups = UnionFind::<usize>::new(known.paths.len());
     let mut first: HashMap<&BString, usize> = HashMap::new();
     for (at, paths) in known.paths.iter().enumerate() {
@@ -120,10 +129,10 @@ fn shares(known: &Known, count: usize) -> Vec<Vec<usize>> {
 fn needs_of(
     objects: &dyn Objects,
     steps: &[Step],
-    known: &Known,
+    known: &Known<'_>,
     which: &[usize],
 ) -> Result<Vec<Vec<usize>>, ObjectError> {
-    let mut origins = Origins::new(objects, steps);
+    let mut origins = Origins { given: &known.changes, ..Origins::new(objects, steps) };
     for (at, paths) in known.paths.iter().enumerate() {
         for path in paths {
             origins.by_path.entry(path.clone()).or_default().insert(at);
@@ -170,6 +179,7 @@ impl<'a> Origins<'a> {
             scratch: Scratch::over(objects),
             steps,
             changes,
+            given: &[],
             by_path: HashMap::new(),
             indexed: false,
             left_out: BTreeMap::new(),
@@ -233,7 +243,8 @@ impl<'a> Origins<'a> {
 
     /// The steps before `at` that touch a path of its.
     fn sharers(&self, at: usize) -> Vec<usize> {
-        let paths = self.changes[at].iter().flatten().filter_map(|c| self.by_path.get(&c.path));
+        let changes = self.changes[at].as_deref().unwrap_or_default();
+        let paths = changes.iter().filter_map(|c| self.by_path.get(&c.path));
         let all: BTreeSet<usize> = paths.flat_map(|steps| steps.range(..at)).copied().collect();
         all.into_iter().collect()
     }
@@ -256,7 +267,7 @@ impl<'a> Origins<'a> {
 
     fn replay(
         &mut self,
-        changes: &[Option<Vec<Change>>],
+        changes: &[Option<Cow<'_, [Change]>>],
         sharers: &[usize],
         without: &[usize],
         at: usize,
@@ -349,8 +360,11 @@ impl<'a> Origins<'a> {
     fn read(&mut self, i: usize) -> Result<(), ObjectError> {
         if self.changes[i].is_none() {
             let step = &self.steps[i];
-            let changes = delta::changes(&self.scratch, &step.before, &step.after)?;
-            for change in &changes {
+            let changes = match self.given.get(i) {
+                Some(Some(given)) => Cow::Borrowed(*given),
+                _ => Cow::Owned(delta::changes(&self.scratch, &step.before, &step.after)?),
+            };
+            for change in changes.iter() {
                 self.by_path.entry(change.path.clone()).or_default().insert(i);
             }
             self.changes[i] = Some(changes);

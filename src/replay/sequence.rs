@@ -9,6 +9,7 @@ use super::open::{Open, Put};
 use super::origins::Origins;
 use super::{Both, Conflict, ConflictKind, Merged, Sides};
 use crate::store::{ObjectError, Objects};
+use crate::trunk::delta::Change;
 
 /// A patch as the engine sees it: the trees before and after it in the stack on the recorded base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum Placed {
         as_it_is: bool,
         /// The files that both changed, where the merge was a plain one.
         both: Option<Vec<Both>>,
+        /// What it changed in the stack, where the merge was a plain one.
+        changes: Option<Vec<Change>>,
         /// What settled its conflict, if it had one.
         settled: Option<String>,
     },
@@ -139,8 +142,8 @@ pub fn replay(
         if open.is_none() && tree == step.before {
             // The stack is as on the step's own base: on a night without a new trunk commit all the way.
             let (before, after) = (tree, step.after);
-            let both = Some(Vec::new());
-            placed.push(Placed::Applied { before, after, as_it_is: true, both, settled: None });
+            let (both, changes) = (Some(Vec::new()), None);
+            placed.push(Placed::Applied { before, after, as_it_is: true, both, changes, settled: None });
             marks.push(objects.mark());
             tree = after;
             continue;
@@ -156,10 +159,10 @@ pub fn replay(
             open = opened.map(|open| (open, at));
         }
         if let Some((open, _)) = &mut open
-            && let Some(Put { as_it_is, both }) = open.put(step, changes[place].take())?
+            && let Some(Put { as_it_is, both, changes }) = open.put(step, changes[place].take())?
         {
-            let (before, after) = (tree, tree);
-            placed.push(Placed::Applied { before, after, as_it_is, both: Some(both), settled: None });
+            let (before, after, both) = (tree, tree, Some(both));
+            placed.push(Placed::Applied { before, after, as_it_is, both, changes, settled: None });
             marks.push(objects.mark());
             continue;
         }
@@ -171,7 +174,8 @@ pub fn replay(
         placed.push(match merge_noting(objects, &step.before, &tree, &step.after)? {
             (Merged::Clean(after), notes) if notes.generated.is_empty() => {
                 let before = std::mem::replace(&mut tree, after);
-                Placed::Applied { before, after, as_it_is: notes.as_it_is, both: None, settled: None }
+                let (as_it_is, both, changes) = (notes.as_it_is, None, None);
+                Placed::Applied { before, after, as_it_is, both, changes, settled: None }
             }
             (Merged::Clean(merged), notes) => {
                 let made = match settle {
@@ -181,7 +185,8 @@ pub fn replay(
                 match made {
                     Some((after, by)) => {
                         let before = std::mem::replace(&mut tree, after);
-                        Placed::Applied { before, after, as_it_is: false, both: None, settled: Some(by) }
+                        let (both, changes, settled) = (None, None, Some(by));
+                        Placed::Applied { before, after, as_it_is: false, both, changes, settled }
                     }
                     None => {
                         origins.leave_out(at, Vec::new());
@@ -204,6 +209,7 @@ pub fn replay(
                         after,
                         as_it_is: false,
                         both: None,
+                        changes: None,
                         settled: Some(by),
                     });
                     marks.push(objects.mark());

@@ -15,7 +15,8 @@ use super::pack::Rules;
 use super::trees::Trees;
 use super::{Finding, Origin, Severity, findings};
 use crate::store::{Odb, Repo, StoreError};
-use crate::trunk::{Upstream, delta, read_range};
+use crate::trunk::compare::Compare;
+use crate::trunk::{Upstream, read_range};
 
 /// Commits that are looked into for one finding.
 const TRIED: usize = 40;
@@ -136,16 +137,18 @@ fn candidates(
     to: &ObjectId,
     paths: &BTreeSet<BString>,
 ) -> Result<Vec<Candidate>, StoreError> {
-    let mut out = Vec::new();
-    for ranged in repo.range(Some(from), to)? {
+    let (mut out, mut compared) = (Vec::new(), Compare::of(odb));
+    // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
+    for ranged in repo.range(Some(from), to)?.into_iter().rev() {
         let [parent] = ranged.parents[..] else { continue };
         let (before, after) = (odb.commit(&parent)?.tree, odb.commit(&ranged.id)?.tree);
-        let touched = delta::touched(odb, &before, &after, paths)?.paths;
+        let touched = compared.touched(&before, &after, paths)?.paths;
         if !touched.is_empty() {
             let paths = touched.iter().map(|p| p.to_string()).collect();
             out.push(Candidate { id: ranged.id, before, after, paths });
         }
     }
+    out.reverse();
     Ok(out)
 }
 

@@ -83,16 +83,20 @@ impl Deltas {
         Some((kind, data))
     }
 
-    /// The difference that makes `new` of `old`, if `new` is stored as that.
-    pub fn between(&mut self, old: &ObjectId, new: &ObjectId) -> Option<Vec<u8>> {
+    /// The difference that makes one of `old` and `new` of the other, if that is how it is stored; and whether it makes
+    /// the old one of the new.
+    pub fn between(&mut self, old: &ObjectId, new: &ObjectId) -> Option<(bool, Vec<u8>)> {
         self.packs.iter().find_map(|bundle| {
             let at = |id: &ObjectId| Some(bundle.index.pack_offset_at_index(bundle.index.lookup(id)?));
-            let entry = bundle.pack.entry(at(new)?).ok()?;
+            let (new, old) = (at(new)?, at(old)?);
+            // What an entry is a difference to stands before it.
+            let (base, place) = (old.min(new), old.max(new));
+            let entry = bundle.pack.entry(place).ok()?;
             let Header::OfsDelta { base_distance } = entry.header else { return None };
-            if entry.checked_base_pack_offset(base_distance)? != at(old)? {
+            if entry.checked_base_pack_offset(base_distance)? != base {
                 return None;
             }
-            inflated(&mut self.inflate, &bundle.pack, &entry)
+            Some((place == old, inflated(&mut self.inflate, &bundle.pack, &entry)?))
         })
     }
 }

@@ -13,6 +13,7 @@ mod mails;
 mod odb;
 mod pack;
 mod package;
+mod promised;
 mod refs;
 mod repo;
 mod scratch;
@@ -35,6 +36,7 @@ pub use mails::{Mails, adds_recipients, filled_cover, message_id, send_mails, se
 pub use odb::{Odb, Place};
 pub use pack::{common_end, common_start};
 pub use package::BundleHead;
+pub use promised::UPSTREAM;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE, listing};
 pub use scratch::Scratch;
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
@@ -55,15 +57,24 @@ pub trait Objects {
     fn put_blob(&self, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError>;
     /// Keeps a blob whose id was worked out elsewhere, as [`Objects::put_blob`] does.
     fn put_made(&self, id: ObjectId, data: Vec<u8>, like: Option<&ObjectId>) -> Result<(), ObjectError>;
-    /// How the tree `new` differs from the tree `old`, where both are as long and that is known without reading them:
-    /// the places that differ, in order, with their new bytes.
-    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
+    /// How the tree `new` differs from the tree `old`, where both are as long and that is known without reading them.
+    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Over> {
         let _ = (old, new);
         None
     }
     /// Where what is written can be read on another thread, too.
     fn place(&self) -> Option<Place> {
         None
+    }
+    /// May blobs be left out that come when they are read? They are none that [`Objects::has`] knows of.
+    fn is_partial(&self) -> bool {
+        false
+    }
+    /// Brings those of these blobs that are left out here, all at once: for who knows what it will read. Fails if one of them
+    /// cannot be had now.
+    fn bring(&self, ids: &[ObjectId]) -> Result<(), ObjectError> {
+        let _ = ids;
+        Ok(())
     }
     /// Is the object here, of whatever kind?
     fn has(&self, id: &ObjectId) -> bool;
@@ -82,6 +93,15 @@ pub trait Objects {
     fn as_of(&self) -> GitVersion {
         GitVersion::NEWEST
     }
+}
+
+/// A tree that is another one with bytes written over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Over {
+    /// Do they make the old one of the new, and not the new one of the old?
+    pub back: bool,
+    /// The places that differ, in order, with the bytes that come there.
+    pub bytes: Vec<(usize, Vec<u8>)>,
 }
 
 /// An object that could not be read or made.

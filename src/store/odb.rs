@@ -10,7 +10,8 @@ use gix_hash::ObjectId;
 use gix_object::{Exists, Find, Kind};
 
 use super::deltas::Deltas;
-use super::{Commit, Drivers, GitVersion, ObjectError, Objects, StoreError, grow, pack};
+use super::promised::{Promised, not_had};
+use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, grow, pack};
 
 /// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
 const PACKED: usize = 12 << 20;
@@ -35,6 +36,7 @@ pub struct Odb {
     new: RefCell<New>,
     /// What the packs store, once that is asked for.
     deltas: RefCell<Option<Deltas>>,
+    promised: Arc<Promised>,
     drivers: Option<Arc<Drivers>>,
     as_of: GitVersion,
 }
@@ -44,6 +46,7 @@ pub struct Place {
     folder: PathBuf,
     written: gix_odb::HandleArc,
     deltas: Deltas,
+    promised: Arc<Promised>,
     drivers: Option<Arc<Drivers>>,
     as_of: GitVersion,
 }
@@ -51,7 +54,7 @@ pub struct Place {
 impl Place {
     /// The objects, by a view of its own that keeps less in memory.
     pub fn open(self) -> Odb {
-        let odb = Odb::of(self.folder, self.written, BASES / 2, RECENT / 2);
+        let odb = Odb::of(self.folder, self.written, self.promised, (BASES / 2, RECENT / 2));
         odb.deltas.replace(Some(self.deltas));
         odb.with_drivers(self.drivers).as_git(self.as_of)
     }
@@ -204,15 +207,20 @@ impl Odb {
         }
         let written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
         let written = written.into_arc().map_err(|e| failed(e.to_string()))?;
-        Ok(Self::of(folder, written, BASES, RECENT))
+        Ok(Self::of(folder, written, Arc::new(Promised::of(path)), (BASES, RECENT)))
     }
 
     /// The objects in a folder; so many bytes of what is read are kept.
-    fn of(folder: PathBuf, mut written: gix_odb::HandleArc, bases: usize, recent: usize) -> Self {
+    fn of(
+        folder: PathBuf,
+        mut written: gix_odb::HandleArc,
+        promised: Arc<Promised>,
+        (bases, recent): (usize, usize),
+    ) -> Self {
         written.set_pack_cache(move || Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(bases)));
         written.set_object_cache(move || Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(recent)));
         let (buffer, new, deltas) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { folder, written, buffer, new, deltas, drivers: None, as_of: GitVersion::NEWEST }
+        Self { folder, written, buffer, new, deltas, promised, drivers: None, as_of: GitVersion::NEWEST }
     }
 
     /// The same, with the merge of a certain git.
@@ -307,16 +315,31 @@ impl Odb {
             Some((found, _)) => return Err(failed(format!("it is a {found}, not a {kind}"))),
             None => {}
         }
+        if let Some(data) = self.found(id, kind)? {
+            return Ok(data);
+        }
+        if kind == Kind::Blob && self.promised.is_partial() {
+            self.promised.bring(std::slice::from_ref(id)).map_err(|e| not_had(id, &e))?;
+            if let Some(data) = self.found(id, kind)? {
+                return Ok(data);
+            }
+        }
+        Err(failed("it is not in the store".into()))
+    }
+
+    /// What the library finds.
+    fn found(&self, id: &ObjectId, kind: Kind) -> Result<Option<Arc<Vec<u8>>>, ObjectError> {
+        let failed = |reason: String| ObjectError { id: *id, reason };
         let mut buffer = self.buffer.borrow_mut();
         for _ in 0..LOOKS {
             return match self.written.try_find(id, &mut buffer) {
-                Ok(Some(object)) if object.kind == kind => Ok(Arc::new(object.data.to_vec())),
+                Ok(Some(object)) if object.kind == kind => Ok(Some(Arc::new(object.data.to_vec()))),
                 Ok(Some(object)) => Err(failed(format!("it is a {}, not a {kind}", object.kind))),
                 Ok(None) => continue,
                 Err(e) => Err(failed(e.to_string())),
             };
         }
-        Err(failed("it is not in the store".into()))
+        Ok(None)
     }
 
     fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
@@ -361,17 +384,34 @@ impl Objects for Odb {
         Ok(())
     }
 
-    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Vec<(usize, Vec<u8>)>> {
+    fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Over> {
         let mut deltas = self.deltas.borrow_mut();
         let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED));
-        pack::over(&deltas.between(old, new)?)
+        let (back, delta) = deltas.between(old, new)?;
+        Some(Over { back, bytes: pack::over(&delta)? })
     }
 
     fn place(&self) -> Option<Place> {
         let mut deltas = self.deltas.borrow_mut();
         let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED)).again(PACKED / 2);
         let (folder, written) = (self.folder.clone(), self.written.clone());
-        Some(Place { folder, written, deltas, drivers: self.drivers.clone(), as_of: self.as_of })
+        let promised = self.promised.clone();
+        Some(Place { folder, written, deltas, promised, drivers: self.drivers.clone(), as_of: self.as_of })
+    }
+
+    fn is_partial(&self) -> bool {
+        self.promised.is_partial()
+    }
+
+    fn bring(&self, ids: &[ObjectId]) -> Result<(), ObjectError> {
+        if !self.promised.is_partial() {
+            return Ok(());
+        }
+        let mut lacking: Vec<ObjectId> = ids.iter().filter(|id| !Self::has(self, id)).copied().collect();
+        lacking.sort_unstable();
+        lacking.dedup();
+        let Some(first) = lacking.first() else { return Ok(()) };
+        self.promised.bring(&lacking).map_err(|e| not_had(first, &e))
     }
 
     fn has(&self, id: &ObjectId) -> bool {

@@ -32,6 +32,7 @@ impl Repo {
         to: &Path,
         scratch: &Path,
     ) -> Result<(), StoreError> {
+        self.complete(&[*commit])?;
         let bare = Self::open_or_create(&scratch.join("archive.git"), Some(self.path()))?;
         let now = self.odb()?.commit(commit)?.committer.seconds;
         let file = File::create(to).map_err(|e| unwritten(to, &e))?;
@@ -53,6 +54,8 @@ impl Repo {
         previous: Option<&ObjectId>,
         to: &Path,
     ) -> Result<(), StoreError> {
+        let ends: Vec<ObjectId> = previous.into_iter().chain([commit]).copied().collect();
+        self.complete(&ends)?;
         // Header and pack (`git help gitformat-bundle`).
         let mut header = String::from("# v2 git bundle\n");
         let mut wanted = format!("{commit}\n");

@@ -18,7 +18,7 @@ pub const SILENCE: Duration = Duration::from_secs(300);
 const WORTH_A_CALL: usize = 16;
 
 /// Where a repository says from which others it borrows objects (`git help repository-layout`).
-const LENT: &str = "objects/info/alternates";
+pub(super) const LENT: &str = "objects/info/alternates";
 
 /// A bare repository of the tool's own.
 #[derive(Debug, Clone)]
@@ -86,6 +86,7 @@ impl Repo {
                 let place = Git::at(lent).call(["rev-parse", "--git-path", "objects"]).line()?;
                 let place = lent.join(place);
                 let place = place.canonicalize().unwrap_or(place);
+                self.promised_as(lent, &place)?;
                 format!("{}\n", place.display())
             }
         };

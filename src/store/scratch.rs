@@ -54,6 +54,14 @@ impl Objects for Scratch<'_> {
         Ok(())
     }
 
+    fn is_partial(&self) -> bool {
+        self.under.is_partial()
+    }
+
+    fn bring(&self, ids: &[ObjectId]) -> Result<(), ObjectError> {
+        self.under.bring(ids)
+    }
+
     fn has(&self, id: &ObjectId) -> bool {
         self.new.borrow().contains_key(id) || self.under.has(id)
     }

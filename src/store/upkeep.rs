@@ -2,13 +2,14 @@
 //! nothing refers to any more goes after git's two weeks.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::git::{Git, GitError};
-use super::{Repo, refs};
+use super::promised::packs;
+use super::{Repo, StoreError, refs};
 
 /// So many loose objects are let lie. A workspace of many projects has a lock of some size in each of its commits, and only
 /// packs hold the differences alone.
@@ -116,14 +117,45 @@ fn graph_is_whole(path: &Path) -> bool {
 
 /// Joins the packs of a repository from which others borrow, when there are many: small ones into larger ones (each twice the
 /// next), under one index. Nothing goes, as nobody knows what is borrowed.
-pub fn gather_packs(git: &Git) -> Result<(), GitError> {
-    let counts = git.call(["count-objects", "-v"]).output()?;
-    let counts = String::from_utf8_lossy(&counts).into_owned();
-    let packs = counts.lines().find_map(|line| line.strip_prefix("packs: ")?.trim().parse().ok());
-    if packs.unwrap_or(0) < MANY {
+pub fn gather_packs(repo: &Repo) -> Result<(), StoreError> {
+    let packs: Vec<PathBuf> = packs(&repo.path().join("objects"), "pack").collect();
+    if packs.len() < MANY {
         return Ok(());
     }
-    git.call(["repack", "-q", "--geometric=2", "-d", "--write-midx"]).output()?;
+    if repo.is_partial()? {
+        return gather_promised(repo, packs);
+    }
+    repo.git().call(["repack", "-q", "--geometric=2", "-d", "--write-midx"]).output()?;
+    Ok(())
+}
+
+/// The same where something is left out: all but the largest become one. Git's own way would forget by whose promise.
+fn gather_promised(repo: &Repo, mut packs: Vec<PathBuf>) -> Result<(), StoreError> {
+    let failed =
+        |path: &Path, e: &std::io::Error| StoreError::Write { path: path.to_owned(), reason: e.to_string() };
+    packs.sort_by_key(|path| std::fs::metadata(path).map_or(0, |file| file.len()));
+    packs.pop();
+    let names: String =
+        packs.iter().filter_map(|path| Some(format!("{}\n", path.file_name()?.to_str()?))).collect();
+    let folder = repo.path().join("objects/pack");
+    let call = repo.git().call(["pack-objects", "--quiet", "--stdin-packs", "--delta-base-offset"]);
+    let name = call.arg(folder.join("pack")).env("GIT_NO_LAZY_FETCH", "1").stdin(names).line()?;
+    let new = folder.join(format!("pack-{name}.pack"));
+    if !new.is_file() || packs.contains(&new) {
+        return Ok(());
+    }
+    let promised = new.with_extension("promisor");
+    std::fs::write(&promised, "").map_err(|e| failed(&promised, &e))?;
+    for pack in packs {
+        // Without its index a pack is not looked at.
+        for ending in ["idx", "pack", "rev", "promisor"] {
+            let file = pack.with_extension(ending);
+            match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, &e)),
+                _ => {}
+            }
+        }
+    }
     Ok(())
 }
 

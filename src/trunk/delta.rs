@@ -49,20 +49,41 @@ pub fn touched(
     wanted: &BTreeSet<BString>,
 ) -> Result<Touched, ObjectError> {
     let mut out = Touched::default();
-    let mut take = |seen: Seen<'_>| match seen {
-        Seen::Folder(path) if holds_some(path, wanted) => true,
-        Seen::File(change) if wanted.contains(&change.path) => out.paths.insert(change.path),
-        _ => {
-            out.others = true;
-            false
-        }
-    };
-    walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
+    let root = BString::default();
+    walk(objects, &root, Some(*old), Some(*new), &mut |seen| out.note(seen, wanted))?;
     Ok(out)
 }
 
+/// Adds what of `wanted` differs in the folder `path`, which has two trees.
+pub(super) fn touched_in(
+    objects: &dyn Objects,
+    path: &BString,
+    [old, new]: [Option<ObjectId>; 2],
+    wanted: &BTreeSet<BString>,
+    out: &mut Touched,
+) -> Result<(), ObjectError> {
+    if out.note(Seen::Folder(path), wanted) {
+        walk(objects, path, old, new, &mut |seen| out.note(seen, wanted))?;
+    }
+    Ok(())
+}
+
+impl Touched {
+    /// Notes what a walk comes upon; is it to be gone into?
+    fn note(&mut self, seen: Seen<'_>, wanted: &BTreeSet<BString>) -> bool {
+        match seen {
+            Seen::Folder(path) if holds_some(path, wanted) => true,
+            Seen::File(change) if wanted.contains(&change.path) => self.paths.insert(change.path),
+            _ => {
+                self.others = true;
+                false
+            }
+        }
+    }
+}
+
 /// Is one of `wanted` inside the folder `path`?
-fn holds_some(path: &BString, wanted: &BTreeSet<BString>) -> bool {
+pub(super) fn holds_some(path: &BString, wanted: &BTreeSet<BString>) -> bool {
     let inside = BString::from([path.as_slice(), b"/"].concat());
     wanted.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
 }

@@ -2,6 +2,7 @@
 //! differs between their trees. Never: a patch.
 
 mod churn;
+pub mod compare;
 pub mod delta;
 mod fetch;
 mod lines;
