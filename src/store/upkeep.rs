@@ -8,7 +8,7 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::git::{Git, GitError};
-use super::promised::packs;
+use super::promised::{Promised, packs};
 use super::{Repo, StoreError, refs};
 
 /// So many loose objects are let lie. A workspace of many projects has a lock of some size in each of its commits, and only
@@ -81,12 +81,17 @@ fn look(repo: &Repo, read: &[String], objects: &[ObjectId]) -> Result<bool, GitE
     ids.push(b'\n');
     ids.extend(objects.iter().flat_map(|id| format!("{id}\n").into_bytes()));
     if !roots.is_empty() {
-        let call = git.call(["rev-list", "--objects", "--no-object-names", "--no-walk", "--stdin"]);
+        let mut call = git.call(["rev-list", "--objects", "--no-object-names", "--no-walk", "--stdin"]);
+        if Promised::of(repo.path()).is_partial() {
+            call = call.arg("--missing=print");
+        }
         let trees = call.stdin([&roots.join(&b'\n')[..], b"\n"].concat()).answer()?;
         if trees.code != Some(0) {
             return Ok(false);
         }
-        ids.extend(trees.stdout);
+        // What is promised comes when it is read.
+        let here = trees.stdout.lines_with_terminator().filter(|line| !line.starts_with(b"?"));
+        ids.extend(here.flatten());
     }
     if ids.trim().is_empty() {
         return Ok(true);

@@ -1,6 +1,6 @@
 //! How often upstream changed which file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bstr::BString;
 use gix_hash::ObjectId;
@@ -16,13 +16,19 @@ pub fn churn(
     to: &ObjectId,
 ) -> Result<BTreeMap<BString, usize>, StoreError> {
     let mut counts = BTreeMap::new();
+    // Most parents are commits of the range as well, and come before.
+    let mut trees: HashMap<ObjectId, ObjectId> = HashMap::new();
+    let mut tree = |id: ObjectId| match trees.get(&id) {
+        Some(tree) => Ok(*tree),
+        None => odb.commit(&id).map(|commit| *trees.entry(id).or_insert(commit.tree)),
+    };
     for ranged in repo.range(Some(from), to)? {
         let before = match ranged.parents[..] {
             [] => gix_hash::Kind::Sha1.empty_tree(),
-            [parent] => odb.commit(&parent)?.tree,
+            [parent] => tree(parent)?,
             _ => continue,
         };
-        for change in delta::changes(odb, &before, &odb.commit(&ranged.id)?.tree)? {
+        for change in delta::changes(odb, &before, &tree(ranged.id)?)? {
             *counts.entry(change.path).or_default() += 1;
         }
     }

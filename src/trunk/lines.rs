@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bstr::ByteSlice;
 use gix_hash::ObjectId;
 use imara_diff::{Algorithm, Diff, InternedInput};
 
-use super::delta;
+use super::delta::{self, Change};
 use crate::store::tree::{Entry, MODE_COMMIT};
 use crate::store::{ObjectError, Objects};
 
@@ -28,8 +29,14 @@ impl LineCounts {
         new: &ObjectId,
     ) -> Result<[usize; 2], ObjectError> {
         let mut sum = [0, 0];
-        for change in delta::changes(objects, old, new)? {
-            let pair = (change.old.map(|entry| entry.id), change.new.map(|entry| entry.id));
+        let changes = delta::changes(objects, old, new)?;
+        let pair = |change: &Change| (change.old.map(|entry| entry.id), change.new.map(|entry| entry.id));
+        let unknown = changes.iter().filter(|change| !self.known.contains_key(&pair(change)));
+        let files = unknown.flat_map(|change| [change.old, change.new]).flatten();
+        let files: Vec<ObjectId> = files.filter(|e| e.mode != MODE_COMMIT).map(|entry| entry.id).collect();
+        objects.bring(&files)?;
+        for change in changes {
+            let pair = pair(&change);
             let counts = match self.known.get(&pair) {
                 Some(known) => *known,
                 None => count(&text(objects, change.old)?, &text(objects, change.new)?),
@@ -54,7 +61,7 @@ fn text(objects: &dyn Objects, side: Option<Entry>) -> Result<Arc<Vec<u8>>, Obje
 
 /// Lines added, and taken away.
 fn count(old: &[u8], new: &[u8]) -> [usize; 2] {
-    if [old, new].iter().any(|side| side.iter().take(FIRST).any(|byte| *byte == 0)) {
+    if [old, new].iter().any(|side| side[..side.len().min(FIRST)].find_byte(0).is_some()) {
         return [0, 0];
     }
     let input = InternedInput::new(old, new);
