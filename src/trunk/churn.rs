@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use super::delta;
+use super::compare::Compare;
 use crate::store::{Odb, Repo, StoreError};
 
 /// How many commits of `from..to`, merges left aside, changed each path.
@@ -15,14 +15,15 @@ pub fn churn(
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<BTreeMap<BString, usize>, StoreError> {
-    let mut counts = BTreeMap::new();
-    for ranged in repo.range(Some(from), to)? {
+    let (mut counts, mut compared) = (BTreeMap::new(), Compare::of(odb));
+    // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
+    for ranged in repo.range(Some(from), to)?.into_iter().rev() {
         let before = match ranged.parents[..] {
             [] => gix_hash::Kind::Sha1.empty_tree(),
             [parent] => odb.commit(&parent)?.tree,
             _ => continue,
         };
-        for change in delta::changes(odb, &before, &odb.commit(&ranged.id)?.tree)? {
+        for change in compared.files(&before, &odb.commit(&ranged.id)?.tree)? {
             *counts.entry(change.path).or_default() += 1;
         }
     }
