@@ -7,7 +7,7 @@ use super::ui::{BOLD, DIM, Ui, clean, count, cut, fitted, name_of, painted, shor
 use crate::candidate::{Candidate, Facts, Obstacle};
 use crate::night::candidates::{Ranked, ranked};
 use crate::night::{NightError, Site};
-use crate::workspace::{Workspace, nearest};
+use crate::workspace::Workspace;
 
 /// Show which patches to send upstream first: what carrying each one costs against what sending it takes.
 #[derive(Debug, clap::Args)]
@@ -35,10 +35,8 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     if let Some(name) = &args.explain {
         let name = crate::queue::stem(name);
         let Some(candidate) = all.candidates.iter().find(|c| c.facts.name == name) else {
-            let names: Vec<&str> = all.candidates.iter().map(|c| c.facts.name.as_str()).collect();
-            let hint = nearest(name, &names).map(|n| format!("did you mean '{n}'?"));
-            let what = format!("no patch of '{}' is called '{}'", project.name, clean(name));
-            return Err(CliError::Missing { what, hint });
+            let names = all.candidates.iter().map(|c| c.facts.name.as_str());
+            return Err(CliError::no_patch(&project.name, name, names));
         };
         if ui.json {
             let document = serde_json::json!({
@@ -62,7 +60,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
 fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
     let (ready, rest): (Vec<_>, Vec<_>) = all.candidates.iter().partition(|c| c.ready);
     let days = all.since.get(..10).unwrap_or("-");
-    ui.line(&format!(
+    ui.prose(&format!(
         "{}  {} of {} ready to send; costs of {} since {days}",
         painted(project, BOLD),
         ready.len(),
@@ -83,10 +81,10 @@ fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
         ui.line(&fitted(rows, &[3, 2]));
     }
     if ready.len() > shown {
-        ui.line(&painted(&format!("  and {} more: --all", ready.len() - shown), DIM));
+        ui.prose(&painted(&format!("  and {} more: --all", ready.len() - shown), DIM));
     }
     if !rest.is_empty() {
-        ui.line(&painted(&format!("\nnot now: {}", rest.len()), BOLD));
+        ui.prose(&painted(&format!("\nnot now: {}", rest.len()), BOLD));
         let mut rows = table(&["patch", "points", "owner", "what stands in the way"]);
         let shown = if everything { rest.len() } else { SHOWN };
         for c in rest.iter().take(shown) {
@@ -96,7 +94,7 @@ fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
         }
         ui.line(&fitted(rows, &[2]));
         if rest.len() > shown {
-            ui.line(&painted(&format!("  and {} more: --all", rest.len() - shown), DIM));
+            ui.prose(&painted(&format!("  and {} more: --all", rest.len() - shown), DIM));
         }
     }
     ui.line("");
@@ -107,7 +105,7 @@ fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
             0 => String::new(),
             n => format!(" (and {} that they need)", count(n, "patch", "patches")),
         };
-        ui.line(&format!(
+        ui.prose(&format!(
             "Sending {}{along} removes {part} % of the last quarter's conflicts: {} of {}.",
             clean(&s.send.join(", ")),
             s.conflicts,
@@ -115,7 +113,7 @@ fn list(ui: &Ui, project: &str, all: &Ranked, everything: bool) {
         ));
     }
     if let Some(first) = ready.first() {
-        ui.line(&format!("next  git carry candidates --explain {}", clean(&first.facts.name)));
+        ui.prose(&format!("next  git carry candidates --explain {}", clean(&first.facts.name)));
     }
 }
 
@@ -164,10 +162,10 @@ fn obstacle(o: &Obstacle, of: &str) -> String {
 fn explain(ui: &Ui, all: &Ranked, c: &Candidate) {
     let f: &Facts = &c.facts;
     let state = if c.ready { "ready to send" } else { "not now" };
-    ui.line(&format!("{}  {:.1} points, {state}", painted(&clean(&f.name), BOLD), c.points));
-    ui.line(&format!("  {}, {}", clean(&f.subject), name_of(&f.owner)));
+    ui.prose(&format!("{}  {:.1} points, {state}", painted(&clean(&f.name), BOLD), c.points));
+    ui.prose(&format!("  {}, {}", clean(&f.subject), name_of(&f.owner)));
     for o in &f.obstacles {
-        ui.line(&format!("  {}", clean(&obstacle(o, &f.name))));
+        ui.prose(&format!("  {}", clean(&obstacle(o, &f.name))));
     }
     let mut rows = table(&["weight in carry.toml", "number", "points", "what", "from"]);
     for p in &c.parts {
@@ -180,21 +178,21 @@ fn explain(ui: &Ui, all: &Ranked, c: &Candidate) {
     ui.line(&format!("\n{}", fitted(rows, &[])));
     let list = |what: &str, all: &[String]| {
         if !all.is_empty() {
-            ui.line(&format!("\n{what}"));
-            all.iter().for_each(|one| ui.line(&format!("  {}", clean(one))));
+            ui.prose(&format!("\n{what}"));
+            all.iter().for_each(|one| ui.prose(&format!("  {}", clean(one))));
         }
     };
     list("it is sent with", &f.closure);
     list("these need it", &f.dependents);
     list("tests that come with it", &f.tests);
     list("upstream commits on its lines", &f.churn);
-    ui.line(&format!(
+    ui.prose(&format!(
         "\n{} since {}, on trunk {}",
         count(all.builds, "build", "builds"),
         all.since.get(..10).unwrap_or("-"),
         short(&all.trunk)
     ));
     if c.ready {
-        ui.line(&format!("next  git carry upstream {}", clean(&f.name)));
+        ui.prose(&format!("next  git carry upstream {}", clean(&f.name)));
     }
 }

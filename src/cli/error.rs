@@ -15,7 +15,7 @@ use crate::night::upstream::UpstreamError;
 use crate::night::{NightError, TakeError};
 use crate::report::words::quoted;
 use crate::trunk::FetchError;
-use crate::workspace::{ConfigError, GuardError, SIGNING_KEY, WorkspaceError};
+use crate::workspace::{ConfigError, GuardError, SIGNING_KEY, WorkspaceError, nearest};
 
 /// Anything that ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,16 @@ impl CliError {
     pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+
+    /// Nothing in the queue of a project has this name.
+    pub fn no_patch<'p>(project: &str, name: &str, there: impl IntoIterator<Item = &'p str>) -> Self {
+        let names: Vec<&str> = there.into_iter().collect();
+        let meant = nearest(name, &names).map(|near| format!("did you mean '{near}'?"));
+        Self::Missing {
+            what: format!("no patch of '{project}' is called '{}'", clean(name)),
+            hint: Some(meant.unwrap_or_else(|| "git carry status lists them".into())),
+        }
     }
 
     /// Prints the error and returns the exit code.

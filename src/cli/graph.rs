@@ -8,7 +8,7 @@ use super::ui::{BOLD, DIM, Ui, clean, count, painted};
 use crate::graph::{Edge, Graph, Hint, Reason, dot, mermaid, svg};
 use crate::night::{NightError, Site, queue_graph};
 use crate::queue::Patch;
-use crate::workspace::{Workspace, nearest};
+use crate::workspace::Workspace;
 
 /// Show which patch needs which: proved edges, and those that patches declare.
 #[derive(Debug, clap::Args)]
@@ -46,15 +46,11 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     if let Some(patch) = &args.patch
         && !graph.patches().contains(&patch.as_str())
     {
-        let names: Vec<&str> = queue.patches.iter().map(Patch::name).collect();
-        let (what, hint) = if absent.contains(patch) {
-            let what = format!("'{}' is not in the stack, so nothing is proved of it", clean(patch));
-            (what, Some(format!("git carry why {}", clean(patch))))
-        } else {
-            let hint = nearest(patch, &names).map(|n| format!("did you mean '{n}'?"));
-            (format!("no patch of '{}' is called '{}'", project.name, clean(patch)), hint)
-        };
-        return Err(CliError::Missing { what, hint });
+        if !absent.contains(patch) {
+            return Err(CliError::no_patch(&project.name, patch, queue.patches.iter().map(Patch::name)));
+        }
+        let what = format!("'{}' is not in the stack, so nothing is proved of it", clean(patch));
+        return Err(CliError::Missing { what, hint: Some(format!("git carry why {}", clean(patch))) });
     }
     match args.format {
         Format::Dot => ui.line(dot(&graph).trim_end()),
@@ -104,19 +100,19 @@ fn json(
 }
 
 fn one(ui: &Ui, graph: &Graph, patch: &str) {
-    ui.line(&painted(&clean(patch), BOLD));
+    ui.prose(&painted(&clean(patch), BOLD));
     let reasons: BTreeMap<String, Vec<String>> = reasons(graph, patch);
     let list = |title: &str, near: &[&str], far: &[&str]| {
-        ui.line(&format!("\n{title}"));
+        ui.prose(&format!("\n{title}"));
         if far.is_empty() {
-            ui.line("  nothing");
+            ui.prose("  nothing");
         }
         for name in far {
             let why = match (near.contains(name), reasons.get(*name)) {
                 (true, Some(why)) => why.join("; "),
                 _ => "by way of another".to_owned(),
             };
-            ui.line(&format!("  {}  {}", clean(name), painted(&clean(&why), DIM)));
+            ui.prose(&format!("  {}  {}", clean(name), painted(&clean(&why), DIM)));
         }
     };
     let closure = graph.closure(patch);
@@ -125,13 +121,13 @@ fn one(ui: &Ui, graph: &Graph, patch: &str) {
     list("it is needed by", &graph.needed_by(patch), &graph.dependents(patch));
     let near: Vec<&Hint> = graph.hints().iter().filter(|h| h.patch == patch || h.needs == patch).collect();
     if !near.is_empty() {
-        ui.line("\nhints: names that one brings in and the other uses; nothing is proved by them");
+        ui.prose("\nhints: names that one brings in and the other uses; nothing is proved by them");
     }
     for hint in near {
         let names = painted(&clean(&hint.symbols.join(", ")), DIM);
         match hint.patch == patch {
-            true => ui.line(&format!("  uses of {}  {names}", clean(&hint.needs))),
-            false => ui.line(&format!("  used by {}  {names}", clean(&hint.patch))),
+            true => ui.prose(&format!("  uses of {}  {names}", clean(&hint.needs))),
+            false => ui.prose(&format!("  used by {}  {names}", clean(&hint.patch))),
         }
     }
 }
@@ -177,7 +173,7 @@ fn all(ui: &Ui, graph: &Graph, absent: &[String]) {
     }
     let alone = stacks.iter().filter(|s| s.len() == 1).count();
     let joined = stacks.len() - alone;
-    ui.line(&format!(
+    ui.prose(&format!(
         "{}: {}, {} alone; {} proved or declared",
         count(graph.patches().len(), "patch", "patches"),
         count(joined, "stack", "stacks"),
@@ -186,10 +182,12 @@ fn all(ui: &Ui, graph: &Graph, absent: &[String]) {
     ));
     if !graph.hints().is_empty() {
         let many = count(graph.hints().len(), "hint", "hints");
-        ui.line(&format!("{many} of names that one patch brings in and another uses: git carry graph PATCH"));
+        ui.prose(&format!(
+            "{many} of names that one patch brings in and another uses: git carry graph PATCH"
+        ));
     }
     if !absent.is_empty() {
-        ui.line(&format!(
+        ui.prose(&format!(
             "{} not in the stack, and not shown: {}",
             count(absent.len(), "patch is", "patches are"),
             clean(&absent.join(", "))
@@ -211,8 +209,9 @@ fn branch(
         [] => String::new(),
         others => painted(&format!("  also needs {}", clean(&others.join(", "))), DIM),
     };
-    ui.line(&format!("{head}{}{also}", clean(name)));
     let under = children.get(name).map(Vec::as_slice).unwrap_or_default();
+    let hang = format!("{indent}{}    ", if under.is_empty() { " " } else { "│" });
+    ui.hung(&format!("{head}{}{also}", clean(name)), &hang);
     for (at, child) in under.iter().enumerate() {
         let last = at + 1 == under.len();
         let (head, more) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };

@@ -7,7 +7,6 @@ use super::guarded;
 use super::ui::{BOLD, Ui, clean, count, painted};
 use crate::night::{FileChange, NightError, Site, queue_graph, write};
 use crate::queue::{Patch, Series};
-use crate::workspace::nearest;
 
 /// Leave a patch out of the stack, from the next replay on.
 #[derive(Debug, clap::Args)]
@@ -54,9 +53,7 @@ pub fn change(
     let queue = site.queue()?;
     let missing = |what: String, hint: Option<String>| Err(CliError::Missing { what, hint });
     let Some(patch) = queue.get(name) else {
-        let names: Vec<&str> = queue.patches.iter().map(Patch::name).collect();
-        let hint = nearest(name, &names).map(|n| format!("did you mean '{n}'?"));
-        return missing(format!("no patch of '{}' is called '{}'", project.name, clean(name)), hint);
+        return Err(CliError::no_patch(&project.name, name, queue.patches.iter().map(Patch::name)));
     };
     match (reason, &patch.hold) {
         (Some(_), Some(_)) => return missing(format!("'{}' is held already", patch.name()), None),

@@ -85,26 +85,26 @@ fn list(ui: &Ui, from: &Path, project: Option<&str>) -> Result<u8, CliError> {
     }
     let Overview { proposals, fixes, landed } = &all;
     if proposals.is_empty() && fixes.is_empty() && landed.is_empty() {
-        ui.line("nothing of the queue was found upstream yet");
+        ui.prose("nothing of the queue was found upstream yet");
         return Ok(0);
     }
     let open: Vec<_> = proposals.iter().filter(|p| p.what.decision.is_none()).collect();
     if !open.is_empty() {
-        ui.line(&painted("upstream may have these; a person decides", BOLD));
+        ui.prose(&painted("upstream may have these; a person decides", BOLD));
         for p in &open {
-            ui.line(&format!("  {}", painted(&clean(&p.patch), BOLD)));
+            ui.prose(&format!("  {}", painted(&clean(&p.patch), BOLD)));
             told(ui, &p.what.evidence);
         }
         let first = clean(&open[0].patch);
-        ui.line(&format!("next  git carry landed show {first}, then confirm or reject it\n"));
+        ui.prose(&format!("next  git carry landed show {first}, then confirm or reject it\n"));
     }
     for p in proposals.iter().filter(|p| p.what.decision == Some(Decision::Rejected)) {
         let e = &p.what.evidence;
-        ui.line(&format!("rejected  {}: {} {}", clean(&p.patch), short(&e.commit), clean(&e.subject)));
+        ui.prose(&format!("rejected  {}: {} {}", clean(&p.patch), short(&e.commit), clean(&e.subject)));
     }
     for p in fixes {
         let (b, patch) = (&p.what, clean(&p.patch));
-        ui.line(&format!(
+        ui.prose(&format!(
             "upstream mends what {patch} came from: {} {} ({})",
             short(&b.commit),
             cut(&clean(&b.subject), 60),
@@ -121,20 +121,20 @@ fn list(ui: &Ui, from: &Path, project: Option<&str>) -> Result<u8, CliError> {
         rows.add_row([clean(&l.name), short(&l.evidence.commit).into(), how.into(), what]);
     }
     if rows.row_count() > 0 {
-        ui.line(&painted("left the queue", BOLD));
+        ui.prose(&painted("left the queue", BOLD));
         ui.line(&fitted(rows, &[2]));
     }
     if let Some(back) = landed.iter().find(|l| l.reverted.is_some()) {
         let name = clean(&back.name);
-        ui.line(&format!("next  git carry landed restore {name}, or: git carry landed forget {name}"));
+        ui.prose(&format!("next  git carry landed restore {name}, or: git carry landed forget {name}"));
     }
     Ok(0)
 }
 
 /// A proposal, with what speaks for it.
 fn told(ui: &Ui, e: &Evidence) {
-    ui.line(&format!("    {}", clean(&proposal_in_words(e))));
-    ui.line(&format!("    {}", painted(&clean(&e.proof), DIM)));
+    ui.prose(&format!("    {}", clean(&proposal_in_words(e))));
+    ui.prose(&format!("    {}", painted(&clean(&e.proof), DIM)));
 }
 
 fn show(ui: &Ui, from: &Path, one: &One) -> Result<u8, CliError> {
@@ -169,20 +169,20 @@ fn show(ui: &Ui, from: &Path, one: &One) -> Result<u8, CliError> {
             Some(Decision::Confirmed) => "  (confirmed)".into(),
             Some(Decision::Rejected) => "  (rejected)".into(),
         };
-        ui.line(&format!("{}{said}", painted(&clean(stem), BOLD)));
+        ui.prose(&format!("{}{said}", painted(&clean(stem), BOLD)));
         told(ui, &proposal.evidence);
         match diff {
             Some(diff) => {
-                ui.line(&painted("\ngit range-diff, the patch against upstream's commit:", DIM));
+                ui.prose(&painted("\ngit range-diff, the patch against upstream's commit:", DIM));
                 for line in diff.lines() {
                     ui.line(&super::compare::range_diff_line(line));
                 }
             }
-            None => ui.line(&format!("    beside the patch: git carry why {}", clean(stem))),
+            None => ui.prose(&format!("    beside the patch: git carry why {}", clean(stem))),
         }
         ui.line("");
     }
-    ui.line(&format!("next  git carry landed confirm {0}, or: git carry landed reject {0}", clean(stem)));
+    ui.prose(&format!("next  git carry landed confirm {0}, or: git carry landed reject {0}", clean(stem)));
     Ok(0)
 }
 
@@ -199,8 +199,8 @@ fn reject(ui: &Ui, from: &Path, one: &One) -> Result<u8, CliError> {
         return Ok(0);
     }
     let patch = painted(&clean(&one.patch), BOLD);
-    ui.line(&format!("{patch} stays: {} is not proposed for it again", short(&said.commit)));
-    ui.line("git carry undo takes it back");
+    ui.prose(&format!("{patch} stays: {} is not proposed for it again", short(&said.commit)));
+    ui.prose("git carry undo takes it back");
     Ok(0)
 }
 
@@ -215,7 +215,7 @@ fn forget(ui: &Ui, from: &Path, gone: &Gone) -> Result<u8, CliError> {
         }))?;
         return Ok(0);
     }
-    ui.line(&format!("{} stays out of the queue", painted(&clean(&back.name), BOLD)));
-    ui.line("git carry undo takes it back");
+    ui.prose(&format!("{} stays out of the queue", painted(&clean(&back.name), BOLD)));
+    ui.prose("git carry undo takes it back");
     Ok(0)
 }

@@ -41,6 +41,7 @@ mod ui;
 mod upstream;
 mod verify;
 mod why;
+mod wrap;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -30,19 +30,19 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
     let totals = totals(&night.patches);
     if night.done == Done::Quiet {
         let build = night.manifest.as_ref().map_or("-", |m| m.deploy.build.as_str());
-        ui.line(&format!(
+        ui.prose(&format!(
             "{}: nothing new; trunk at {tip}, build {build}; {totals}",
             painted(&night.project, BOLD)
         ));
         problems(ui, night);
         return Ok(());
     }
-    ui.line(&format!(
+    ui.prose(&format!(
         "{}  trunk {tip}, {} further",
         painted(&night.project, BOLD),
         count(trunk.commits, "commit", "commits")
     ));
-    ui.line(&format!("{totals}\n"));
+    ui.prose(&format!("{totals}\n"));
     let mut rows = table(&["patch", "outcome", "owner", "what"]);
     for p in night.patches.iter().filter(|p| p.outcome != Outcome::Clean || night.patches.len() <= 30) {
         rows.add_row([clean(&p.name), outcome(p.outcome), name_of(&p.owner), clean(&what(p))]);
@@ -57,13 +57,13 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
             (Done::DryRun, _) => "a dry run: nothing was changed".to_owned(),
             _ => "nothing was published, and nothing was changed".to_owned(),
         };
-        ui.line(&format!(
+        ui.prose(&format!(
             "build {}  {}  tree {}",
             painted(&m.deploy.build, BOLD),
             m.deploy.branch,
             short(&m.deploy.tree)
         ));
-        ui.line(&format!("      {place}"));
+        ui.prose(&format!("      {place}"));
         if !m.checks.is_empty() {
             super::check::show(ui, &m.checks);
         }
@@ -74,29 +74,29 @@ pub fn print(ui: &Ui, night: &Night) -> Result<(), CliError> {
                 (true, [one]) if one == "*" => "; restart every service".to_owned(),
                 (true, services) => format!("; restart {}", clean(&services.join(", "))),
             };
-            ui.line(&format!("risk  {}{restarts}", super::risk::counts(&risk.assessment)));
+            ui.prose(&format!("risk  {}{restarts}", super::risk::counts(&risk.assessment)));
             let bad = risk.assessment.findings.iter().filter(|f| f.severity == Severity::Stop);
             for finding in bad.clone().take(STOPS) {
                 let what = cut(&super::risk::words(finding), 90);
-                ui.line(&format!(
+                ui.prose(&format!(
                     "      {} {}  {what}",
                     super::risk::severity(finding.severity),
                     clean(&finding.kind)
                 ));
             }
             if risk.assessment.level > Severity::Info {
-                ui.line(&painted("      the whole, with a plan: git carry risk", DIM));
+                ui.prose(&painted("      the whole, with a plan: git carry risk", DIM));
             }
         }
         if let Some(key) = &night.signed_by {
-            ui.line(&format!("      {} by the key {key}", painted("signed", DIM)));
+            ui.prose(&format!("      {} by the key {key}", painted("signed", DIM)));
         }
         if let Some(left) = &night.artifacts {
-            ui.line(&format!("      {} {}", painted("files in", DIM), left.folder.display()));
+            ui.prose(&format!("      {} {}", painted("files in", DIM), left.folder.display()));
             super::build::pruned(ui, &left.pruned, false);
         }
         for commit in &night.workspace_commits {
-            ui.line(&format!("      {} {}", painted("workspace commit", DIM), short(commit)));
+            ui.prose(&format!("      {} {}", painted("workspace commit", DIM), short(commit)));
         }
     }
     problems(ui, night);
@@ -207,45 +207,45 @@ fn problems(ui: &Ui, night: &Night) {
     if night.done == Done::Refused {
         ui.line("");
         for reason in night.manifest.iter().flat_map(|m| &m.verdict.reasons) {
-            ui.line(&format!("  {}", clean(reason)));
+            ui.prose(&format!("  {}", clean(reason)));
         }
     }
     super::followed::show(ui, &night.followed);
     if !night.dropped.is_empty() {
-        ui.line(&format!(
+        ui.prose(&format!(
             "\n{} for want of a reason to stay:",
             count(night.dropped.len(), "patch left", "patches left")
         ));
     }
     for d in &night.dropped {
-        ui.line(&format!("  {}: {}", clean(&d.patch), clean(&d.why)));
+        ui.prose(&format!("  {}: {}", clean(&d.patch), clean(&d.why)));
     }
     policy(ui, &night.policy);
     losses(ui, night);
     if let Some(f) = &night.furthest {
-        ui.line(&format!(
+        ui.prose(&format!(
             "\ntrunk can move {} of {} with every patch of the stack, to {}",
             f.commits,
             count(f.of, "commit", "commits"),
             short(&f.commit)
         ));
         match night.done {
-            _ if night.trunk.to == f.commit => ui.line("  it went no further: advance = \"furthest-clean\""),
+            _ if night.trunk.to == f.commit => ui.prose("  it went no further: advance = \"furthest-clean\""),
             Done::DryRun if f.commits > 0 => {
-                ui.line(&format!("  git carry rebase --onto {}", short(&f.commit)))
+                ui.prose(&format!("  git carry rebase --onto {}", short(&f.commit)))
             }
-            _ => ui.line("  to go no further on such a night: advance = \"furthest-clean\" in carry.toml"),
+            _ => ui.prose("  to go no further on such a night: advance = \"furthest-clean\" in carry.toml"),
         }
     }
     coming(ui, night);
     upstream_may_have(ui, night);
     let broken: Vec<&PatchReport> = night.patches.iter().filter(|p| p.outcome == Outcome::Broken).collect();
     if !broken.is_empty() {
-        ui.line(&format!("\n{}:", count(broken.len(), "patch breaks a check", "patches break checks")));
+        ui.prose(&format!("\n{}:", count(broken.len(), "patch breaks a check", "patches break checks")));
     }
     for p in broken {
-        ui.line(&format!("  {}  {}", clean(&p.name), clean(p.note.as_deref().unwrap_or_default())));
-        ui.line(&format!("    git carry edit {}", clean(&p.name)));
+        ui.prose(&format!("  {}  {}", clean(&p.name), clean(p.note.as_deref().unwrap_or_default())));
+        ui.prose(&format!("    git carry edit {}", clean(&p.name)));
     }
     if roots.is_empty() {
         return;
@@ -255,7 +255,7 @@ fn problems(ui: &Ui, night: &Night) {
         0 => String::new(),
         n => format!(", and {} for want of them", count(n, "patch is blocked", "patches are blocked")),
     };
-    ui.line(&format!("\n{}{blocked}:", count(roots.len(), "patch wants a person", "patches want a person")));
+    ui.prose(&format!("\n{}{blocked}:", count(roots.len(), "patch wants a person", "patches want a person")));
     // One upstream commit often breaks many: they are shown together, the largest cluster first.
     let mut clusters: BTreeMap<Option<&str>, Vec<&PatchReport>> = BTreeMap::new();
     for p in roots {
@@ -268,9 +268,9 @@ fn problems(ui: &Ui, night: &Night) {
             let day = c.date.get(..10).unwrap_or("-");
             let who =
                 format!("({}, {day}) breaks {}", clean(&c.author), count(cluster.len(), "patch", "patches"));
-            ui.line(&format!("  {} {} {who}", short(&c.commit), cut(&clean(&c.subject), 60)));
+            ui.prose(&format!("  {} {} {who}", short(&c.commit), cut(&clean(&c.subject), 60)));
         } else {
-            ui.line("  no upstream commit found");
+            ui.prose("  no upstream commit found");
         }
         for p in cluster {
             let blocked = blocked_by(&night.patches, &p.name);
@@ -278,7 +278,7 @@ fn problems(ui: &Ui, night: &Night) {
                 0 => String::new(),
                 n => format!("  (it blocks {})", count(n, "other", "others")),
             };
-            ui.line(&format!("    git carry why {}{more}", clean(&p.name)));
+            ui.prose(&format!("    git carry why {}{more}", clean(&p.name)));
         }
     }
 }
@@ -289,26 +289,26 @@ fn upstream_may_have(ui: &Ui, night: &Night) {
     let open = night.patches.iter().filter(|p| p.outcome != Outcome::Evolved);
     let open: Vec<_> = open.filter_map(|p| p.open().next().map(|first| (p, first))).collect();
     if !open.is_empty() {
-        ui.line(&format!("\nupstream may have {}:", count(open.len(), "patch", "patches")));
+        ui.prose(&format!("\nupstream may have {}:", count(open.len(), "patch", "patches")));
         for (p, first) in &open {
-            ui.line(&format!("  {}: {}", clean(&p.name), clean(&proposal_in_words(&first.evidence))));
+            ui.prose(&format!("  {}: {}", clean(&p.name), clean(&proposal_in_words(&first.evidence))));
         }
-        ui.line(&format!("    git carry landed show {}", clean(&open[0].0.name)));
+        ui.prose(&format!("    git carry landed show {}", clean(&open[0].0.name)));
     }
     if !night.undone.is_empty() {
         let many = count(night.undone.len(), "patch that had landed", "patches that had landed");
-        ui.line(&format!("\nupstream took back {many}:"));
+        ui.prose(&format!("\nupstream took back {many}:"));
     }
     for l in &night.undone {
         let Some(by) = &l.reverted else { continue };
         let subject = cut(&clean(&by.subject), 60);
-        ui.line(&format!("  {}: {} {subject} ({})", clean(&l.name), short(&by.commit), clean(&by.author)));
-        ui.line(&format!("    git carry landed restore {}", clean(&l.name)));
+        ui.prose(&format!("  {}: {} {subject} ({})", clean(&l.name), short(&by.commit), clean(&by.author)));
+        ui.prose(&format!("    git carry landed restore {}", clean(&l.name)));
     }
     for p in &night.patches {
         for fix in &p.fixes {
             let subject = cut(&clean(&fix.subject), 60);
-            ui.line(&format!(
+            ui.prose(&format!(
                 "\nupstream mends what {} came from: {} {subject} ({})",
                 clean(&p.name),
                 short(&fix.commit),
@@ -324,18 +324,18 @@ fn coming(ui: &Ui, night: &Night) {
         return;
     }
     let many = count(night.forecast.len(), "piece of upstream work", "pieces of upstream work");
-    ui.line(&format!("\n{many} will break patches once trunk takes it in:"));
+    ui.prose(&format!("\n{many} will break patches once trunk takes it in:"));
     for o in &night.forecast {
         let Effect::Breaks { patches, blocked } = &o.effect else { continue };
         let name = clean(o.name.strip_prefix("refs/heads/").unwrap_or(&o.name));
-        ui.line(&format!("  {name} {} ({})", cut(&clean(&o.subject), 60), clean(&o.author)));
+        ui.prose(&format!("  {name} {} ({})", cut(&clean(&o.subject), 60), clean(&o.author)));
         let more = match blocked.len() {
             0 => String::new(),
             n => format!(", and blocks {n} more"),
         };
-        ui.line(&format!("    breaks {}{more}", clean(&patches.join(", "))));
+        ui.prose(&format!("    breaks {}{more}", clean(&patches.join(", "))));
         if let Some(first) = patches.first() {
-            ui.line(&format!("    git carry resolve {} --onto {}", clean(first), short(&o.commit)));
+            ui.prose(&format!("    git carry resolve {} --onto {}", clean(first), short(&o.commit)));
         }
     }
 }
@@ -346,15 +346,15 @@ pub fn policy(ui: &Ui, breaches: &[Breach]) {
         return;
     }
     let stops = if breaches.iter().any(|b| b.gate) { "; nothing is published before" } else { "" };
-    ui.line(&format!(
+    ui.prose(&format!(
         "\npolicy: {}{stops}:",
         count(breaches.len(), "rule is not kept", "rules are not kept")
     ));
     for breach in breaches {
         let owner =
             breach.owner.as_deref().map(|o| format!("  {}", painted(&name_of(o), DIM))).unwrap_or_default();
-        ui.line(&format!("  {}{owner}", clean(&breach.sentence())));
-        ui.line(&format!("    {}", clean(&breach.next)));
+        ui.prose(&format!("  {}{owner}", clean(&breach.sentence())));
+        ui.prose(&format!("    {}", clean(&breach.next)));
     }
 }
 
@@ -365,9 +365,13 @@ fn losses(ui: &Ui, night: &Night) {
         return;
     }
     let many = count(changed.len(), "patch applies, but is not", "patches apply, but are not");
-    ui.line(&format!("\n{many} what it was; look at what changed:"));
+    ui.prose(&format!("\n{many} what it was; look at what changed:"));
     for p in changed {
-        ui.line(&format!("  {}: {}", clean(&p.name), p.loss.as_ref().map(loss_in_words).unwrap_or_default()));
+        ui.prose(&format!(
+            "  {}: {}",
+            clean(&p.name),
+            p.loss.as_ref().map(loss_in_words).unwrap_or_default()
+        ));
     }
 }
 

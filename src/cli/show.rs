@@ -8,7 +8,7 @@ use super::ui::{BOLD, Ui, clean, count, outcome, painted, short};
 use crate::build::manifest::{Manifest, PatchRecord};
 use crate::night::{NightError, Site, kind_in_words, recorded_manifest};
 use crate::queue::Patch;
-use crate::workspace::{Outcome, PatchLock, Workspace, nearest};
+use crate::workspace::{Outcome, PatchLock, Workspace};
 
 /// Show one patch, with what happened to it.
 #[derive(Debug, clap::Args)]
@@ -26,10 +26,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let site = Site::open(&workspace, project)?;
     let queue = site.queue()?;
     let Some(patch) = queue.get(&args.patch) else {
-        let names: Vec<&str> = queue.patches.iter().map(Patch::name).collect();
-        let hint = nearest(&args.patch, &names).map(|n| format!("did you mean '{n}'?"));
-        let what = format!("no patch of '{}' is called '{}'", project.name, clean(&args.patch));
-        return Err(CliError::Missing { what, hint: hint.or(Some("git carry status lists them".into())) });
+        return Err(CliError::no_patch(&project.name, &args.patch, queue.patches.iter().map(Patch::name)));
     };
     let lock = workspace.lock.projects.get(&project.name);
     let locked = lock.and_then(|l| l.patches.iter().find(|p| p.name == patch.name()));

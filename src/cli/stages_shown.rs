@@ -61,34 +61,34 @@ pub fn overview(ui: &Ui, stages: &Stages<'_>, all: &Overview) -> Result<u8, CliE
         }
     }
     ui.line(&fitted(rows, &[]));
-    ui.line(&painted("behind: trunk commits that were fetched, and builds up to the last one", DIM));
+    ui.prose(&painted("behind: trunk commits that were fetched, and builds up to the last one", DIM));
     for row in &all.stages {
         let Some(runs) = &row.runs else { continue };
         let name = clean(&row.stage);
         if let Some(why) = &runs.overridden {
-            ui.line(&format!("{} {name} runs it by an override: {}", painted("!", YELLOW), clean(why)));
+            ui.prose(&format!("{} {name} runs it by an override: {}", painted("!", YELLOW), clean(why)));
         }
         if stages.signers_are_known() && !matches!(runs.signed, SignedBy::Allowed(_)) {
             let told = format!("! the record of {name} is not signed by one who may");
-            ui.line(&painted(&told, style(false)));
+            ui.prose(&painted(&told, style(false)));
         }
     }
     for row in &all.stages {
         let Some(next) = row.next.as_ref().filter(|n| !n.allowed) else { continue };
         for gate in &next.waits_for {
             let told = format!("{} waits with {}: {}: {}", row.stage, next.build, gate.name(), gate.why);
-            ui.line(&clean(&told));
+            ui.prose(&clean(&told));
         }
     }
     for row in all.stages.iter().filter(|r| r.next.as_ref().is_some_and(|n| n.allowed)) {
         let build = row.next.as_ref().map_or("", |n| n.build.as_str());
-        ui.line(&format!("\ngit carry stage promote {build} {}", clean(&row.stage)));
+        ui.prose(&format!("\ngit carry stage promote {build} {}", clean(&row.stage)));
     }
     for skew in &all.skew {
         group(ui, skew);
     }
     for free in &all.free {
-        ui.line(&format!(
+        ui.prose(&format!(
             "\n{}  since nothing older runs there, these migrations may run, if they have not: {}",
             painted(&clean(&free.place), BOLD),
             revisions(&free.migrations)
@@ -127,9 +127,9 @@ fn cells(stages: &Stages<'_>, row: &Row) -> Vec<String> {
 fn group(ui: &Ui, skew: &Skew) {
     let live: Vec<String> =
         skew.live.iter().map(|l| format!("{} in {}", l.build, clean(&l.stages.join(", ")))).collect();
-    ui.line(&format!("\n{}  {}", painted(&clean(&skew.group), BOLD), live.join("; ")));
+    ui.prose(&format!("\n{}  {}", painted(&clean(&skew.group), BOLD), live.join("; ")));
     for why in &skew.apart {
-        ui.line(&format!("  {}  {}", severity(crate::risk::Severity::Stop), clean(why)));
+        ui.prose(&format!("  {}  {}", severity(crate::risk::Severity::Stop), clean(why)));
     }
     let mut rows = table(&["", "", ""]);
     rows.set_header(Vec::<String>::new());
@@ -144,9 +144,9 @@ fn group(ui: &Ui, skew: &Skew) {
     if rows.row_count() > 0 {
         ui.line(&fitted(rows, &[]));
     }
-    ui.line(&format!("  {}", painted("to one build:", BOLD)));
+    ui.prose(&format!("  {}", painted("to one build:", BOLD)));
     for (n, step) in skew.steps.iter().enumerate() {
-        ui.line(&format!("  {:>3}. {}", n + 1, clean(&step.what)));
+        ui.prose(&format!("  {:>3}. {}", n + 1, clean(&step.what)));
         for command in &step.run {
             ui.line(&format!("       {}", painted(&format!("$ {}", clean(command)), DIM)));
         }
@@ -201,7 +201,7 @@ pub fn verdict(
     }
     let (build, stage) = (v.build.as_str(), clean(&v.stage));
     if v.already() {
-        ui.line(&format!("'{stage}' runs {build} already: nothing to do"));
+        ui.prose(&format!("'{stage}' runs {build} already: nothing to do"));
         return Ok(());
     }
     gates(ui, &v.gates);
@@ -213,24 +213,24 @@ pub fn verdict(
     match (&record, v.allowed()) {
         (Some(id), _) => {
             let text = format!("'{stage}' runs {build} from here on{from}");
-            ui.line(&format!("\n{}  record {}", painted(&text, style(true)), short(&id.to_string())));
+            ui.prose(&format!("\n{}  record {}", painted(&text, style(true)), short(&id.to_string())));
         }
         (None, true) => {
             let tried = if dry_run { "; nothing was done" } else { "" };
             let text = format!("{build} may {verb} '{stage}'{from}{tried}");
-            ui.line(&format!("\n{}", painted(&text, style(true))));
+            ui.prose(&format!("\n{}", painted(&text, style(true))));
         }
         (None, false) => {
             let text = format!("{build} may not {verb} '{stage}'{from}; nothing was changed");
-            ui.line(&format!("\n{}", painted(&text, style(false))));
+            ui.prose(&format!("\n{}", painted(&text, style(false))));
         }
     }
     if let (Some(runs), Action::Promote) = (v.runs, v.action) {
         let runs = runs.to_string();
-        ui.line(&painted(&format!("what the move asks: git carry risk {} {build}", short(&runs)), DIM));
+        ui.prose(&painted(&format!("what the move asks: git carry risk {} {build}", short(&runs)), DIM));
     }
     for wait in &v.waits {
-        ui.line(&format!(
+        ui.prose(&format!(
             "{} {} ({}): not before {} {} moved",
             painted("wait with migration", YELLOW),
             clean(&wait.contract.revision),
@@ -241,7 +241,7 @@ pub fn verdict(
     }
     if !v.frees.is_empty() {
         let when = if record.is_some() { "these may run now" } else { "these may run then" };
-        ui.line(&format!("nothing older runs any more; {when}: {}", revisions(&v.frees)));
+        ui.prose(&format!("nothing older runs any more; {when}: {}", revisions(&v.frees)));
     }
     if !v.allowed() {
         let hint = next_step(v);
@@ -282,14 +282,14 @@ pub fn approved(ui: &Ui, done: &Approved, stage: &Stage) -> Result<u8, CliError>
     let (build, name) = (&a.build, clean(&stage.name));
     if done.already {
         let day = a.when.get(..10).unwrap_or("-");
-        ui.line(&format!("{who} approved {build} for '{name}' on {day} already: nothing to do"));
+        ui.prose(&format!("{who} approved {build} for '{name}' on {day} already: nothing to do"));
     } else {
-        ui.line(&format!("{who} approves {build} for '{name}'"));
+        ui.prose(&format!("{who} approves {build} for '{name}'"));
     }
     if !done.counts {
-        ui.line("it does not count, as it is not signed by one who may: carry.toml, [signing] key");
+        ui.prose("it does not count, as it is not signed by one who may: carry.toml, [signing] key");
     } else if stage.approvals == 0 {
-        ui.line("the stage asks for no approvals");
+        ui.prose("the stage asks for no approvals");
     }
     Ok(0)
 }
@@ -313,7 +313,7 @@ pub fn history(ui: &Ui, stages: &Stages<'_>, stage: &str, most: usize) -> Result
         return Ok(0);
     }
     if all.is_empty() {
-        ui.line(&format!("'{}' ran nothing yet", clean(stage)));
+        ui.prose(&format!("'{}' ran nothing yet", clean(stage)));
         return Ok(0);
     }
     for kept in all {
@@ -325,7 +325,7 @@ pub fn history(ui: &Ui, stages: &Stages<'_>, stage: &str, most: usize) -> Result
         let when = r.when.get(..16).unwrap_or(&r.when).replace('T', " ");
         let before = r.before.as_deref().map(|b| format!(" (before: {})", short(b))).unwrap_or_default();
         let risk = r.risk.map(|level| format!("  risk {}", severity(level))).unwrap_or_default();
-        ui.line(&format!(
+        ui.prose(&format!(
             "{}  {verb} {}{before}  {}{risk}{}",
             clean(&when),
             painted(&clean(&r.build), BOLD),
@@ -333,21 +333,21 @@ pub fn history(ui: &Ui, stages: &Stages<'_>, stage: &str, most: usize) -> Result
             painted(&signature(signatures.get(&kept.id)), DIM),
         ));
         if let Some(reason) = &r.reason {
-            ui.line(&format!("    {}", clean(reason)));
+            ui.prose(&format!("    {}", clean(reason)));
         }
         if let Some(why) = &r.overridden {
-            ui.line(&format!("    {} {}", painted("override:", YELLOW), clean(why)));
+            ui.prose(&format!("    {} {}", painted("override:", YELLOW), clean(why)));
             for gate in r.gates.iter().filter(|g| g.overridden) {
-                ui.line(&format!("      {}: {}", clean(&gate.name()), cut(&clean(&gate.why), 160)));
+                ui.prose(&format!("      {}: {}", clean(&gate.name()), cut(&clean(&gate.why), 160)));
             }
         }
         for wait in &r.waits {
             let on = clean(&wait.on.join(", "));
-            ui.line(&format!("    {} waits for {on}", revisions(std::slice::from_ref(&wait.contract))));
+            ui.prose(&format!("    {} waits for {on}", revisions(std::slice::from_ref(&wait.contract))));
         }
         if !r.frees.is_empty() {
             let many = count(r.frees.len(), "migration", "migrations");
-            ui.line(&format!("    {many} may run from here on: {}", revisions(&r.frees)));
+            ui.prose(&format!("    {many} may run from here on: {}", revisions(&r.frees)));
         }
     }
     Ok(0)

@@ -148,9 +148,9 @@ fn print(ui: &Ui, status: &Status) {
     };
     let base = status.base.as_deref().map_or("-", short);
     let deploy = status.deploy.as_deref().map_or("-", short);
-    ui.line(&format!("{}  base {base}, {behind}; deployed {deploy}", painted(&status.project, BOLD)));
+    ui.prose(&format!("{}  base {base}, {behind}; deployed {deploy}", painted(&status.project, BOLD)));
     if let Some(reason) = &status.paused {
-        ui.line(&format!("  paused: {}  (git carry resume {})", clean(reason), status.project));
+        ui.prose(&format!("  paused: {}  (git carry resume {})", clean(reason), status.project));
     }
     let now = beat::now().to_string();
     let ago =
@@ -158,17 +158,17 @@ fn print(ui: &Ui, status: &Status) {
     match &status.night {
         // Another machine's nights, or a run by hand.
         None if status.deploy.is_some() => {}
-        None => ui.line("  no night ran on this machine yet"),
+        None => ui.prose("  no night ran on this machine yet"),
         Some(night) => {
             let word = night.ended.map_or("how it ended is not known", Ended::word);
             let why =
                 if night.reason.is_empty() { String::new() } else { format!(": {}", clean(&night.reason)) };
-            ui.line(&format!("  last night {}, {word}{why}", ago(&night.at)));
+            ui.prose(&format!("  last night {}, {word}{why}", ago(&night.at)));
         }
     }
     for untold in &status.untold {
         let (sink, reason) = (clean(&untold.sink), clean(&untold.reason));
-        ui.line(&format!(
+        ui.prose(&format!(
             "  '{sink}' is not told since {}: {reason}  (git carry notify)",
             ago(&untold.since)
         ));
@@ -186,7 +186,7 @@ fn print(ui: &Ui, status: &Status) {
     if rows.row_count() > 0 {
         ui.line(&fitted(rows, &[4, 3, 2]));
     } else {
-        ui.line("  no patches yet: git carry import");
+        ui.prose("  no patches yet: git carry import");
     }
     super::report::policy(ui, &status.policy);
 }

@@ -9,6 +9,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::wrap::wrapped;
 use crate::night::Events;
 use crate::report::words::person;
 pub use crate::report::words::{clean, count, short};
@@ -39,6 +40,16 @@ impl Ui {
         let _ = writeln!(anstream::stdout(), "{text}");
     }
 
+    /// A line of the result in words, broken where the terminal ends.
+    pub fn prose(&self, text: &str) {
+        self.line(&wrapped(text, width(), None));
+    }
+
+    /// The same, going on below `hang`.
+    pub fn hung(&self, text: &str, hang: &str) {
+        self.line(&wrapped(text, width(), Some(hang)));
+    }
+
     /// A JSON document as the result.
     pub fn document(&self, value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
         self.clear();
@@ -51,14 +62,15 @@ impl Ui {
     pub fn aside(&self, text: &str) {
         if !self.quiet && !self.json {
             self.clear();
-            let _ = writeln!(anstream::stderr(), "{text}");
+            let _ = writeln!(anstream::stderr(), "{}", wrapped(text, width_beside(), None));
         }
     }
 
     /// An error or a hint.
     pub fn error(&self, text: &str) {
         self.clear();
-        let _ = writeln!(anstream::stderr(), "{text}");
+        let width = width_beside().filter(|_| !self.json);
+        let _ = writeln!(anstream::stderr(), "{}", wrapped(text, width, None));
     }
 
     /// Ends the progress bar.
@@ -147,9 +159,18 @@ const COLUMNS: &str = "GIT_CARRY_COLUMNS";
 
 /// How wide lines may be: what is said, or the terminal; none where the result goes elsewhere, whole.
 pub fn width() -> Option<u16> {
+    width_of(&bare_table())
+}
+
+/// The same for what goes to standard error.
+fn width_beside() -> Option<u16> {
+    width_of(bare_table().use_stderr())
+}
+
+fn width_of(terminal: &Table) -> Option<u16> {
     let said = |name: &str| std::env::var(name).ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20);
     // A shell that exports COLUMNS means its terminal, and not a pipe.
-    let terminal = || bare_table().width().map(|width| said("COLUMNS").unwrap_or(width));
+    let terminal = || terminal.width().map(|width| said("COLUMNS").unwrap_or(width));
     said(COLUMNS).or_else(terminal)
 }
 

@@ -12,7 +12,7 @@ use crate::night::{Explained, NightError, Site, explain, kind_in_words};
 use crate::queue::Patch;
 use crate::replay::content::Region;
 use crate::report::words::commit_link;
-use crate::workspace::{Culprit, Evolved, Outcome, Workspace, nearest};
+use crate::workspace::{Culprit, Evolved, Outcome, Workspace};
 
 /// Explain a patch's outcome: where it conflicts, the upstream commit behind it, what it blocks, what to do.
 #[derive(Debug, clap::Args)]
@@ -33,15 +33,15 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let site = Site::open(&workspace, project)?;
     let Some(explained) = explain(&site, &args.patch)? else {
         let queue = site.queue()?;
-        let names: Vec<&str> = queue.patches.iter().map(Patch::name).collect();
-        let (what, hint) = if names.contains(&args.patch.as_str()) {
-            let what = format!("'{}' has not been replayed yet", clean(&args.patch));
-            (what, Some("git carry nightly".to_owned()))
-        } else {
-            let hint = nearest(&args.patch, &names).map(|n| format!("did you mean '{n}'?"));
-            (format!("no patch of '{}' is called '{}'", project.name, clean(&args.patch)), hint)
-        };
-        return Err(CliError::Missing { what, hint });
+        if queue.get(&args.patch).is_none() {
+            return Err(CliError::no_patch(
+                &project.name,
+                &args.patch,
+                queue.patches.iter().map(Patch::name),
+            ));
+        }
+        let what = format!("'{}' has not been replayed yet", clean(&args.patch));
+        return Err(CliError::Missing { what, hint: Some("git carry nightly".to_owned()) });
     };
     if ui.json {
         ui.document(&document(&project.name, &explained))?;
@@ -76,28 +76,28 @@ fn document(project: &str, e: &Explained) -> serde_json::Value {
 fn print(ui: &Ui, e: &Explained, upstream: &str) {
     let record = &e.record;
     let day = e.locked.since_date.get(..10).unwrap_or("-");
-    ui.line(&painted(&clean(&record.name), BOLD));
-    ui.line(&format!("  {}", clean(&record.subject)));
+    ui.prose(&painted(&clean(&record.name), BOLD));
+    ui.prose(&format!("  {}", clean(&record.subject)));
     let since = short(&e.locked.since);
-    ui.line(&format!("  {} since trunk {since} of {day}", outcome(record.outcome)));
+    ui.prose(&format!("  {} since trunk {since} of {day}", outcome(record.outcome)));
     match record.outcome {
         Outcome::Conflict | Outcome::Evolved => conflict(ui, e, upstream),
         Outcome::Blocked => {
-            ui.line(&format!("\nit needs {}, not in the stack", clean(&record.needs.join(", "))));
+            ui.prose(&format!("\nit needs {}, not in the stack", clean(&record.needs.join(", "))));
             for root in &e.roots {
-                ui.line(&format!("\nat the root: {}", painted(&clean(&root.name), BOLD)));
+                ui.prose(&format!("\nat the root: {}", painted(&clean(&root.name), BOLD)));
                 for c in &root.conflicts {
-                    ui.line(&format!("  {}: {}", clean(&c.path), kind_in_words(c.kind)));
+                    ui.prose(&format!("  {}: {}", clean(&c.path), kind_in_words(c.kind)));
                 }
                 if let Some(c) = &root.culprit {
                     culprit(ui, c, upstream);
                 }
             }
             let next: Vec<String> = e.roots.iter().map(|r| clean(&r.name)).collect();
-            ui.line(&format!("\nnext  mend {}; then this one comes back by itself", next.join(", ")));
+            ui.prose(&format!("\nnext  mend {}; then this one comes back by itself", next.join(", ")));
         }
         _ => {
-            ui.line(&format!("  {}", clean(&what(&record_report(record)))));
+            ui.prose(&format!("  {}", clean(&what(&record_report(record)))));
             if let Some(loss) = &record.loss {
                 told(ui, "lines of it that went", &loss.missing);
                 told(ui, "lines that came", &loss.extra);
@@ -109,7 +109,7 @@ fn print(ui: &Ui, e: &Explained, upstream: &str) {
 
 fn told(ui: &Ui, title: &str, lines: &[String]) {
     if !lines.is_empty() {
-        ui.line(&format!("\n{title}"));
+        ui.prose(&format!("\n{title}"));
         lines.iter().for_each(|line| ui.line(&format!("  {}", code(line))));
     }
 }
@@ -121,60 +121,60 @@ fn conflict(ui: &Ui, e: &Explained, upstream: &str) {
             Some(from) => format!(" (moved there from {})", clean(from)),
             None => String::new(),
         };
-        ui.line(&format!("{}{moved}: {}", painted(&clean(&c.path), BOLD), kind_in_words(c.kind)));
+        ui.prose(&format!("{}{moved}: {}", painted(&clean(&c.path), BOLD), kind_in_words(c.kind)));
         for region in &c.regions {
             side_by_side(ui, region);
         }
     }
     if !e.told.is_empty() {
         ui.line("");
-        e.told.iter().for_each(|line| ui.line(&clean(line)));
+        e.told.iter().for_each(|line| ui.prose(&clean(line)));
     }
     match &e.record.culprit {
         Some(c) => {
-            ui.line("\nculprit");
+            ui.prose("\nculprit");
             culprit(ui, c, upstream);
         }
         None if e.record.conflicts.is_empty() => {}
-        None => ui.line("\nno single upstream commit of the recorded range explains it"),
+        None => ui.prose("\nno single upstream commit of the recorded range explains it"),
     }
     if let Some(note) = &e.record.note {
-        ui.line(&format!("\nnote  {}", clean(note)));
+        ui.prose(&format!("\nnote  {}", clean(note)));
     }
     if !e.cluster.is_empty() {
-        ui.line(&format!("\nthe same commit breaks {}", clean(&e.cluster.join(", "))));
+        ui.prose(&format!("\nthe same commit breaks {}", clean(&e.cluster.join(", "))));
     }
     if !e.blocks.is_empty() {
         let many = count(e.blocks.len(), "patch", "patches");
-        ui.line(&format!("\nit blocks {many}: {}", clean(&e.blocks.join(", "))));
+        ui.prose(&format!("\nit blocks {many}: {}", clean(&e.blocks.join(", "))));
     }
     let name = clean(&e.record.name);
     if let Some(evolved) = &e.record.evolved {
         revised(ui, e, evolved, upstream);
-        ui.line(&format!("\nnext  if upstream's version will do: git carry resolve {name} --drop"));
-        ui.line(&format!("      if not: git carry resolve {name}"));
+        ui.prose(&format!("\nnext  if upstream's version will do: git carry resolve {name} --drop"));
+        ui.prose(&format!("      if not: git carry resolve {name}"));
     } else {
-        ui.line(&format!("\nnext  git carry resolve {name}"));
+        ui.prose(&format!("\nnext  git carry resolve {name}"));
     }
 }
 
 /// The upstream commit that is a revised version of the patch, and how the two differ.
 fn revised(ui: &Ui, e: &Explained, evolved: &Evolved, upstream: &str) {
-    ui.line(&format!("\nupstream has a revised version of it, {} % alike", evolved.likeness));
+    ui.prose(&format!("\nupstream has a revised version of it, {} % alike", evolved.likeness));
     let day = evolved.date.get(..10).unwrap_or("-");
-    ui.line(&format!("  {} {}", short(&evolved.commit), clean(&evolved.subject)));
-    ui.line(&format!("  {}, {day}", clean(&evolved.author)));
+    ui.prose(&format!("  {} {}", short(&evolved.commit), clean(&evolved.subject)));
+    ui.prose(&format!("  {}, {day}", clean(&evolved.author)));
     if let Some(link) = commit_link(upstream, &evolved.commit) {
-        ui.line(&format!("  {link}"));
+        ui.prose(&format!("  {link}"));
     }
     let Some([ours, theirs]) = &e.versions else { return };
-    ui.line(&painted("\n  how the two changes differ: - the patch, + upstream", DIM));
+    ui.prose(&painted("\n  how the two changes differ: - the patch, + upstream", DIM));
     let diff = TextDiff::from_lines(ours.as_str(), theirs.as_str());
     let mut shown = 0;
     for group in diff.grouped_ops(1) {
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             if shown == 2 * SHOWN {
-                ui.line("  … and more: compare the patch file with git show");
+                ui.prose("  … and more: compare the patch file with git show");
                 return;
             }
             shown += 1;
@@ -186,16 +186,16 @@ fn revised(ui: &Ui, e: &Explained, evolved: &Evolved, upstream: &str) {
 
 fn culprit(ui: &Ui, c: &Culprit, upstream: &str) {
     let day = c.date.get(..10).unwrap_or("-");
-    ui.line(&format!("  {} {}", short(&c.commit), clean(&c.subject)));
-    ui.line(&format!("  {} <{}>, {day}", clean(&c.author), clean(&c.mail)));
+    ui.prose(&format!("  {} {}", short(&c.commit), clean(&c.subject)));
+    ui.prose(&format!("  {} <{}>, {day}", clean(&c.author), clean(&c.mail)));
     if let Some(merge) = &c.merge {
-        ui.line(&format!("  it came by the merge {}", short(merge)));
+        ui.prose(&format!("  it came by the merge {}", short(merge)));
     }
     for mended in &c.mended {
-        ui.line(&format!("  {} had broken it before, and trunk mended that", short(mended)));
+        ui.prose(&format!("  {} had broken it before, and trunk mended that", short(mended)));
     }
     if let Some(link) = commit_link(upstream, &c.commit) {
-        ui.line(&format!("  {link}"));
+        ui.prose(&format!("  {link}"));
     }
 }
 
@@ -216,7 +216,7 @@ fn side_by_side(ui: &Ui, region: &Region) {
         ui.line(format!("  {} │ {}", cell(&left), cell(&right)).trim_end());
     }
     if rows > SHOWN {
-        ui.line(&format!("  … {} more lines", rows - SHOWN));
+        ui.prose(&format!("  … {} more lines", rows - SHOWN));
     }
 }
 

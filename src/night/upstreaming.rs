@@ -120,8 +120,8 @@ fn ready(c: &Candidate) -> String {
     let mut said = vec![format!("{:.1} points", c.points)];
     let loudest = c.parts.iter().filter(|p| p.points > 0.0).max_by(|a, b| a.points.total_cmp(&b.points));
     said.extend(loudest.map(|p| match p.value.fract() == 0.0 {
-        true => format!("{:.0} {}", p.value, p.what),
-        false => format!("{:.1} {}", p.value, p.what),
+        true => format!("{}: {:.0}", p.what, p.value),
+        false => format!("{}: {:.1}", p.what, p.value),
     }));
     if !c.facts.closure.is_empty() {
         said.push(format!("with {}", count(c.facts.closure.len(), "other patch", "other patches")));

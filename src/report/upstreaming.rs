@@ -76,15 +76,18 @@ pub struct Share {
     pub counts: BTreeMap<&'static str, usize>,
 }
 
-/// The sections' patches counted by what `of` says of each; the most first.
+/// The sections' patches counted by what `of` says of each; the most first. Somebody with two mail addresses is one.
 pub fn shares(sections: &[Section], of: impl Fn(&Row) -> Option<String>) -> Vec<Share> {
-    let mut all: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
+    let mut all: BTreeMap<String, Share> = BTreeMap::new();
     for section in sections {
         for name in section.rows.iter().filter_map(&of) {
-            *all.entry(name).or_default().entry(section.key).or_default() += 1;
+            let share = all
+                .entry(person(&name).to_owned())
+                .or_insert_with(|| Share { name, counts: BTreeMap::default() });
+            *share.counts.entry(section.key).or_default() += 1;
         }
     }
-    let mut all: Vec<Share> = all.into_iter().map(|(name, counts)| Share { name, counts }).collect();
+    let mut all: Vec<Share> = all.into_values().collect();
     all.sort_by_key(|s| std::cmp::Reverse(s.counts.values().sum::<usize>()));
     all
 }
@@ -199,7 +202,7 @@ mod tests {
         let row = |owner: &str| Row { owner: owner.into(), ..Row::default() };
         let sections = [
             Section { key: "ready", title: "Ready", rows: vec![row("a"), row("b"), row("b")] },
-            Section { key: "stays", title: "Stays", rows: vec![row("b")] },
+            Section { key: "stays", title: "Stays", rows: vec![row("b <b@elsewhere.example>")] },
         ];
         let shares = shares(&sections, |r| Some(r.owner.clone()));
         let names: Vec<&str> = shares.iter().map(|s| s.name.as_str()).collect();
