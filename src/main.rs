@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Many small things live for a moment here, on several threads: that is what it is made for.
-#[global_allocator]
-static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     if git_carry::cli::completed() {
         return ExitCode::SUCCESS;

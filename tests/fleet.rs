@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::Ends;
 use crate::support::http::serve;
 use crate::support::lab::{Lab, numbered};
 
@@ -660,6 +661,7 @@ fn a_reader_never_sees_half_of_a_set_whenever_its_worker_is_killed() {
                 std::thread::sleep(Duration::from_millis(30));
             }
         });
+        let _ends = Ends(&over);
         let first = Instant::now();
         assert_eq!(run(&lab, "w0", &[], &[]), (BTreeMap::from([("region".into(), "done".into())]), 0));
         let whole = first.elapsed();
@@ -684,7 +686,6 @@ fn a_reader_never_sees_half_of_a_set_whenever_its_worker_is_killed() {
                 assert_eq!(told["projects"][format!("p{n}")]["commit"], at, "round {round}");
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(polls.into_inner() > 20);
     lab.git("deploy0.git", &["fsck", "--strict", "--no-dangling"]);

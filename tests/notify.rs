@@ -1,6 +1,7 @@
 //! Who is told what changed, by the built binary, on servers that take what real ones take. Days go by in
 //! `GIT_CARRY_NOW`.
 
+mod fleet;
 pub mod listen;
 mod trust;
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::fleet::{fleet_of, is_whole, lets_go, nights, refs, region, set_as_read, wait_for};
+use crate::support::Ends;
 use crate::support::lab::Lab;
 
 /// A Slurm of its own: an authentication daemon, a controller and three nodes. It ends with the test.
@@ -208,6 +209,7 @@ fn an_array_submitted_twice_does_each_unit_once_and_the_next_array_ends_what_was
                 std::thread::sleep(Duration::from_millis(100));
             }
         });
+        let _ends = Ends(&over);
         let a = slurm.submit(&lab, &output, &worker);
         let b = slurm.submit(&lab, &output, &worker);
         wait_for(&lab, 1);
@@ -251,7 +253,6 @@ fn an_array_submitted_twice_does_each_unit_once_and_the_next_array_ends_what_was
         let e = slurm.submit(&lab, &second, &gather);
         slurm.over(&[&d, &e]);
         assert_eq!(code(2), "0", "{}", std::fs::read_to_string(lab.path("report-2")).unwrap_or_default());
-        over.store(true, Ordering::Relaxed);
     });
     for n in 3..UNITS {
         is_whole(&lab, n);

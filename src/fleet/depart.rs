@@ -15,7 +15,7 @@ use super::queue::one_file;
 use super::records::{Record, Told, VERSION, claim_ref, queue_ref, result_ref, set_ref, worse};
 use super::unit::Unit;
 use crate::night::together::Together;
-use crate::night::{Going, Night, NightError, Outlet, Push, Site, beat, manifest_ref};
+use crate::night::{self, Going, Night, NightError, Outlet, Push, Site, beat, manifest_ref, troubles};
 use crate::store::{RefUpdate, Repo};
 use crate::trunk;
 use crate::workspace::{Identity, ProjectLock};
@@ -139,7 +139,8 @@ impl Departure {
             Ok(night) => {
                 let trunk = trunk::known(&site.store).ok().flatten();
                 let queue = self.members.get(name).and_then(|m| m.state.tip);
-                let told = Told::of(night, queue.map(|id| id.to_string()));
+                let (seen, _) = night::found(site.workspace, site.project, night, beat::now());
+                let told = Told::of(night, seen, queue.map(|id| id.to_string()));
                 Arrived::Nothing(Box::new(Stays { told, trunk }))
             }
             Err(_) => Arrived::Error,
@@ -401,6 +402,7 @@ fn held(told: &Told, member: &Member, why: &str) -> Told {
         commit: None,
         queue: member.state.tip.map(|id| id.to_string()),
         reasons: vec![why.to_owned()],
+        seen: told.seen.clone().map(|seen| troubles::stays(seen, why)),
         ..told.clone()
     }
 }
@@ -426,7 +428,11 @@ impl Outlet for Departure {
             new: Some(tip.to_string()),
         });
         let trunk = trunk::known(&site.store)?;
-        let told = Told::of(&night, Some(tip.to_string()));
+        let mut after = site.workspace.clone();
+        after.lock.projects.insert(name.clone(), lock.clone());
+        // Who answers for which patch may not be known; that is told where the night ends.
+        let (seen, _) = night::found(&after, site.project, &night, beat::now());
+        let told = Told::of(&night, seen, Some(tip.to_string()));
         if let Some(together) = &self.together {
             together.leave(name);
         }

@@ -1,6 +1,6 @@
 //! Why a unit could not be done.
 
-use crate::night::NightError;
+use crate::night::{NightError, troubles};
 use crate::store::git::GitError;
 use crate::store::{ObjectError, StoreError};
 
@@ -43,6 +43,18 @@ impl FleetError {
             Self::Diverged { .. } => 4,
             Self::Record { .. } | Self::NoTrunk { .. } => 1,
             Self::Night(e) => e.exit_code(),
+        }
+    }
+}
+
+impl FleetError {
+    /// What is to be mended, in a word.
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::Diverged { .. } => "queue",
+            Self::Record { .. } => "record",
+            Self::NoTrunk { .. } => "upstream",
+            Self::Night(e) => troubles::class(e),
         }
     }
 }

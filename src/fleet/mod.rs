@@ -31,6 +31,7 @@ mod hold;
 mod join;
 mod look;
 mod mirror;
+mod news;
 mod overview;
 mod plan;
 mod queue;
@@ -40,6 +41,7 @@ mod take_in;
 mod unit;
 
 pub use error::FleetError;
+pub use news::news;
 pub use overview::{Overview, Standing, overview, seen_from_refs};
 pub use plan::{Ceiling, Due, Plan, Why, plan};
 pub use records::{Claim, Record, Told, worse};

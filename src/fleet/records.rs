@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::night::Night;
+use crate::notify::Seen;
 
 /// The version of both forms. A reader accepts unknown keys of the version it knows.
 pub const VERSION: u32 = 1;
@@ -35,6 +36,9 @@ pub struct Claim {
 pub struct Failed {
     /// Why.
     pub why: String,
+    /// What is to be mended, in a word, so that another wording is not another trouble.
+    #[serde(default)]
+    pub about: String,
     /// The exit code that it asked for.
     pub exit_code: u8,
 }
@@ -99,11 +103,14 @@ pub struct Told {
     pub outcomes: BTreeMap<String, usize>,
     /// Why nothing was published, or what a person should look at.
     pub reasons: Vec<String>,
+    /// What the night found, for those who are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
 }
 
 impl Told {
     /// Of a night. `queue` is the commit of the queue's own branch.
-    pub fn of(night: &Night, queue: Option<String>) -> Self {
+    pub fn of(night: &Night, seen: Seen, queue: Option<String>) -> Self {
         let mut outcomes = BTreeMap::new();
         for patch in &night.patches {
             *outcomes.entry(patch.outcome.word().to_owned()).or_default() += 1;
@@ -125,6 +132,7 @@ impl Told {
             queue,
             outcomes,
             reasons: night.manifest.as_ref().map_or_else(Vec::new, |m| m.verdict.reasons.clone()),
+            seen: Some(seen),
         }
     }
 }

@@ -111,7 +111,7 @@ fn attempt(workspace: &Workspace, unit: &Unit, how: &How, events: &dyn Events) -
             {
                 return Ok(Fate::Lost);
             }
-            let failed = Failed { why: e.to_string(), exit_code: e.exit_code() };
+            let failed = Failed { why: e.to_string(), about: e.about().to_owned(), exit_code: e.exit_code() };
             let failed = Claim { until: to_the_second(beat::now()), failed: Some(failed), ..claim };
             if let Err(e) = give_back(first, &home, &unit.name, ours, Some(&failed)) {
                 events.note(&format!(
@@ -142,10 +142,16 @@ fn claim(
 ) -> Result<Claiming, FleetError> {
     for _ in 0..LOOKS {
         let seen = look(sites, unit)?;
+        let now = beat::now();
         if let Some(record) = done(first, unit, &seen, how)? {
+            // What failed since is mended, as all is as it was when it was done. Where it cannot be said, the next says it.
+            if let Some(id) = seen.refs.claim
+                && read(first, home, &unit.name, id)?.is_some_and(|claim| claim.until <= now)
+            {
+                let _ = give_back(first, home, &unit.name, id, None);
+            }
             return Ok(Claiming::Not(Fate::Already(Box::new(record))));
         }
-        let now = beat::now();
         if let Some(id) = seen.refs.claim
             && let Some(claim) = read(first, home, &unit.name, id)?
             && claim.until > now

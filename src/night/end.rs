@@ -34,11 +34,15 @@ pub fn end(
     now: Timestamp,
     events: &dyn Events,
 ) -> Vec<Delivery> {
-    let mut seen = match night {
-        Ok(night) => troubles::of_night(workspace, night, now),
-        Err(error) => troubles::of_error(workspace, &project.name, error, now),
+    let (seen, owners) = match night {
+        Ok(night) => found(workspace, project, night, now),
+        Err(error) => (troubles::of_error(workspace, &project.name, error, now), Ok(())),
     };
-    match after(workspace, project, night, &mut seen, offline, events) {
+    // Then those who get all are told all the same.
+    if let Err(e) = owners {
+        events.note(&format!("who answers for which patch is not known: {e}"));
+    }
+    match after(workspace, project, night, &seen, offline, events) {
         Ok(deliveries) => deliveries,
         Err(e) => {
             events.note(&format!("what comes after a night did not all work: {e}"));
@@ -47,11 +51,30 @@ pub fn end(
     }
 }
 
+/// What a night found at the moment `at`, with who answers for each patch where a listener wants to know; or why that is not
+/// known. `workspace` is as the night left it.
+pub fn found(
+    workspace: &Workspace,
+    project: &Project,
+    night: &Night,
+    at: Timestamp,
+) -> (Seen, Result<(), NightError>) {
+    let mut seen = troubles::of_night(workspace, night, at);
+    let owners = Desk::open(workspace, project).and_then(|desk| {
+        if !desk.wants_owners() {
+            return Ok(());
+        }
+        let site = Site::open(workspace, project)?;
+        troubles::address(&site, &night.trunk.to, &site.queue()?, &mut seen)
+    });
+    (seen, owners)
+}
+
 fn after(
     workspace: &Workspace,
     project: &Project,
     night: Result<&Night, &NightError>,
-    seen: &mut Seen,
+    seen: &Seen,
     offline: bool,
     events: &dyn Events,
 ) -> Result<Vec<Delivery>, NightError> {
@@ -60,16 +83,6 @@ fn after(
     let stopped = seen.troubles.iter().find(|t| matches!(t.kind, Kind::Failed | Kind::Refused));
     let reason = stopped.map(|t| t.why.clone()).unwrap_or_default();
     beat(&folder, &project.name, &Beat { at: seen.at, ended: Some(seen.ended), reason })?;
-    if let (Ok(night), true) = (night, desk.wants_owners()) {
-        let told = Site::open(workspace, project).and_then(|site| {
-            let queue = site.queue()?;
-            troubles::address(&site, &night.trunk.to, &queue, seen)
-        });
-        // Then those who get all are told all the same.
-        if let Err(e) = told {
-            events.note(&format!("who answers for which patch is not known: {e}"));
-        }
-    }
     let fresh = desk.record(seen)?;
     for happened in happened(night, seen, &fresh) {
         if let Err(e) = fire(workspace, project, &happened) {

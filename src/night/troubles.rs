@@ -134,17 +134,34 @@ fn of_patch(patch: &PatchReport) -> Vec<Trouble> {
 
 /// What is known of a night that an error ended.
 pub fn of_error(workspace: &Workspace, project: &str, error: &NightError, at: Timestamp) -> Seen {
+    let next = format!("git carry doctor --project {}", quoted(project));
+    failed(workspace, project, (class(error), &error.to_string(), next), at)
+}
+
+/// That a night failed: what is to be mended in a word, why, and the command to go on with.
+pub fn failed(
+    workspace: &Workspace,
+    project: &str,
+    (about, why, next): (&str, &str, String),
+    at: Timestamp,
+) -> Seen {
     let mut seen = empty(workspace, project, at, Ended::Failed);
     seen.complete = false;
-    let next = Some(format!("git carry doctor --project {}", quoted(project)));
     seen.troubles.push(Trouble {
-        about: Some(class(error).to_owned()),
+        about: Some(about.to_owned()),
         // What git said may have several lines.
-        why: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        next,
+        why: why.split_whitespace().collect::<Vec<_>>().join(" "),
+        next: Some(next),
         ..trouble(Kind::Failed, None, "the night failed")
     });
     seen
+}
+
+/// What a night found whose build stays, as another project of its set has none.
+pub fn stays(seen: Seen, why: &str) -> Seen {
+    let refused = Trouble { why: why.to_owned(), ..trouble(Kind::Refused, None, "nothing is published") };
+    let troubles = std::iter::once(refused).chain(seen.troubles).collect();
+    Seen { ended: Ended::Refused, build: None, commit: None, troubles, ..seen }
 }
 
 /// That no night ran since this moment, or ever.
@@ -158,7 +175,7 @@ pub fn late(since: Option<Timestamp>, project: &str) -> Trouble {
 }
 
 /// Errors by what is to be mended, so that another wording is not another trouble.
-fn class(error: &NightError) -> &'static str {
+pub fn class(error: &NightError) -> &'static str {
     match error {
         NightError::Dirty { .. } | NightError::InProgress { .. } | NightError::IndexLocked { .. } => {
             "workspace"

@@ -27,6 +27,13 @@ pub struct Chain {
 /// The ref that the call works on. It is gone before the call ends.
 const REF: &str = "refs/git-carry/making";
 
+/// So many objects and more stay in a pack; of fewer each becomes a file, deflated for that.
+const UNPACKED: usize = 90;
+/// A commit has no more new folders than this, but for rare ones.
+const DEEP: usize = 8;
+/// A pack that is unpacked at once is not deflated first: half of the call's time with the lock of a thousand patches.
+const PASSING: [&str; 4] = ["-c", "fastimport.unpackLimit=100", "-c", "pack.compression=0"];
+
 /// Makes `commits` on top of `head`, by `identity` (name and mail address), now.
 pub fn chain(
     git: &Git,
@@ -108,7 +115,14 @@ fn import(
     }
     put(&format!("reset {REF}\nfrom {}\n\ndone\n", gix_hash::Kind::Sha1.null()), b"");
     let command = "fast-import";
-    let call = git.call([command, "--quiet", "--done", "--date-format=now", "--force"]);
+    let config: &[&str] = if contents.len() + DEEP * kept.len() < UNPACKED { &PASSING } else { &[] };
+    let call = git.call(config.iter().copied().chain([
+        command,
+        "--quiet",
+        "--done",
+        "--date-format=now",
+        "--force",
+    ]));
     let out = call.stdin(stream).output()?;
     let mut lines = out.lines();
     let mut next = || {

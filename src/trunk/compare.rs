@@ -44,6 +44,19 @@ impl<'o> Compare<'o> {
         self.entering(old, new, &mut |_| true)
     }
 
+    /// The files, links and submodules that differ from `old` to `new`.
+    pub fn files(&mut self, old: &ObjectId, new: &ObjectId) -> Result<Vec<Change>, ObjectError> {
+        let Some(changes) = self.changes(old, new)? else { return delta::changes(self.objects, old, new) };
+        let mut out = Vec::with_capacity(changes.len());
+        for change in changes {
+            match folders(&change) {
+                [None, None] => out.push(change),
+                folders => delta::changes_in(self.objects, &change.path, folders, &mut out)?,
+            }
+        }
+        Ok(out)
+    }
+
     /// Which of `wanted` differ. Other folders are not read.
     pub fn touched(
         &mut self,
@@ -62,14 +75,10 @@ impl<'o> Compare<'o> {
         };
         let mut out = Touched { paths: BTreeSet::new(), others };
         for change in changes {
-            let folder = |side: Option<Entry>| side.filter(Entry::is_tree).map(|e| e.id);
-            let (gone, come) = (folder(change.old), folder(change.new));
-            if gone.is_some() || come.is_some() {
-                delta::touched_in(self.objects, &change.path, [gone, come], wanted, &mut out)?;
-            } else if wanted.contains(&change.path) {
-                out.paths.insert(change.path);
-            } else {
-                out.others = true;
+            match folders(&change) {
+                [None, None] if wanted.contains(&change.path) => drop(out.paths.insert(change.path)),
+                [None, None] => out.others = true,
+                folders => delta::touched_in(self.objects, &change.path, folders, wanted, &mut out)?,
             }
         }
         Ok(out)
@@ -89,6 +98,11 @@ impl<'o> Compare<'o> {
         self.last = now;
         Ok(plain.then_some(found))
     }
+}
+
+/// The folders that stand at a path.
+fn folders(change: &Change) -> [Option<ObjectId>; 2] {
+    [change.old, change.new].map(|side| side.filter(Entry::is_tree).map(|entry| entry.id))
 }
 
 struct Look<'l> {

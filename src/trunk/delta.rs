@@ -22,14 +22,24 @@ pub struct Change {
 /// The files, links and submodules that differ from the tree `old` to the tree `new`.
 pub fn changes(objects: &dyn Objects, old: &ObjectId, new: &ObjectId) -> Result<Vec<Change>, ObjectError> {
     let mut out = Vec::new();
+    changes_in(objects, &BString::default(), [Some(*old), Some(*new)], &mut out)?;
+    Ok(out)
+}
+
+/// Adds those in the folder `path`, which has two trees.
+pub(super) fn changes_in(
+    objects: &dyn Objects,
+    path: &BString,
+    [old, new]: [Option<ObjectId>; 2],
+    out: &mut Vec<Change>,
+) -> Result<(), ObjectError> {
     let mut take = |seen: Seen<'_>| {
         if let Seen::File(change) = seen {
             out.push(change);
         }
         true
     };
-    walk(objects, &BString::default(), Some(*old), Some(*new), &mut take)?;
-    Ok(out)
+    walk(objects, path, old, new, &mut take)
 }
 
 /// Which of some paths differ between two trees.

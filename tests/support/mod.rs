@@ -68,6 +68,15 @@ pub fn deep_tree(objects: &Odb, files: &Snapshot) -> ObjectId {
     }
 }
 
+/// Says that it is over when it goes, also if the test fails: a thread that waits for that would hold it for ever.
+pub struct Ends<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 pub mod github;
 pub mod http;
 pub mod lab;

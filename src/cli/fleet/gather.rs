@@ -1,5 +1,6 @@
 //! `git carry fleet report`: how all units stand, and what nights left brought back to the workspace.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -7,12 +8,14 @@ use serde_json::json;
 use super::super::document::{html_of, put};
 use super::super::error::CliError;
 use super::super::guarded;
+use super::super::notify::summary;
 use super::super::ui::{Ui, bare_table, clean, count, fitted, table};
 use super::{beside, failed, in_short, left_out, told, took};
 use crate::fleet::{self, Overview, Standing, units, worse};
 use crate::night::gather::Window;
+use crate::night::notify::{Delivery, Desk};
 use crate::night::reports::report;
-use crate::night::{Events as _, NightError};
+use crate::night::{Events as _, NightError, beat};
 use crate::workspace::{Project, Workspace};
 
 /// Tell how all units stand, from the remotes' refs alone; and bring what the nights left back to the workspace.
@@ -26,7 +29,7 @@ pub(super) struct ReportArgs {
     /// Write it to this file.
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Commit to the workspace what the nights left on the queues' own branches.
+    /// Commit to the workspace what the nights left on the queues' own branches, and tell those of [[notify]] what is new.
     #[arg(long)]
     record: bool,
 }
@@ -69,6 +72,7 @@ pub(super) fn gather(ui: &Ui, from: &Path, args: &ReportArgs) -> Result<u8, CliE
             }
         }
     }
+    let told = if args.record { tell(ui, &workspace.root, &all)? } else { Vec::new() };
     match form {
         ReportForm::Table => {
             let text = rows(&all);
@@ -79,7 +83,7 @@ pub(super) fn gather(ui: &Ui, from: &Path, args: &ReportArgs) -> Result<u8, CliE
             left_out(ui, &all.left_out);
         }
         ReportForm::Json => {
-            let document = document(&all, &taken);
+            let document = document(&all, &taken, &told);
             match &args.to {
                 Some(path) => put(path, format!("{document:#}\n").as_bytes())?,
                 None => ui.document(&document)?,
@@ -99,6 +103,9 @@ pub(super) fn gather(ui: &Ui, from: &Path, args: &ReportArgs) -> Result<u8, CliE
     if let Some(path) = &args.to {
         ui.aside(&format!("written to {}", path.display()));
     }
+    if form == ReportForm::Table || args.to.is_some() && !ui.json {
+        told.iter().for_each(|(_, told)| summary(ui, told));
+    }
     for one in &taken {
         ui.aside(&format!(
             "{}: {} in the workspace",
@@ -110,6 +117,40 @@ pub(super) fn gather(ui: &Ui, from: &Path, args: &ReportArgs) -> Result<u8, CliE
         ui.aside("next  push the workspace, so that everyone has what the nights left: git push");
     }
     Ok(code)
+}
+
+/// Who was told of a project's news.
+type ToldOf = (String, Vec<Delivery>);
+
+/// Tells those of `[[notify]]` what the workers found, as nobody else does. What goes wrong is a note.
+fn tell(ui: &Ui, root: &Path, all: &Overview) -> Result<Vec<ToldOf>, CliError> {
+    let workspace = Workspace::load(root).map_err(NightError::from)?;
+    let (mut told, now) = (Vec::new(), beat::now());
+    if workspace.config.notify.is_empty() {
+        return Ok(told);
+    }
+    ui.step("telling who is to know");
+    let seen = fleet::news(&workspace, all, now);
+    for name in all.units.iter().flat_map(|standing| &standing.unit.projects) {
+        let Some(project) = workspace.config.projects.get(name) else { continue };
+        let deliveries = Desk::open(&workspace, project).and_then(|desk| {
+            if let Some(seen) = seen.iter().find(|seen| seen.project == *name) {
+                desk.record(seen)?;
+            }
+            desk.tell(now)
+        });
+        match deliveries {
+            Ok(deliveries) => told.push((name.clone(), deliveries)),
+            Err(e) => ui.note(&format!("{name}: nobody was told of it: {e}")),
+        }
+    }
+    let all = told.iter().flat_map(|(_, told)| told);
+    let missed = all.filter_map(|d| Some((d.sink.as_str(), d.problem.as_deref()?)));
+    for (sink, problem) in missed.collect::<BTreeSet<_>>() {
+        ui.note(&format!("'{sink}' was not told, and is the next time: {problem}"));
+    }
+    told.retain(|(_, told)| !told.is_empty());
+    Ok(told)
 }
 
 fn rows(all: &Overview) -> String {
@@ -139,7 +180,7 @@ fn why(standing: &Standing) -> String {
     }
 }
 
-fn document(all: &Overview, taken: &[fleet::TakenIn]) -> serde_json::Value {
+fn document(all: &Overview, taken: &[fleet::TakenIn], told: &[ToldOf]) -> serde_json::Value {
     let unit = |s: &Standing| {
         json!({
             "unit": s.unit.name, "projects": s.unit.projects, "stands": s.word(), "exit_code": s.exit_code(),
@@ -151,5 +192,6 @@ fn document(all: &Overview, taken: &[fleet::TakenIn]) -> serde_json::Value {
     json!({
         "version": 1, "exit_code": all.exit_code(), "units": all.units.iter().map(unit).collect::<Vec<_>>(),
         "left_out": left_out, "recorded": taken,
+        "told": told.iter().map(|(name, told)| json!({ "project": name, "told": told })).collect::<Vec<_>>(),
     })
 }
