@@ -29,20 +29,32 @@ pub(super) fn touches(
     standing: &dyn Fn(&Upstream) -> bool,
 ) -> Result<Vec<Touches>, StoreError> {
     let trees: BTreeMap<ObjectId, ObjectId> = range.commits.iter().map(|u| (u.id, u.commit.tree)).collect();
+    let before_of = |upstream: &Upstream| {
+        let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
+        known.map_or_else(|| upstream.before(odb), Ok)
+    };
     let (mut out, mut compared) = (Vec::new(), Compare::of(odb));
-    // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
-    for (at, upstream) in range.commits.iter().enumerate().rev() {
+    let single = |upstream: &&Upstream| upstream.commit.parents.len() == 1;
+    let newest_first = match range.commits.iter().rfind(single) {
+        Some(last) => compared.is_stored_back(&before_of(last)?, &last.commit.tree),
+        None => true,
+    };
+    let mut order: Vec<usize> = (0..range.commits.len()).collect();
+    if newest_first {
+        order.reverse();
+    }
+    for at in order {
+        let upstream = &range.commits[at];
         if upstream.commit.parents.len() > 1 || !standing(upstream) {
             continue;
         }
-        let known = upstream.commit.parents.first().and_then(|p| trees.get(p)).copied();
-        let before = known.map_or_else(|| upstream.before(odb), Ok)?;
+        let before = before_of(upstream)?;
         let touched = compared.touched(&before, &upstream.commit.tree, wanted)?;
         if !touched.paths.is_empty() {
             out.push(Touches { at, before, touched });
         }
     }
-    out.reverse();
+    out.sort_by_key(|touches| touches.at);
     if odb.is_partial() {
         bring(odb, range, &out)?;
     }

@@ -38,6 +38,12 @@ impl<'o> Compare<'o> {
         Self { objects, last: Trees::new() }
     }
 
+    /// Is a history best asked from its newest pair back? Git packs a tree as a difference to a newer one, which is at hand
+    /// then, unless its packs show one pair, the last, the other way round.
+    pub fn is_stored_back(&self, old: &ObjectId, new: &ObjectId) -> bool {
+        self.objects.over(old, new).is_none_or(|over| over.back)
+    }
+
     /// What differs from `old` to `new`: files, links and submodules; and folders that are there on one side alone, as a
     /// whole. Nothing if something became another kind of thing.
     pub fn changes(&mut self, old: &ObjectId, new: &ObjectId) -> Result<Option<Vec<Change>>, ObjectError> {
