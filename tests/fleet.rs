@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::Ends;
 use crate::support::http::serve;
 use crate::support::lab::{Lab, numbered};
 
@@ -116,7 +115,8 @@ pub fn ended(child: Child) -> (BTreeMap<String, String>, i32) {
     fates(&child.wait_with_output().expect("it ends"))
 }
 
-fn fates(out: &Output) -> (BTreeMap<String, String>, i32) {
+/// The same, of one that is over.
+pub fn fates(out: &Output) -> (BTreeMap<String, String>, i32) {
     let text = String::from_utf8_lossy(&out.stdout);
     let said = String::from_utf8_lossy(&out.stderr);
     let list: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{said}"));
@@ -269,7 +269,7 @@ fn a_worker_that_is_killed_holds_its_unit_until_the_claim_ends_and_no_longer() {
 }
 
 /// A moment after the end of a claim of a second that was renewed just now.
-fn soon() -> String {
+pub fn soon() -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5)).to_string()
 }
 
@@ -386,126 +386,6 @@ fn without_any_engine_xargs_does_the_same_in_one_clone() {
 }
 
 #[test]
-fn what_people_change_and_what_nights_write_anew_go_on_together_and_come_back_to_the_workspace() {
-    let lab = fleet(1, none);
-    clone(&lab, "w1");
-    run(&lab, "w1", &[], &[]);
-    // A night writes `on-a` anew, and the workspace does not know.
-    moves(&lab, 0, 12, "near");
-    assert_eq!(run(&lab, "w1", &[], &[]).0["p0"], "done");
-    // People add a patch, and say more of the first.
-    lab.git("up", &["checkout", "-q", "--detach", "main"]);
-    lab.commit("up", "on b", &[("b", Some(&numbered("b", &[(10, "ours b")])))]);
-    let args =
-        ["format-patch", "-q", "--stdout", "--zero-commit", "--no-signature", "--full-index", "-1", "HEAD"];
-    let patch = lab.git("up", &args) + "\n";
-    lab.git("up", &["checkout", "-q", "main"]);
-    let first = std::fs::read_to_string(lab.path("ws/patches/p0/on-a.patch")).expect("it is there");
-    let said = first.replacen("[PATCH] on a\n", "[PATCH] on a\n\nAs everyone says.\n", 1);
-    assert_ne!(said, first);
-    lab.commit(
-        "ws",
-        "more",
-        &[
-            ("patches/p0/on-b.patch", Some(&patch)),
-            ("patches/p0/series", Some("on-a.patch\non-b.patch\n")),
-            ("patches/p0/on-a.patch", Some(&said)),
-        ],
-    );
-    lab.git("ws", &["push", "-q"]);
-    clone(&lab, "w2");
-    let both = || {
-        let show = |what: &str| lab.git("deploy0.git", &["show", &format!("deploy/p0:{what}")]);
-        let log = lab.git("deploy0.git", &["log", "-2", "--format=%B", "deploy/p0"]);
-        (show("a").contains("ours 0"), show("b").contains("ours b"), log.contains("everyone"))
-    };
-    assert_eq!(run(&lab, "w2", &[], &[]).0["p0"], "done");
-    assert_eq!(both(), (true, true, true));
-    is_whole(&lab, 0);
-    // A clone that has not seen what people did takes nothing of it back.
-    assert_eq!(run(&lab, "w1", &[], &[]).0["p0"], "already");
-    moves(&lab, 0, 25, "far");
-    assert_eq!(run(&lab, "w1", &[], &[]).0["p0"], "done");
-    assert_eq!(both(), (true, true, true));
-    // Nor does it count as a change that the workspace is as it was when it was taken in.
-    moves(&lab, 0, 26, "farther");
-    assert_eq!(run(&lab, "w2", &[], &[]).0["p0"], "done");
-    assert_eq!(both(), (true, true, true));
-    let merges = lab.git("deploy0.git", &["rev-list", "--merges", "--count", "refs/carry/queue/p0"]);
-    assert_eq!(merges, "1");
-    // It comes back, and is what a night of the workspace itself would have left.
-    let report = lab.json(0, &["fleet", "report", "--record"]);
-    assert_eq!(report["recorded"][0]["project"], "p0");
-    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
-    let there =
-        |file: &str| lab.git("deploy0.git", &["show", &format!("refs/carry/queue/p0:patches/p0/{file}")]);
-    for file in ["on-a.patch", "on-b.patch", "series"] {
-        assert_eq!(lab.git("ws", &["show", &format!("HEAD:patches/p0/{file}")]), there(file), "{file}");
-    }
-    let nights = lab.json(0, &["nightly"]);
-    assert_eq!(nights[0]["done"], "quiet", "{nights}");
-    assert_eq!(lab.json(0, &["fleet", "report", "--record"])["recorded"].as_array().map(Vec::len), Some(0));
-    assert_eq!(lab.json(0, &["fleet", "plan"])["done"], serde_json::json!(["p0"]));
-    // From there people go on, by hand and by night.
-    lab.git("ws", &["push", "-q"]);
-    moves(&lab, 0, 27, "by night");
-    lab.carry_code(0, &["nightly"]);
-    lab.git("ws", &["push", "-q"]);
-    lab.git("w2", &["pull", "-q"]);
-    moves(&lab, 0, 28, "by the fleet");
-    assert_eq!(run(&lab, "w2", &[], &[]).0["p0"], "done");
-    is_whole(&lab, 0);
-    assert_eq!(both(), (true, true, true));
-}
-
-#[test]
-fn what_a_night_left_comes_back_as_the_commits_that_a_night_makes() {
-    let lab = fleet(2, none);
-    clone(&lab, "w1");
-    run(&lab, "w1", &["--all"], &[]);
-    moves(&lab, 0, 12, "near");
-    run(&lab, "w1", &["--all"], &[]);
-    let before = lab.git("ws", &["rev-parse", "HEAD"]);
-    lab.carry_code(0, &["fleet", "report", "--record"]);
-    let subjects = lab.git("ws", &["log", "--format=%s", &format!("{before}..HEAD")]);
-    assert_eq!(subjects.lines().filter(|l| l.starts_with("carry: p0: replay on ")).count(), 2, "{subjects}");
-    assert_eq!(subjects.lines().filter(|l| l.starts_with("carry: p1: replay on ")).count(), 1, "{subjects}");
-    assert!(!subjects.contains("the queue as the workspace has it"), "{subjects}");
-    for n in 0..2 {
-        let lock = lab.git("ws", &["show", "HEAD:carry.lock"]);
-        assert!(lock.contains(&deployed(&lab, n)), "{lock}");
-    }
-    lab.carry_code(0, &["status", "--project", "p0"]);
-    lab.carry_code(0, &["manifest", "verify", "--project", "p0"]);
-    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
-}
-
-#[test]
-fn a_queue_that_people_and_nights_change_against_each_other_is_told_and_stops_no_other() {
-    let lab = fleet(2, none);
-    clone(&lab, "w1");
-    run(&lab, "w1", &["--all"], &[]);
-    // Upstream takes the patch, so a night takes it out of the queue; people write it anew.
-    lab.git("up", &["checkout", "-q", "b0"]);
-    lab.commit("up", "theirs now", &[("a", Some(&numbered("a", &[(10, "ours 0")])))]);
-    lab.git("up", &["checkout", "-q", "main"]);
-    assert_eq!(run(&lab, "w1", &["--all"], &[]).0["p0"], "done");
-    let first = std::fs::read_to_string(lab.path("ws/patches/p0/on-a.patch")).expect("it is there");
-    lab.commit("ws", "more", &[("patches/p0/on-a.patch", Some(&first.replace("on a\n", "on a, still\n")))]);
-    lab.git("ws", &["push", "-q"]);
-    let old = deployed(&lab, 0);
-    clone(&lab, "w2");
-    moves(&lab, 1, 20, "theirs");
-    let (fates, code) = run(&lab, "w2", &["--all"], &[]);
-    assert_eq!((fates["p0"].as_str(), fates["p1"].as_str(), code), ("failed", "done", 4), "{fates:?}");
-    assert_eq!(deployed(&lab, 0), old);
-    let out = lab.carry_command("w2", &["fleet", "run", "--all"]).output().expect("it runs");
-    let text = String::from_utf8_lossy(&out.stderr);
-    assert!(text.contains("patches/p0/on-a.patch") && text.contains("by people and by a night"), "{text}");
-    is_whole(&lab, 1);
-}
-
-#[test]
 fn the_report_tells_from_refs_alone_how_all_stands() {
     let required = |_: &Lab| "[project.p2.policy]\nrequired = \"all\"\n".to_owned();
     let lab = fleet(4, required);
@@ -596,148 +476,4 @@ fn a_plan_has_the_long_ones_first_within_the_ceilings_of_each_engine() {
     assert_eq!(due_now(&lab), 1);
     lab.carry_code(2, &["fleet", "run", "--shard", "3/2"]);
     lab.carry_code(1, &["fleet", "run", "--unit", "nonsense"]);
-}
-
-#[test]
-fn patches_that_span_projects_make_them_one_unit() {
-    let lab = fleet(3, none);
-    let patch = std::fs::read_to_string(lab.path("ws/patches/p0/on-a.patch")).expect("it is there");
-    let tied = patch.replacen("[PATCH] on a\n", "[PATCH] on a\n\nDepends-On: p2/on-a\n", 1);
-    lab.commit("ws", "tied", &[("patches/p0/on-a.patch", Some(&tied))]);
-    lab.git("ws", &["push", "-q"]);
-    clone(&lab, "w1");
-    clone(&lab, "w2");
-    let workers: Vec<Child> = ["w1", "w2"].iter().map(|at| start(&lab, at, &["--all"], &[])).collect();
-    let ends: Vec<_> = workers.into_iter().map(ended).collect();
-    assert_eq!(ends.iter().filter(|(fates, _)| fates["p0+p2"] == "done").count(), 1, "{ends:?}");
-    let a = |n: usize| lab.git(&format!("deploy{n}.git"), &["show", &format!("deploy/p{n}:a")]);
-    assert!([0, 2].iter().all(|n| a(*n).contains("ours")));
-    assert!(refs(&lab, 2, "refs/carry/result/").is_empty(), "the first project's remote has it");
-    assert!(refs(&lab, 0, "refs/carry/claim/").is_empty());
-    // One falls out, and the other with it.
-    moves(&lab, 2, 10, "theirs");
-    let (fates, code) = run(&lab, "w2", &["--all"], &[]);
-    assert_eq!((fates["p0+p2"].as_str(), code), ("done", 3));
-    assert!([0, 2].iter().all(|n| !a(*n).contains("ours")));
-}
-
-/// What the manifest of a set names, as a reader has it: the lines that upstream wrote last, by project.
-pub fn set_as_read(lab: &Lab, set: &str) -> Option<Vec<String>> {
-    let name = format!("refs/carry/set/{set}:set.json");
-    if !lab.git_works("deploy0.git", &["cat-file", "-e", &name]) {
-        return None;
-    }
-    let told: Value = serde_json::from_str(&lab.git("deploy0.git", &["show", &name])).expect("JSON");
-    let line = |(project, told): (&String, &Value)| {
-        let (build, commit) =
-            (told["build"].as_str().expect("a build"), told["commit"].as_str().expect("a commit"));
-        let there = lab.git("deploy0.git", &["rev-parse", &format!("refs/carry/build/{project}/{build}")]);
-        assert_eq!(there, commit);
-        let a = lab.git("deploy0.git", &["show", &format!("{commit}:a")]);
-        a.lines().find(|l| l.starts_with("round")).unwrap_or("round 0").to_owned()
-    };
-    Some(told["projects"].as_object().expect("projects").iter().map(line).collect())
-}
-
-pub fn region(_: &Lab) -> String {
-    "[[set]]\nname = \"region\"\nprojects = [\"p0\", \"p1\", \"p2\"]\n".to_owned()
-}
-
-#[test]
-fn a_reader_never_sees_half_of_a_set_whenever_its_worker_is_killed() {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    let lab = fleet_of(3, 3, region);
-    clone(&lab, "w0");
-    clone(&lab, "w1");
-    let (over, polls) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                if let Some(lines) = set_as_read(&lab, "region") {
-                    assert_eq!(lines.len(), 3);
-                    assert!(lines.iter().all(|l| *l == lines[0]), "half of a set: {lines:?}");
-                    polls.fetch_add(1, Ordering::Relaxed);
-                }
-                std::thread::sleep(Duration::from_millis(30));
-            }
-        });
-        let _ends = Ends(&over);
-        let first = Instant::now();
-        assert_eq!(run(&lab, "w0", &[], &[]), (BTreeMap::from([("region".into(), "done".into())]), 0));
-        let whole = first.elapsed();
-        for round in 1..=4_u32 {
-            (0..3).for_each(|n| moves(&lab, n, 20, &format!("round {round}")));
-            let (killed, other) = (format!("w{}", round % 2), format!("w{}", (round + 1) % 2));
-            let mut worker = start(&lab, &killed, &["--claim-for", "1s"], &[]);
-            std::thread::sleep(whole * (round + 1) / 5);
-            worker.kill().expect("killed");
-            worker.wait().expect("waited");
-            std::thread::sleep(Duration::from_millis(1500));
-            let before = set_as_read(&lab, "region").expect("a set");
-            let (fates, _) = run(&lab, &other, &[], &[("GIT_CARRY_NOW", &soon())]);
-            let lines = set_as_read(&lab, "region").expect("a set");
-            assert_eq!(lines, [(); 3].map(|()| format!("round {round}")));
-            assert_eq!(fates["region"] == "already", before == lines, "round {round}");
-            for n in 0..3 {
-                let at = lab.git("deploy0.git", &["rev-parse", &format!("refs/heads/deploy/p{n}")]);
-                let name = "refs/carry/set/region:set.json";
-                let told: Value =
-                    serde_json::from_str(&lab.git("deploy0.git", &["show", name])).expect("JSON");
-                assert_eq!(told["projects"][format!("p{n}")]["commit"], at, "round {round}");
-            }
-        }
-    });
-    assert!(polls.into_inner() > 20);
-    lab.git("deploy0.git", &["fsck", "--strict", "--no-dangling"]);
-    assert_eq!(lab.git("deploy0.git", &["rev-list", "--count", "refs/carry/set/region"]), "5");
-}
-
-#[test]
-fn of_a_set_that_one_project_cannot_be_published_of_nothing_goes_out() {
-    let more = |lab: &Lab| region(lab) + "[project.p2.policy]\nrequired = \"all\"\n";
-    let lab = fleet_of(4, 3, more);
-    clone(&lab, "w1");
-    assert_eq!(run(&lab, "w1", &["--all"], &[]).1, 0);
-    let heads =
-        || lab.git("deploy0.git", &["for-each-ref", "refs/heads/", "refs/carry/set/", "refs/carry/queue/"]);
-    let before = heads();
-    (0..2).for_each(|n| moves(&lab, n, 20, "round 1"));
-    moves(&lab, 2, 10, "theirs");
-    moves(&lab, 3, 20, "round 1");
-    let out = start(&lab, "w1", &["--all"], &[]).wait_with_output().expect("it ends");
-    assert_eq!(fates(&out), ([("p3".into(), "done".into()), ("region".into(), "done".into())].into(), 4));
-    let told: Value = serde_json::from_slice(&out.stdout).expect("JSON");
-    let region = told.as_array().expect("a list").iter().find(|u| u["unit"] == "region").expect("the set");
-    let done: Vec<&str> =
-        (0..3).map(|n| region["result"]["projects"][n]["done"].as_str().expect("a word")).collect();
-    assert_eq!(done, ["held", "held", "refused"]);
-    assert!(
-        region["result"]["projects"][0]["reasons"][0].as_str().is_some_and(|r| r.contains("'p2'")),
-        "{region}"
-    );
-    assert_eq!(heads(), before);
-    assert_eq!(run(&lab, "w1", &["--all"], &[]).0["region"], "already");
-    // A night of its own leaves it alone.
-    let nights = lab.json(0, &["nightly", "--project", "p0"]);
-    assert_eq!((&nights[0]["done"], &nights[0]["set"]), (&"in-set".into(), &"region".into()));
-    // Upstream gives way: all go out.
-    moves(&lab, 2, 21, "round 1");
-    assert_eq!(
-        run(&lab, "w1", &["--all"], &[]),
-        ([("p3".into(), "already".into()), ("region".into(), "done".into())].into(), 0)
-    );
-    assert_eq!(set_as_read(&lab, "region").expect("a set"), ["round 1"; 3]);
-    // Paused, one stops all.
-    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("it is there");
-    lab.commit(
-        "ws",
-        "pause",
-        &[(
-            "carry.toml",
-            Some(&toml.replacen("branch = \"b1\"", "branch = \"b1\"\npaused = \"a freeze\"", 1)),
-        )],
-    );
-    let plan = lab.json(0, &["fleet", "plan"]);
-    let left_out = plan["left_out"].as_array().expect("a list");
-    assert_eq!((left_out.len(), plan["done"].as_array().map(Vec::len)), (3, Some(1)), "{plan}");
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::fleet::{fleet_of, is_whole, lets_go, nights, refs, region, set_as_read, wait_for};
+use crate::fleet::{fleet_of, is_whole, lets_go, nights, refs, wait_for};
+use crate::sets::{region, set_as_read};
 use crate::support::Ends;
 use crate::support::lab::Lab;
 
