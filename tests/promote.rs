@@ -210,6 +210,17 @@ fn a_promotion_that_is_killed_is_whole_or_nothing_and_the_next_one_succeeds() {
 }
 
 #[test]
+fn a_graph_of_commits_that_is_locked_stops_no_promotion() {
+    let (lab, a) = lab(CELLS);
+    let locked = lab.path("ws/.git/carry/p.git/objects/info/commit-graphs/commit-graph-chain.lock");
+    std::fs::create_dir_all(locked.parent().expect("a folder")).expect("made");
+    std::fs::write(&locked, "").expect("a lock");
+    lab.carry_code(0, &["stage", "promote", &a, "test"]);
+    lab.carry_code(0, &["stage", "list"]);
+    assert!(locked.exists(), "nobody's lock is taken away");
+}
+
+#[test]
 fn a_damaged_record_is_told_and_nothing_is_guessed() {
     let (lab, _) = lab(CELLS);
     lab.carry_code(0, &["stage", "promote", "latest", "test"]);

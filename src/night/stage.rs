@@ -408,7 +408,9 @@ pub(super) fn fetch(site: &Site<'_>, must: bool, events: &dyn Events) -> Result<
     let kinds = ["stage", "approval", "build", "manifest", "signature"];
     let specs = kinds.map(|kind| format!("+refs/carry/{kind}/{project}/*:refs/carry/{kind}/{project}/*"));
     let progress = |line: &str| events.git(line);
-    match site.store.fetching(&["--no-tags"], &address).args(specs).progress(&progress).output() {
+    // Records are few. The graph of commits would be locked for them, and stay so where this is killed.
+    let options = ["--no-tags", "--no-write-commit-graph"];
+    match site.store.fetching(&options, &address).args(specs).progress(&progress).output() {
         Ok(_) => Ok(true),
         Err(source) if must => Err(StageError::Unreachable { remote, source }),
         Err(e) => {
