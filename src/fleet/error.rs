@@ -45,9 +45,7 @@ impl FleetError {
             Self::Night(e) => e.exit_code(),
         }
     }
-}
 
-impl FleetError {
     /// What is to be mended, in a word.
     pub fn about(&self) -> &'static str {
         match self {

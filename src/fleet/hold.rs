@@ -6,7 +6,7 @@ use std::time::Duration;
 use gix_hash::ObjectId;
 
 use super::claim::take;
-use super::records::Claim;
+use super::records::{Claim, until};
 use crate::check::Stop;
 use crate::night::{Site, beat};
 
@@ -78,7 +78,7 @@ impl Held {
             if state.over {
                 return;
             }
-            let claim = Claim { until: super::run::until(beat::now(), self.length), ..state.claim.clone() };
+            let claim = Claim { until: until(beat::now(), self.length), ..state.claim.clone() };
             match take(site, home, &claim, Some(state.id)) {
                 Ok(Some(id)) => {
                     (state.claim, state.id) = (claim, id);

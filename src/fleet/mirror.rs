@@ -67,10 +67,10 @@ fn mirror(
 
 /// A trunk on its way into a mirror.
 ///
-/// Most of an upstream are the contents of old files, which nights hardly ever read. So a new mirror is made without them, and
-/// has the files of the trunk alone (the base's come when the queue was looked at). What is missing comes when it is read, by promise of the remote
-/// ([`crate::store`]); what comes later comes whole. A build whose deploy repository has nothing of that history brings all
-/// of it there, and needs it all.
+/// Most of an upstream are the contents of old files, which nights hardly ever read. So a new mirror is made without them,
+/// and has the files of the trunk alone (the base's come when the queue was looked at). What is missing comes when it is
+/// read, by promise of the remote ([`crate::store`]); what comes later comes whole. A build whose deploy repository has
+/// nothing of that history brings all of it there, and needs it all.
 struct Copy<'a> {
     project: &'a Project,
     mirror: &'a Repo,

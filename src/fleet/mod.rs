@@ -19,9 +19,9 @@
 //!
 //! One atomic push moves the deploy branch, the build's refs, the queue's branch and the result, and takes the claim
 //! away, each only if it is what this worker saw. A worker that was held up until its claim was taken over has another
-//! claim's id in its hand, so its push moves nothing. A claim is renewed while its worker lives; a killed one leaves a claim
-//! that ends by itself. The result is
-//! written under the key that the night leaves behind as well: planned again with no news, there is nothing to do.
+//! claim's id in its hand, so its push moves nothing. A claim is renewed while its worker lives; a killed one leaves a
+//! claim that ends by itself. The result is written under the key that the night leaves behind as well: planned again with
+//! no news, there is nothing to do.
 
 mod claim;
 mod depart;

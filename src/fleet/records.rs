@@ -1,8 +1,9 @@
 //! What stands in refs at the deploy remote: claims and results, and what the refs are called.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::night::Night;
@@ -166,4 +167,16 @@ pub fn set_ref(set: &str) -> String {
 pub fn worse(a: u8, b: u8) -> u8 {
     let rank = |code: &u8| [0, 3, 4, 2, 1].iter().position(|c| c == code);
     [a, b].into_iter().max_by_key(rank).unwrap_or(a)
+}
+
+/// The end of a claim: never before its time, for what a record rounds off.
+pub(super) fn until(now: Timestamp, length: Duration) -> Timestamp {
+    let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+    let end = now.saturating_add(length).and_then(|end| end.saturating_add(SignedDuration::from_millis(999)));
+    end.map_or(now, to_the_second)
+}
+
+/// A moment as a record keeps it.
+pub(super) fn to_the_second(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gix_hash::ObjectId;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::FleetError;
 use super::claim::{give_back, read, read_result, take};
@@ -15,7 +15,7 @@ use super::hold::Held;
 use super::look::{Look, UnitRefs, home, look, refs_of, sites};
 use super::mirror::with_mirrors;
 use super::queue::{State, with_states};
-use super::records::{Claim, Failed, REFUSED, Record, VERSION};
+use super::records::{Claim, Failed, REFUSED, Record, VERSION, to_the_second, until};
 use super::unit::Unit;
 use crate::night::together::Together;
 use crate::night::{self, Events, How as Pruning, Night, NightError, Options, Outlet, Site, beat, beside};
@@ -331,15 +331,4 @@ pub(super) fn guards(sites: &[Site<'_>]) -> Result<Option<Vec<Guard>>, FleetErro
         }
     }
     Ok(Some(guards))
-}
-
-/// The end of a claim: never before its time, for what a record rounds off.
-pub(super) fn until(now: Timestamp, length: Duration) -> Timestamp {
-    let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
-    let end = now.saturating_add(length).and_then(|end| end.saturating_add(SignedDuration::from_millis(999)));
-    end.map_or(now, to_the_second)
-}
-
-fn to_the_second(moment: Timestamp) -> Timestamp {
-    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }

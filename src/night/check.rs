@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-
 use std::thread;
 
 use gix_hash::ObjectId;

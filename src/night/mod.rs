@@ -132,6 +132,9 @@ fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
         }
         _ => false,
     };
+    if !asked {
+        return error;
+    }
     let object = match &error {
         NightError::Store(StoreError::Object(e))
         | NightError::Fetch(FetchError::Store(StoreError::Object(e))) => {
@@ -148,7 +151,7 @@ fn by_damage(site: &Site<'_>, error: NightError) -> NightError {
         Some(publish::base_ref(project)),
         build.map(|build| publish::build_ref(project, build)),
     ];
-    if !asked || is_sound(&site.store, &read.into_iter().flatten().collect::<Vec<_>>(), object.as_slice()) {
+    if is_sound(&site.store, &read.into_iter().flatten().collect::<Vec<_>>(), object.as_slice()) {
         return error;
     }
     let (project, store) = (site.project.name.clone(), site.store.path().to_owned());

@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn every_form_of_line_is_read_and_kept() {
         let text = "\u{feff}# top\r\n\r\na.patch\r\n  topic/b.diff -p0 # why\r\nc.patch -p 2\r\n#hold d.patch waits for CI\r\n#holder\r\nlast.patch";
-        let s = series(text).unwrap();
+        let s = series(text).expect("a series");
         assert_eq!(s.to_bytes(), text.as_bytes());
         let all: Vec<_> = s.entries().map(|e| (e.name(), e.strip, e.hold.as_deref())).collect();
         assert_eq!(
@@ -357,19 +357,19 @@ mod tests {
 
     #[test]
     fn a_patch_is_moved_renamed_and_put_in_between() {
-        let mut s = series("# top\na.patch\nb.patch -p0 # why\n#hold c.patch waits").unwrap();
-        s.relocate("c", 0).unwrap();
+        let mut s = series("# top\na.patch\nb.patch -p0 # why\n#hold c.patch waits").expect("a series");
+        s.relocate("c", 0).expect("it is done");
         assert_eq!(s.to_bytes(), b"# top\n#hold c.patch waits\na.patch\nb.patch -p0 # why\n");
-        s.relocate("c", 2).unwrap();
+        s.relocate("c", 2).expect("it is done");
         assert_eq!(s.to_bytes(), b"# top\na.patch\nb.patch -p0 # why\n#hold c.patch waits\n");
-        s.rename("b", "x/bb.patch").unwrap();
-        s.insert("n.patch", 1).unwrap();
+        s.rename("b", "x/bb.patch").expect("it is done");
+        s.insert("n.patch", 1).expect("it is done");
         let text = b"# top\na.patch\nn.patch\nx/bb.patch -p0 # why\n#hold c.patch waits\n";
         assert_eq!(s.to_bytes(), text);
-        assert_eq!(Series::parse("series", text).unwrap(), s);
-        s.insert("z.patch", 4).unwrap();
+        assert_eq!(Series::parse("series", text).expect("a series"), s);
+        s.insert("z.patch", 4).expect("it is done");
         assert_eq!(s.to_bytes(), [&text[..], b"z.patch\n"].concat());
-        s.remove("z").unwrap();
+        s.remove("z").expect("it is done");
         assert!(s.rename("a", "n.patch").is_err());
         assert!(s.rename("a", "../n.patch").is_err());
         assert!(s.relocate("z", 0).is_err());
@@ -377,9 +377,9 @@ mod tests {
 
     #[test]
     fn editing_touches_one_line() {
-        let mut s = series("a.patch\r\n# c\r\nb.patch").unwrap();
-        s.append("x/c.patch").unwrap();
-        s.remove("a").unwrap();
+        let mut s = series("a.patch\r\n# c\r\nb.patch").expect("a series");
+        s.append("x/c.patch").expect("it is done");
+        s.remove("a").expect("it is done");
         assert!(s.remove("a").is_err());
         assert!(s.append("b.patch").is_err());
         assert_eq!(s.to_bytes(), b"# c\r\nb.patch\r\nx/c.patch\r\n");
