@@ -223,7 +223,7 @@ fn a_bundle_is_what_a_clone_of_the_build_before_lacks_and_no_other_takes_it() {
     let head = String::from_utf8_lossy(&read(Path::new(&bundle))).into_owned();
     let needs = lab.git("deploy.git", &["rev-parse", &format!("refs/carry/build/p/{first}")]);
     assert!(
-        head.starts_with(&format!("# v2 git bundle\n-{needs} third change\n")),
+        head.lines().find(|line| !line.starts_with(['#', '@'])) == Some(&format!("-{needs} third change")),
         "it asks for the build before"
     );
     let size = |path: &str| std::fs::metadata(path).expect("a bundle").len();

@@ -101,7 +101,7 @@ fn first_difference(cases: &[Case], style: Style) -> Option<(usize, String)> {
     let listed = String::from_utf8_lossy(&listed.stdout);
     // `<mode> blob <id>\t<name>`
     let gits: BTreeMap<&str, &str> =
-        listed.lines().filter_map(|l| Some((l.split_once('\t')?.1, &l[12..52]))).collect();
+        listed.lines().filter_map(|l| l.split_once('\t').map(|(entry, name)| (name, &entry[12..]))).collect();
     assert_eq!(gits.len(), cases.len(), "{}", String::from_utf8_lossy(&out.stderr));
     for (at, [b, o, t]) in cases.iter().enumerate() {
         let merge = Merge::new(b, o, t, style, as_of);

@@ -225,13 +225,15 @@ fn many_packs_of_a_copy_without_old_files_become_few_and_it_is_a_copy_without_ol
     }
     let old = lab.git("up", &["rev-parse", "HEAD~1:a"]);
     lab.git("up", &["config", "uploadpack.allowFilter", "true"]);
-    let copy = Repo::open_or_create(&lab.path("copy.git"), None).expect("a repository");
+    let copy = Repo::open_or_create(&lab.path("copy.git"), None, None).expect("a repository");
     copy.promise(&format!("file://{}", lab.path("up").display())).expect("it is promised");
     let fetch = |filter: &str| {
         let call = copy.fetching(&["--no-tags", filter], UPSTREAM).arg("+main:main");
         call.output().expect("it is fetched");
         copy.promised_too().expect("it is marked");
     };
+    // By this it knows which ids it is to hold.
+    copy.listed(UPSTREAM, &["refs/heads/main".to_owned()]).expect("it is listed");
     fetch("--filter=blob:none");
     for n in 0..20 {
         lab.commit("up", "on", &[("b", Some(&n.to_string()))]);

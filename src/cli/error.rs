@@ -192,9 +192,13 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             let has = if has.is_empty() { none() } else { vec![format!("it has: {}", has.join(", "))] };
             (has, Some("set 'branch' in carry.toml; the last good state is untouched".into()))
         }
-        NightError::Fetch(FetchError::Sha256 { .. }) => (
+        NightError::Fetch(FetchError::OtherIds { .. }) => (
             none(),
-            Some("follow a mirror of it that is kept in SHA-1; the last good state is untouched".into()),
+            Some(
+                "if upstream was made anew with other ids, take the patch files into a new project of it \
+             (git carry import --patches); the last good state is untouched"
+                    .into(),
+            ),
         ),
         NightError::Fetch(FetchError::Unreachable { source, .. })
             if source.to_string().contains("promisor") =>

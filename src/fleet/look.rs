@@ -87,8 +87,10 @@ pub fn look(sites: &[Site<'_>], unit: &Unit) -> Result<Look, FleetError> {
     bring(sites, unit, &refs)?;
     let mut members = Vec::with_capacity(sites.len());
     for site in sites {
+        // Trunk first: a new store has the ids that are found there, and a queue's tree is named by such.
+        let trunk = trunk_of(site)?;
         let state = State::of(site, refs.queues.get(&site.project.name).copied())?;
-        members.push(Member { trunk: trunk_of(site)?, state, settings: settings(site)? });
+        members.push(Member { trunk, state, settings: settings(site)? });
     }
     let key = key(sites.iter().zip(&members).map(|(site, m)| Start {
         project: &site.project.name,

@@ -50,7 +50,7 @@ fn mirror(
     if guard.took_over.is_some() {
         unlock(&path, true, &[]);
     }
-    let mirror = Repo::open_or_create(&path, None)?;
+    let mirror = Repo::open_or_create(&path, None, None)?;
     let branch = full_name(&project.branch);
     let listed = mirror.listed(&address, std::slice::from_ref(&branch))?;
     let there = listed.into_iter().find(|(name, _)| *name == branch).map(|(_, id)| id);

@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::replay::Merged;
 use crate::replay::merge::merge_trees;
 use crate::replay::sequence::Step;
-use crate::store::{Odb, Repo, Scratch, StoreError};
+use crate::store::{Objects, Odb, Repo, Scratch, StoreError};
 use crate::trunk::delta;
 
 /// One piece of upstream work.
@@ -123,7 +123,7 @@ impl Ahead<'_> {
                 let scratch = Scratch::over(odb);
                 let from = match common {
                     Some(common) => odb.commit(&common)?.tree,
-                    None => gix_hash::Kind::Sha1.empty_tree(),
+                    None => odb.hash().empty_tree(),
                 };
                 match merge_trees(&scratch, &from, &self.trunk, &content.tree)? {
                     Merged::Conflicts(_) => Effect::ConflictsWithTrunk,

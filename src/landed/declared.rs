@@ -80,9 +80,9 @@ pub(super) fn named(metadata: &Metadata) -> Vec<(&'static str, String)> {
 /// The words of a text that can only be commit ids: from twelve hexadecimal digits on, not all decimal.
 fn ids(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| {
-        (12..=40).contains(&word.len())
+        (12..=64).contains(&word.len())
             && word.bytes().all(|b| b.is_ascii_hexdigit())
-            && (word.len() == 40 || word.bytes().any(|b| b.is_ascii_alphabetic()))
+            && (matches!(word.len(), 40 | 64) || word.bytes().any(|b| b.is_ascii_alphabetic()))
     });
     words.map(str::to_ascii_lowercase).collect()
 }

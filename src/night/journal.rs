@@ -380,6 +380,11 @@ pub fn head(git: &Git) -> Result<Option<String>, NightError> {
 }
 
 impl WorkspaceMove {
+    /// The id of nothing, as long as those of the workspace.
+    fn null(&self) -> String {
+        "0".repeat(self.new.len())
+    }
+
     /// Writes the files, the index, and last the branch. May be repeated.
     fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
         let _still = still();
@@ -406,7 +411,7 @@ impl WorkspaceMove {
                         }
                         _ => {}
                     }
-                    let null = gix_hash::Kind::Sha1.null();
+                    let null = self.null();
                     info.extend_from_slice(format!("0 {null}\t{index_path}\0").as_bytes());
                 }
             }
@@ -419,7 +424,7 @@ impl WorkspaceMove {
             // In the run that made the commit, nothing came between.
             let there = if self.texts.is_empty() { head(&site.git)? } else { self.old.clone() };
             if there.as_ref() != Some(&self.new) {
-                let null = gix_hash::Kind::Sha1.null().to_string();
+                let null = self.null();
                 let old = self.old.as_deref().unwrap_or(&null);
                 site.git.call(["update-ref", "-m", "carry: write back", "HEAD", &self.new, old]).output()?;
             }

@@ -109,7 +109,9 @@ impl<'a> Site<'a> {
         let Home { common_dir, git_dir, prefix } = Home::of(&workspace.root)?;
         let folder = common_dir.join("carry");
         let lent = project.reference.as_ref().map(|r| workspace.root.join(r));
-        let store = Repo::open_or_create(&folder.join(format!("{}.git", project.name)), lent.as_deref())?;
+        let base = workspace.lock.projects.get(&project.name).map(|lock| lock.base.as_str());
+        let place = folder.join(format!("{}.git", project.name));
+        let store = Repo::open_or_create(&place, lent.as_deref(), base)?;
         let mut generated = globset::GlobSetBuilder::new();
         // What is no pattern was refused when the configuration was read.
         let globs =

@@ -197,7 +197,8 @@ fn one_line(value: &[u8]) -> String {
 
 fn commit_id(text: &[u8]) -> Option<String> {
     let hex = text.to_str().ok()?.trim();
-    (hex.len() == 40 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then(|| hex.to_ascii_lowercase())
+    (matches!(hex.len(), 40 | 64) && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        .then(|| hex.to_ascii_lowercase())
 }
 
 fn subject_tag(message: &[u8]) -> Option<SubjectTag> {

@@ -93,7 +93,7 @@ fn read(objects: &dyn Objects, key: &Key) -> Result<Rules, ObjectError> {
             .add_patterns_buffer(bytes, source, Some(Path::new("/")), &mut names, folder.is_empty())
             .map_err(|e| ObjectError { id, reason: e.to_string() })
     };
-    add(b"[attr]binary -diff -merge -text", b"".as_bstr(), gix_hash::Kind::Sha1.null())?;
+    add(b"[attr]binary -diff -merge -text", b"".as_bstr(), objects.hash().null())?;
     for (folder, id) in key {
         let bytes = objects.blob(id)?;
         if bytes.len() <= LARGEST {

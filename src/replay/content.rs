@@ -43,7 +43,7 @@ pub fn merge_by(
     let driven = match objects.drivers() {
         Some(drivers) => drivers.merge(name, path, base, ours, theirs).map_err(|e| {
             let reason = format!("the merge driver '{name}' for '{path}': {e}");
-            ObjectError { id: gix_hash::Kind::Sha1.null(), reason }
+            ObjectError { id: objects.hash().null(), reason }
         })?,
         None => None,
     };

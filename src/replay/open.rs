@@ -280,7 +280,7 @@ fn in_stack(mut changes: Vec<Change>, both: &[Both]) -> Option<Vec<Change>> {
 
 impl Folder {
     fn of(raw: RawTree) -> Result<Self, ObjectError> {
-        let index = Index::of(raw.raw())?;
+        let index = raw.index()?;
         let len = index.len();
         Ok(Self { raw, index, changed: HashMap::new(), len })
     }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use bstr::ByteSlice;
-use gix_hash::ObjectId;
+use gix_hash::{Kind, ObjectId};
 
 use crate::replay::content::{Content, marked, merge};
 use crate::replay::lines::Style;
@@ -18,7 +18,14 @@ const VARIANTS: usize = 10;
 pub fn look_up(folder: &Path, base: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
     // The style that the user had set when git recorded it decides how a conflict is cut.
     for style in [Style::Merge, Style::ZealousDiff3, Style::Diff3] {
-        let Some((name, this)) = normal_form(&marked(base, ours, theirs, style)) else { continue };
+        let marked = marked(base, ours, theirs, style);
+        let Some((sides, this)) = normal_form(&marked) else { continue };
+        // By which hash is a matter of the repository that recorded it.
+        let names = [Kind::Sha1, Kind::Sha256].map(|kind| name(kind, &sides));
+        let Some(name) = names.into_iter().flatten().find(|name| folder.join(name.to_string()).is_dir())
+        else {
+            continue;
+        };
         let place = folder.join(name.to_string());
         for n in 0..VARIANTS {
             let read = |kind: &str| {
@@ -36,9 +43,16 @@ pub fn look_up(folder: &Path, base: &[u8], ours: &[u8], theirs: &[u8]) -> Option
     None
 }
 
-/// A file with conflict marks as rerere keeps it, the sides of each conflict sorted and without their labels, and the
-/// hash of all sides. None without a conflict, or with marks that are not whole.
-fn normal_form(marked: &[u8]) -> Option<(ObjectId, Vec<u8>)> {
+/// The name of a conflict of these sides.
+fn name(kind: Kind, sides: &[u8]) -> Option<ObjectId> {
+    let mut hasher = gix_hash::hasher(kind);
+    hasher.update(sides);
+    hasher.try_finalize().ok()
+}
+
+/// All sides of all conflicts in a file with marks, and the file as rerere keeps it, the sides of each conflict sorted and
+/// without their labels. None without a conflict, or with marks that are not whole.
+fn normal_form(marked: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let is_mark = |line: &[u8], sign: u8| {
         line.len() > MARK
             && line[..MARK].iter().all(|b| *b == sign)
@@ -46,7 +60,7 @@ fn normal_form(marked: &[u8]) -> Option<(ObjectId, Vec<u8>)> {
                 && (line[MARK] == b' ') == matches!(sign, b'<' | b'>' | b'|')
                 || sign == b'|' && line[MARK].is_ascii_whitespace())
     };
-    let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+    let mut all = Vec::new();
     let mut out = Vec::with_capacity(marked.len());
     let mut lines = marked.lines_with_terminator();
     let mut any = false;
@@ -74,12 +88,11 @@ fn normal_form(marked: &[u8]) -> Option<(ObjectId, Vec<u8>)> {
         }
         sides.sort();
         for side in &sides {
-            hasher.update(side);
-            hasher.update(&[0]);
+            all.extend_from_slice(side);
+            all.push(0);
         }
         let [one, two] = sides;
         out.extend([b"<<<<<<<\n", one.as_slice(), b"=======\n", two.as_slice(), b">>>>>>>\n"].concat());
     }
-    let id = hasher.try_finalize().ok()?;
-    any.then_some((id, out))
+    any.then_some((all, out))
 }

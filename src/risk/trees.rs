@@ -249,10 +249,9 @@ fn are_alike(old: &str, new: &str) -> bool {
 
 /// Takes out the files that only moved; of several with one content, those of one name belong together.
 fn take_moves(changed: &mut Vec<Changed>) -> Vec<Moved> {
-    let empty = ObjectId::empty_blob(gix_hash::Kind::Sha1);
     let mut gone: HashMap<ObjectId, Vec<String>> = HashMap::new();
     for c in changed.iter().filter(|c| c.new.is_none()) {
-        if let Some(blob) = c.old.filter(|blob| *blob != empty) {
+        if let Some(blob) = c.old.filter(|blob| !blob.is_empty_blob()) {
             gone.entry(blob).or_default().push(c.path.clone());
         }
     }

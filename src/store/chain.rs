@@ -5,6 +5,7 @@ use bstr::{BString, ByteSlice};
 
 use super::drivers::quote;
 use super::git::{Git, GitError};
+use super::repo::format;
 
 /// A commit to make.
 #[derive(Debug)]
@@ -77,6 +78,11 @@ fn import(
 ) -> Result<Imported, GitError> {
     let contents: Vec<&[u8]> =
         commits.iter().flat_map(|c| &c.files).filter_map(|(_, bytes)| *bytes).collect();
+    // As long as the ids there are.
+    let null = match head {
+        Some(head) => "0".repeat(head.len()),
+        None => format(git)?.null().to_string(),
+    };
     let mut stream = Vec::with_capacity(contents.iter().map(|c| c.len() + 64).sum());
     let mut put = |text: &str, bytes: &[u8]| {
         stream.extend_from_slice(text.as_bytes());
@@ -113,7 +119,7 @@ fn import(
         put(&format!("\n{from}{lines}\nget-mark :{mark}\nls :{mark} \"\"\n"), b"");
         parent = Some(format!(":{mark}"));
     }
-    put(&format!("reset {REF}\nfrom {}\n\ndone\n", gix_hash::Kind::Sha1.null()), b"");
+    put(&format!("reset {REF}\nfrom {null}\n\ndone\n"), b"");
     let command = "fast-import";
     let config: &[&str] = if contents.len() + DEEP * kept.len() < UNPACKED { &PASSING } else { &[] };
     let call = git.call(config).args([command, "--quiet", "--done", "--date-format=now", "--force"]);

@@ -28,13 +28,13 @@ pub(super) struct Deltas {
 }
 
 impl Deltas {
-    /// Those in the folder `objects`; so many bytes of what is read are kept. A pack that cannot be opened is left out:
-    /// nobody needs it here.
-    pub fn of(objects: &Path, limit: usize) -> Self {
+    /// Those in the folder `objects`, with ids of the kind `hash`; so many bytes of what is read are kept. A pack that cannot
+    /// be opened is left out: nobody needs it here.
+    pub fn of(objects: &Path, hash: gix_hash::Kind, limit: usize) -> Self {
         let files = std::fs::read_dir(objects.join("pack")).into_iter().flatten().flatten();
         let indexes =
             files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "idx"));
-        let open = |path| gix_pack::Bundle::at(path, gix_hash::Kind::Sha1).ok();
+        let open = |path| gix_pack::Bundle::at(path, hash).ok();
         Self::with(Arc::new(indexes.filter_map(open).collect()), limit)
     }
 

@@ -169,11 +169,11 @@ impl Growing {
 
     /// Makes the folders that changed, the inner ones first: a folder is opened after the one that it is in.
     fn end(&mut self) -> Result<(), ObjectError> {
-        let step = self.grown.roots.len();
+        let (step, hash) = (self.grown.roots.len(), self.root.kind());
         while let Some((at, changes)) = self.open.pop_last() {
             let Some(folder) = self.folders.get_mut(at) else { continue };
-            let delta = folder.change(changes)?;
-            let id = folder.hash()?;
+            let delta = folder.change(changes, hash)?;
+            let id = folder.hash(hash)?;
             if self.known.insert(id) {
                 let base = folder.made.filter(|(_, depth)| *depth < pack::DEPTH);
                 let small = delta.filter(|delta| delta.len() < folder.raw.len() / 2);
@@ -202,10 +202,14 @@ impl Growing {
 
 impl Folder {
     /// Makes changes; the difference to what it was.
-    fn change(&mut self, changes: Vec<(BString, Option<Entry>)>) -> Result<Option<Vec<u8>>, ObjectError> {
+    fn change(
+        &mut self,
+        changes: Vec<(BString, Option<Entry>)>,
+        hash: gix_hash::Kind,
+    ) -> Result<Option<Vec<u8>>, ObjectError> {
         let mut index = match self.index.take() {
             Some(index) => index,
-            None => Index::of(&self.raw)?,
+            None => Index::of(&self.raw, hash)?,
         };
         // The last word on a name counts.
         let changes: BTreeMap<BString, Option<Entry>> = changes.into_iter().collect();
@@ -246,14 +250,14 @@ impl Folder {
         for (name, entry) in moving {
             if let Some((range, _)) = index.find(&raw, name.as_ref()) {
                 raw.drain(range);
-                index = Index::of(&raw)?;
+                index = Index::of(&raw, hash)?;
             }
             if let Some(entry) = entry {
                 let at = index.place(&raw, name.as_ref(), entry.is_tree());
                 let mut bytes = Vec::new();
                 entry.write(name.as_ref(), &mut bytes);
                 raw.splice(at..at, bytes);
-                index = Index::of(&raw)?;
+                index = Index::of(&raw, hash)?;
             }
         }
         self.marks.clear();
@@ -263,11 +267,11 @@ impl Folder {
     }
 
     /// Its id, from the last place before its first new byte on.
-    fn hash(&mut self) -> Result<ObjectId, ObjectError> {
+    fn hash(&mut self, hash: gix_hash::Kind) -> Result<ObjectId, ObjectError> {
         let (mut at, mut hasher) = match self.marks.last() {
             Some((at, hasher)) => (*at, hasher.clone()),
             None => {
-                let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+                let mut hasher = gix_hash::hasher(hash);
                 hasher.update(format!("tree {}\0", self.raw.len()).as_bytes());
                 (0, hasher)
             }
@@ -279,9 +283,7 @@ impl Folder {
         }
         hasher.update(&self.raw[at..]);
         // It only fails on bytes made to collide.
-        hasher
-            .try_finalize()
-            .map_err(|e| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() })
+        hasher.try_finalize().map_err(|e| ObjectError { id: hash.null(), reason: e.to_string() })
     }
 }
 
@@ -291,6 +293,8 @@ mod tests {
     use crate::store::odb::object_id;
     use gix_object::Kind;
     use proptest::prelude::*;
+
+    const SHA1: gix_hash::Kind = gix_hash::Kind::Sha1;
 
     fn entry(n: u8, mode: u32) -> Entry {
         Entry { mode, id: ObjectId::from_bytes_or_panic(&[n; 20]) }
@@ -319,7 +323,7 @@ mod tests {
                 (0..first).map(|n| (name(n), entry(1, 0o100644))).collect();
             entries.insert("~".into(), entry(0, 0o100644));
             let start = raw(&entries);
-            let grower = Grower::open(object_id(Kind::Tree, &start)?, Arc::new(start));
+            let grower = Grower::open(object_id(SHA1, Kind::Tree, &start)?, Arc::new(start));
             let mut expected = Vec::new();
             for step in &steps {
                 for (n, byte, mode) in step {
@@ -340,10 +344,10 @@ mod tests {
                     Body::Whole(data) => data.to_vec(),
                     Body::Delta { base, delta, .. } => pack::patched(&bytes[&base], &delta).expect("a difference"),
                 };
-                prop_assert_eq!(object_id(Kind::Tree, &data)?, made.id);
+                prop_assert_eq!(object_id(SHA1, Kind::Tree, &data)?, made.id);
                 bytes.insert(made.id, data);
             }
-            let ids: Result<Vec<_>, _> = expected.iter().map(|raw| object_id(Kind::Tree, raw)).collect();
+            let ids: Result<Vec<_>, _> = expected.iter().map(|raw| object_id(SHA1, Kind::Tree, raw)).collect();
             prop_assert_eq!(grown.roots, ids?);
         }
     }

@@ -11,10 +11,15 @@ use gix_object::Kind;
 use super::StoreError;
 use super::odb::object_id;
 
-/// Writes an object to the folder `objects`, if it has no such file yet.
-pub(super) fn write(objects: &Path, kind: Kind, data: &[u8]) -> Result<ObjectId, StoreError> {
+/// Writes an object to the folder `objects`, whose ids are of the kind `hash`, if it has no such file yet.
+pub(super) fn write(
+    objects: &Path,
+    hash: gix_hash::Kind,
+    kind: Kind,
+    data: &[u8],
+) -> Result<ObjectId, StoreError> {
     let failed = |e: std::io::Error| StoreError::Write { path: objects.to_owned(), reason: e.to_string() };
-    let id = object_id(kind, data)?;
+    let id = object_id(hash, kind, data)?;
     let hex = id.to_string();
     let folder = objects.join(&hex[..2]);
     let place = folder.join(&hex[2..]);

@@ -47,6 +47,8 @@ pub use worktree::{Unmerged, WorkTree};
 ///
 /// New objects stay in memory until the caller decides to keep them.
 pub trait Objects {
+    /// Which ids they have.
+    fn hash(&self) -> gix_hash::Kind;
     /// The content of the tree `id`, in git's raw tree format.
     fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError>;
     /// The content of the blob `id`.

@@ -30,6 +30,7 @@ const LOOKS: usize = 2;
 /// A repository's objects, and the new ones that are not written yet.
 pub struct Odb {
     folder: PathBuf,
+    hash: gix_hash::Kind,
     written: gix_odb::HandleArc,
     /// Kept from read to read: fresh memory costs more than the reading.
     buffer: RefCell<Vec<u8>>,
@@ -44,6 +45,7 @@ pub struct Odb {
 /// A repository's objects, to read what is written on another thread.
 pub struct Place {
     folder: PathBuf,
+    hash: gix_hash::Kind,
     written: gix_odb::HandleArc,
     deltas: Deltas,
     promised: Arc<Promised>,
@@ -54,7 +56,7 @@ pub struct Place {
 impl Place {
     /// The objects, by a view of its own that keeps less in memory.
     pub fn open(self) -> Odb {
-        let odb = Odb::of(self.folder, self.written, self.promised, (BASES / 2, RECENT / 2));
+        let odb = Odb::of(self.folder, self.hash, self.written, self.promised, (BASES / 2, RECENT / 2));
         odb.deltas.replace(Some(self.deltas));
         odb.with_drivers(self.drivers).as_git(self.as_of)
     }
@@ -205,14 +207,16 @@ impl Odb {
         if !folder.is_dir() {
             return Err(failed("it has no folder 'objects'".into()));
         }
-        let written = gix_odb::at(&folder, gix_hash::Kind::Sha1).map_err(|e| failed(e.to_string()))?;
+        let hash = super::repo::hash(path);
+        let written = gix_odb::at(&folder, hash).map_err(|e| failed(e.to_string()))?;
         let written = written.into_arc().map_err(|e| failed(e.to_string()))?;
-        Ok(Self::of(folder, written, Arc::new(Promised::of(path)), (BASES, RECENT)))
+        Ok(Self::of(folder, hash, written, Arc::new(Promised::of(path)), (BASES, RECENT)))
     }
 
     /// The objects in a folder; so many bytes of what is read are kept.
     fn of(
         folder: PathBuf,
+        hash: gix_hash::Kind,
         mut written: gix_odb::HandleArc,
         promised: Arc<Promised>,
         (bases, recent): (usize, usize),
@@ -220,7 +224,8 @@ impl Odb {
         written.set_pack_cache(move || Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(bases)));
         written.set_object_cache(move || Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(recent)));
         let (buffer, new, deltas) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { folder, written, buffer, new, deltas, promised, drivers: None, as_of: GitVersion::NEWEST }
+        let (drivers, as_of) = (None, GitVersion::NEWEST);
+        Self { folder, hash, written, buffer, new, deltas, promised, drivers, as_of }
     }
 
     /// The same, with the merge of a certain git.
@@ -301,7 +306,8 @@ impl Odb {
 
     /// Is the object here, of whatever kind?
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.new.borrow().places.contains_key(id) || (0..LOOKS).any(|_| self.written.exists(id))
+        self.new.borrow().places.contains_key(id)
+            || id.kind() == self.hash && (0..LOOKS).any(|_| self.written.exists(id))
     }
 
     fn read(&self, id: &ObjectId, kind: Kind) -> Result<Arc<Vec<u8>>, ObjectError> {
@@ -309,8 +315,11 @@ impl Odb {
             return Ok(data);
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
+        if id.kind() != self.hash {
+            return Err(failed(format!("the store's ids are of another kind ({})", self.hash)));
+        }
         let mut deltas = self.deltas.borrow_mut();
-        match deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED)).whole(id) {
+        match deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED)).whole(id) {
             Some((found, data)) if found == kind => return Ok(data),
             Some((found, _)) => return Err(failed(format!("it is a {found}, not a {kind}"))),
             None => {}
@@ -343,7 +352,7 @@ impl Odb {
     }
 
     fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
-        let id = object_id(kind, &data)?;
+        let id = object_id(self.hash, kind, &data)?;
         let mut new = self.new.borrow_mut();
         if !new.places.contains_key(&id) {
             new.add(id, kind, data, like);
@@ -353,13 +362,17 @@ impl Odb {
 }
 
 /// The id of an object of this content.
-pub(super) fn object_id(kind: Kind, data: &[u8]) -> Result<ObjectId, ObjectError> {
+pub(super) fn object_id(hash: gix_hash::Kind, kind: Kind, data: &[u8]) -> Result<ObjectId, ObjectError> {
     // It only fails on bytes made to collide.
-    gix_object::compute_hash(gix_hash::Kind::Sha1, kind, data)
-        .map_err(|e| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() })
+    gix_object::compute_hash(hash, kind, data)
+        .map_err(|e| ObjectError { id: hash.null(), reason: e.to_string() })
 }
 
 impl Objects for Odb {
+    fn hash(&self) -> gix_hash::Kind {
+        self.hash
+    }
+
     fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
         self.read(id, Kind::Tree)
     }
@@ -386,17 +399,18 @@ impl Objects for Odb {
 
     fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Over> {
         let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED));
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED));
         let (back, delta) = deltas.between(old, new)?;
         Some(Over { back, bytes: pack::over(&delta)? })
     }
 
     fn place(&self) -> Option<Place> {
         let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, PACKED)).again(PACKED / 2);
-        let (folder, written) = (self.folder.clone(), self.written.clone());
-        let promised = self.promised.clone();
-        Some(Place { folder, written, deltas, promised, drivers: self.drivers.clone(), as_of: self.as_of })
+        let deltas =
+            deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED)).again(PACKED / 2);
+        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
+        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
+        Some(Place { folder, hash, written, deltas, promised, drivers, as_of: self.as_of })
     }
 
     fn is_partial(&self) -> bool {
@@ -423,7 +437,7 @@ impl Objects for Odb {
     }
 
     fn write_out(&self) -> Result<(), ObjectError> {
-        let failed = |e: StoreError| ObjectError { id: gix_hash::Kind::Sha1.null(), reason: e.to_string() };
+        let failed = |e: StoreError| ObjectError { id: self.hash.null(), reason: e.to_string() };
         self.flush().map(drop).map_err(failed)
     }
 

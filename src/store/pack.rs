@@ -72,7 +72,8 @@ pub(super) fn encode(items: &[Item<'_>]) -> io::Result<Packed> {
         out.extend_from_slice(&deflated);
         places.push(Place { offset, crc: crc32fast::hash(&out[offset..]) });
     }
-    let checksum = hash(&out)?;
+    let kind = items.first().map_or(gix_hash::Kind::Sha1, |item| item.id.kind());
+    let checksum = hash(kind, &out)?;
     out.extend_from_slice(checksum.as_slice());
     let index = index(items, &places, &checksum)?;
     Ok(Packed { name: checksum.to_string(), pack: out, index })
@@ -100,13 +101,13 @@ fn index(items: &[Item<'_>], places: &[Place], checksum: &ObjectId) -> io::Resul
         out.extend_from_slice(&offset.to_be_bytes());
     }
     out.extend_from_slice(checksum.as_slice());
-    let own = hash(&out)?;
+    let own = hash(checksum.kind(), &out)?;
     out.extend_from_slice(own.as_slice());
     Ok(out)
 }
 
-fn hash(bytes: &[u8]) -> io::Result<ObjectId> {
-    let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+fn hash(kind: gix_hash::Kind, bytes: &[u8]) -> io::Result<ObjectId> {
+    let mut hasher = gix_hash::hasher(kind);
     hasher.update(bytes);
     hasher.try_finalize().map_err(io::Error::other)
 }

@@ -33,7 +33,7 @@ impl Repo {
         scratch: &Path,
     ) -> Result<(), StoreError> {
         self.complete(&[*commit])?;
-        let bare = Self::open_or_create(&scratch.join("archive.git"), Some(self.path()))?;
+        let bare = Self::open_or_create(&scratch.join("archive.git"), Some(self.path()), None)?;
         let now = self.odb()?.commit(commit)?.committer.seconds;
         let file = File::create(to).map_err(|e| unwritten(to, &e))?;
         let mut call = bare.git().call(ARCHIVE.iter().flat_map(|pin| ["-c", pin]));
@@ -57,7 +57,10 @@ impl Repo {
         let ends: Vec<ObjectId> = previous.into_iter().chain([commit]).copied().collect();
         self.complete(&ends)?;
         // Header and pack (`git help gitformat-bundle`).
-        let mut header = String::from("# v2 git bundle\n");
+        let mut header = match self.hash() {
+            gix_hash::Kind::Sha1 => PLAIN.to_owned(),
+            other => format!("{EXTENDED}{FORMAT}{other}\n"),
+        };
         let mut wanted = format!("{commit}\n");
         if let Some(previous) = previous {
             let subject: String =
@@ -77,7 +80,7 @@ impl Repo {
     /// Reads a bundle whole, as who fetches from it does, in a repository in `scratch` that lends this one's objects.
     /// What it needs must be here; a byte of it that is wrong is an error.
     pub fn unbundle(&self, bundle: &Path, scratch: &Path) -> Result<BundleHead, StoreError> {
-        let bare = Self::open_or_create(&scratch.join("bundle.git"), Some(self.path()))?;
+        let bare = Self::open_or_create(&scratch.join("bundle.git"), Some(self.path()), None)?;
         let head = bundle_head(bundle)?;
         // Git is called from another folder.
         let bundle = &std::path::absolute(bundle).unwrap_or_else(|_| bundle.to_owned());
@@ -95,6 +98,12 @@ fn unwritten(path: &Path, e: &std::io::Error) -> StoreError {
     StoreError::Write { path: path.to_owned(), reason: e.to_string() }
 }
 
+/// The first line of a bundle of version 2 (`git help gitformat-bundle`), whose ids are SHA-1.
+const PLAIN: &str = "# v2 git bundle\n";
+/// The first line of version 3, and the capability by which it says which ids it has.
+const EXTENDED: &str = "# v3 git bundle\n";
+const FORMAT: &str = "@object-format=";
+
 /// A header is no longer than this.
 const HEADER: u64 = 1 << 20;
 
@@ -110,8 +119,8 @@ fn bundle_head(path: &Path) -> Result<BundleHead, StoreError> {
         lines.read_until(b'\n', line).map_err(|e| wrong(&e.to_string()))
     };
     next(&mut line)?;
-    if line != b"# v2 git bundle\n" {
-        return Err(wrong("it is no git bundle of version 2"));
+    if line != PLAIN.as_bytes() && line != EXTENDED.as_bytes() {
+        return Err(wrong("it is no git bundle of version 2 or 3"));
     }
     let id = |hex: &[u8]| ObjectId::from_hex(hex).map_err(|_| wrong("its header holds a line without an id"));
     while next(&mut line)? > 0 {
@@ -119,7 +128,12 @@ fn bundle_head(path: &Path) -> Result<BundleHead, StoreError> {
         if text.is_empty() {
             return Ok(head);
         }
+        // What else a version 3 may say leaves something out, and ours do not.
+        if text.starts_with(b"@") && !text.starts_with(FORMAT.as_bytes()) {
+            return Err(wrong("it is a bundle that leaves something out"));
+        }
         match text.strip_prefix(b"-") {
+            _ if text.starts_with(b"@") => {}
             Some(need) => head.needs.push(id(need.split_str(" ").next().unwrap_or_default())?),
             None => {
                 let (hex, name) = text.split_once_str(" ").ok_or_else(|| wrong("its header holds no ref"))?;

@@ -223,7 +223,7 @@ mod tests {
         git.call(["symbolic-ref", "refs/carry/x/s", "refs/carry/x/1"]).output().expect("a ref");
         assert_eq!(under(dir.path(), &["refs/carry/"]), None);
         assert_eq!(exactly(dir.path(), &["refs/carry/x/s"]), None);
-        let repo = Repo::open_or_create(dir.path(), None).expect("it opens");
+        let repo = Repo::open_or_create(dir.path(), None, None).expect("it opens");
         let both = ["refs/carry/x/1", "refs/carry/x/s"].map(|name| (name.to_owned(), a));
         assert_eq!(repo.references(&["refs/carry/"]).expect("refs"), both);
         assert_eq!(repo.reference("refs/carry/x/s").expect("a ref"), Some(a));

@@ -17,6 +17,12 @@ pub const SILENCE: Duration = Duration::from_secs(300);
 /// So many diffs are worth a call of git.
 const WORTH_A_CALL: usize = 16;
 
+/// The ids of a repository that nothing is known of yet.
+const DEFAULT: gix_hash::Kind = gix_hash::Kind::Sha1;
+
+/// Folders in `objects` of a repository without any: `info` and `pack`.
+const EMPTY: usize = 2;
+
 /// Where a repository says from which others it borrows objects (`git help repository-layout`).
 pub(super) const LENT: &str = "objects/info/alternates";
 
@@ -35,6 +41,21 @@ pub fn listing<'a>(git: &Git, address: &str, patterns: &[String]) -> Call<'a> {
     let call = git.call(["ls-remote", "--refs"]);
     let call = if branches { call.arg("--heads") } else { call };
     call.args(["--", address]).args(patterns).silence(SILENCE)
+}
+
+/// Which ids the objects of a repository have.
+pub(super) fn format(git: &Git) -> Result<gix_hash::Kind, GitError> {
+    let command = ["rev-parse", "--show-object-format"];
+    let answer = git.call(command).line()?;
+    answer.parse().map_err(|_| GitError::Answer { command: command.join(" "), answer })
+}
+
+/// The same of a repository whose git directory is known, without asking git (`git help config`, `extensions.objectFormat`).
+pub(super) fn hash(path: &Path) -> gix_hash::Kind {
+    let config = std::fs::read_to_string(path.join("config")).unwrap_or_default().to_lowercase();
+    let format = config.lines().filter_map(|line| line.trim().strip_prefix("objectformat"));
+    let format = format.filter_map(|rest| rest.trim_start().strip_prefix('='));
+    format.last().and_then(|name| name.trim().parse().ok()).unwrap_or(DEFAULT)
 }
 
 /// One ref to move.
@@ -58,16 +79,22 @@ pub struct Ranged {
 }
 
 impl Repo {
-    /// Opens the bare repository at `path`, or makes it. `lent` is a local clone whose objects it may use.
-    pub fn open_or_create(path: &Path, lent: Option<&Path>) -> Result<Self, StoreError> {
+    /// Opens the bare repository at `path`, or makes it. `lent` is a local clone whose objects it may use, `like` an id of
+    /// those that it is to hold, if one is known: [`Repo::suit`].
+    pub fn open_or_create(path: &Path, lent: Option<&Path>, like: Option<&str>) -> Result<Self, StoreError> {
         let repo = Self { path: path.to_owned(), git: Git::bare(path), drivers: None };
         if !path.join("HEAD").exists() {
             let failed =
                 |e: std::io::Error| StoreError::Write { path: path.to_owned(), reason: e.to_string() };
             std::fs::create_dir_all(path).map_err(failed)?;
             // The format is fixed here: what reads it must know it, whatever the user's defaults are.
+            let hash = match lent {
+                Some(lent) => format(&Git::at(lent))?,
+                None => like.and_then(|id| gix_hash::Kind::from_hex_len(id.len())).unwrap_or(DEFAULT),
+            };
             Git::at(path)
-                .call(["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=unused"])
+                .call(["init", "-q", "--bare", "--initial-branch=unused"])
+                .arg(format!("--object-format={hash}"))
                 // Neither samples of hooks nor somebody's own: nothing but the tool works here.
                 .args(["--template=", "."])
                 .env("GIT_DEFAULT_REF_FORMAT", "files")
@@ -135,6 +162,31 @@ impl Repo {
             .silence(SILENCE)
     }
 
+    /// Which ids its objects have. A new store suits what it is to hold: [`Repo::suit`].
+    pub fn hash(&self) -> gix_hash::Kind {
+        hash(&self.path)
+    }
+
+    /// Makes it hold ids of the kind `hash`, if it holds nothing yet. Returns the kind that it holds.
+    pub fn suit(&self, hash: gix_hash::Kind) -> Result<gix_hash::Kind, GitError> {
+        let now = self.hash();
+        let is_empty = || {
+            let objects = std::fs::read_dir(self.path.join("objects")).into_iter().flatten().flatten();
+            let packs = std::fs::read_dir(self.path.join("objects/pack")).into_iter().flatten();
+            objects.count() <= EMPTY && packs.count() == 0
+        };
+        if now == hash || self.path.join(LENT).exists() || !is_empty() {
+            return Ok(now);
+        }
+        // The version first: a git that meets the other setting alone refuses the repository.
+        for (key, value) in
+            [("core.repositoryFormatVersion", "1"), ("extensions.objectFormat", &hash.to_string())]
+        {
+            self.git.call(["config", key, value]).output()?;
+        }
+        Ok(hash)
+    }
+
     /// Its objects.
     pub fn odb(&self) -> Result<Odb, StoreError> {
         Ok(Odb::open(&self.path)?.with_drivers(self.drivers.clone()))
@@ -177,7 +229,7 @@ impl Repo {
     /// Moves refs, all or none; each must still be what its update says.
     pub fn update(&self, updates: &[RefUpdate], why: &str) -> Result<(), StoreError> {
         let mut input = Vec::from(*b"start\0");
-        let null = gix_hash::Kind::Sha1.null().to_string();
+        let null = self.hash().null().to_string();
         for u in updates {
             let old = u.old.as_deref().unwrap_or(&null);
             match &u.new {
@@ -250,14 +302,19 @@ impl Repo {
     }
 
     /// The refs of a repository at an address that these patterns name, as `git ls-remote` takes them: a pattern matches the
-    /// end of a name as well, so that who must have one ref and no other looks at the name once more.
+    /// end of a name as well, so that who must have one ref and no other looks at the name once more. A store that holds
+    /// nothing yet is made to suit what is found, as it is to hold objects from there.
     pub fn listed(&self, address: &str, patterns: &[String]) -> Result<Vec<(String, ObjectId)>, GitError> {
         let call = listing(&self.git, address, patterns);
         let line = |l: &[u8]| {
             let (id, name) = l.split_once_str("\t")?;
             Some((name.to_str().ok()?.to_owned(), ObjectId::from_hex(id).ok()?))
         };
-        Ok(call.output()?.lines().filter_map(line).collect())
+        let found: Vec<(String, ObjectId)> = call.output()?.lines().filter_map(line).collect();
+        if let Some((_, id)) = found.first() {
+            self.suit(id.kind())?;
+        }
+        Ok(found)
     }
 
     /// How many commits `tip` has that `base` has not.
@@ -390,7 +447,9 @@ impl Repo {
                 boundaries.extend(at);
             } else if line.starts_with(b"\t") {
                 found.extend(at.take().filter(|id| !boundaries.contains(id)));
-            } else if let Some(id) = line.get(..40).and_then(|hex| ObjectId::from_hex(hex).ok()) {
+            } else if let Some(id) =
+                line.find_byte(b' ').and_then(|end| ObjectId::from_hex(&line[..end]).ok())
+            {
                 at = Some(id);
             }
         }
@@ -411,6 +470,6 @@ impl Repo {
 
     /// Writes `data` as a blob, for a ref to point at.
     pub fn write_blob(&self, data: &[u8]) -> Result<ObjectId, StoreError> {
-        super::loose::write(&self.path.join("objects"), Kind::Blob, data)
+        super::loose::write(&self.path.join("objects"), self.hash(), Kind::Blob, data)
     }
 }

@@ -24,13 +24,17 @@ impl<'a> Scratch<'a> {
     }
 
     fn put(&self, kind: Kind, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
-        let id = object_id(kind, &data)?;
+        let id = object_id(self.hash(), kind, &data)?;
         self.new.borrow_mut().entry(id).or_insert_with(|| data.into());
         Ok(id)
     }
 }
 
 impl Objects for Scratch<'_> {
+    fn hash(&self) -> gix_hash::Kind {
+        self.under.hash()
+    }
+
     fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
         let own = self.new.borrow().get(id).cloned();
         own.map_or_else(|| self.under.tree(id), Ok)
@@ -82,7 +86,7 @@ impl Objects for Scratch<'_> {
 
     fn write_out(&self) -> Result<(), ObjectError> {
         let reason = "objects for a question are never written".to_owned();
-        Err(ObjectError { id: gix_hash::Kind::Sha1.null(), reason })
+        Err(ObjectError { id: self.hash().null(), reason })
     }
 
     fn drivers(&self) -> Option<&Drivers> {

@@ -70,7 +70,7 @@ impl RawTree {
     pub fn read(objects: &dyn Objects, id: Option<&ObjectId>) -> Result<Self, ObjectError> {
         match id {
             Some(id) if !id.is_empty_tree() => Ok(Self { id: *id, raw: Some(objects.tree(id)?) }),
-            _ => Ok(Self { id: gix_hash::Kind::Sha1.empty_tree(), raw: None }),
+            _ => Ok(Self { id: objects.hash().empty_tree(), raw: None }),
         }
     }
 
@@ -148,6 +148,11 @@ impl RawTree {
         len.map(Some).ok_or_else(broken)
     }
 
+    /// Where its entries begin.
+    pub fn index(&self) -> Result<Index, ObjectError> {
+        Index::of(self.raw(), self.id.kind())
+    }
+
     /// Its bytes, as git stores them.
     pub fn raw(&self) -> &[u8] {
         self.raw.as_ref().map_or(&[], |raw| raw.as_slice())
@@ -173,12 +178,13 @@ impl RawTree {
 /// Where the entries of a stored tree begin, for a tree that is asked many times.
 pub struct Index {
     starts: Vec<u32>,
+    id_len: usize,
 }
 
 impl Index {
-    /// The index of a tree's bytes.
-    pub fn of(raw: &[u8]) -> Result<Self, ObjectError> {
-        let tree = RawTree { id: gix_hash::Kind::Sha1.null(), raw: None };
+    /// The index of a tree's bytes, in which ids are of the kind `hash`.
+    pub(super) fn of(raw: &[u8], hash: gix_hash::Kind) -> Result<Self, ObjectError> {
+        let tree = RawTree { id: hash.null(), raw: None };
         let mut starts = Vec::with_capacity(raw.len() / 32);
         let mut at = 0;
         while let Some(len) = tree.entry_len(&raw[at..])? {
@@ -186,7 +192,7 @@ impl Index {
             starts.push(start);
             at += len;
         }
-        Ok(Self { starts })
+        Ok(Self { starts, id_len: tree.id_len() })
     }
 
     /// How many entries there are.
@@ -203,8 +209,13 @@ impl Index {
     pub fn find(&self, raw: &[u8], name: &BStr) -> Option<(std::ops::Range<usize>, Entry)> {
         [false, true].into_iter().find_map(|is_tree| {
             let range = self.range(raw, self.search(raw, name, is_tree).ok()?);
-            Some((range.clone(), parsed(&raw[range])?.1))
+            Some((range.clone(), parsed(&raw[range], self.id_len)?.1))
         })
+    }
+
+    /// What is stored in the bytes of one entry.
+    pub fn parsed<'r>(&self, stored: &'r [u8]) -> Option<(&'r BStr, Entry)> {
+        parsed(stored, self.id_len)
     }
 
     /// The bytes of the entry that the byte `at` is in.
@@ -229,7 +240,8 @@ impl Index {
         while low < high {
             let middle = low + (high - low) / 2;
             let stored = &raw[self.range(raw, middle)];
-            let order = name_order(name_of(stored, ID), stored.starts_with(b"40000 "), name, is_tree);
+            let order =
+                name_order(name_of(stored, self.id_len), stored.starts_with(b"40000 "), name, is_tree);
             match order {
                 Ordering::Equal => return Ok(middle),
                 Ordering::Less => low = middle + 1,
@@ -240,16 +252,13 @@ impl Index {
     }
 }
 
-/// A stored entry's name and what it is.
-pub fn parsed(stored: &[u8]) -> Option<(&BStr, Entry)> {
+/// A stored entry's name and what it is, by an id of so many bytes.
+fn parsed(stored: &[u8], id_len: usize) -> Option<(&BStr, Entry)> {
     let digits = stored[..stored.find_byte(b' ')?].iter();
     let mode = digits.fold(0, |mode, digit| mode << 3 | u32::from(digit.wrapping_sub(b'0') & 7));
-    let id = ObjectId::try_from(stored.get(stored.len().checked_sub(ID)?..)?).ok()?;
-    Some((name_of(stored, ID), Entry { mode, id }))
+    let id = ObjectId::try_from(stored.get(stored.len().checked_sub(id_len)?..)?).ok()?;
+    Some((name_of(stored, id_len), Entry { mode, id }))
 }
-
-/// Bytes of an id: a store has no other ones.
-const ID: usize = 20;
 
 /// A name at which two trees differ, and what each has there. A file and a folder of one name are two.
 pub type Differing<'t> = (&'t BStr, Option<Entry>, Option<Entry>);

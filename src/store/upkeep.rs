@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn what_a_night_reads_is_looked_at_and_older_history_is_not() {
         let dir = tempfile::tempdir().expect("a folder");
-        let repo = Repo::open_or_create(dir.path(), None).expect("a repository");
+        let repo = Repo::open_or_create(dir.path(), None, None).expect("a repository");
         let git = repo.git();
         let stream = "commit refs/carry/trunk\ncommitter a <a> 1 +0000\ndata 0\nM 100644 inline f\ndata 4\nold\n\n\
                       commit refs/carry/trunk\ncommitter a <a> 2 +0000\ndata 0\nM 100644 inline f\ndata 4\nnew\n\n";

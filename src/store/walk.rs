@@ -19,7 +19,7 @@ pub(super) fn range(path: &Path, base: &ObjectId, tip: &ObjectId) -> Option<Vec<
     if ["shallow", "info/grafts", "refs/replace"].iter().any(|told| path.join(told).exists()) {
         return None;
     }
-    let graph = Graph::at(&path.join("objects/info"), gix_hash::Kind::Sha1, None).ok()?;
+    let graph = Graph::at(&path.join("objects/info"), tip.kind(), None).ok()?;
     let (base, tip) = (graph.lookup(base)?, graph.lookup(tip)?);
     if graph.commit_at(tip).generation() == 0 {
         // Written by a git that knew of no generations.

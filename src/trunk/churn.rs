@@ -6,7 +6,7 @@ use bstr::BString;
 use gix_hash::ObjectId;
 
 use super::compare::Compare;
-use crate::store::{Odb, Repo, StoreError};
+use crate::store::{Objects, Odb, Repo, StoreError};
 
 /// How many commits of `from..to`, merges left aside, changed each path.
 pub fn churn(
@@ -25,7 +25,7 @@ pub fn churn(
     // The newest first: git packs a tree as a difference to a newer one, which is at hand then.
     for ranged in repo.range(Some(from), to)?.into_iter().rev() {
         let before = match ranged.parents[..] {
-            [] => gix_hash::Kind::Sha1.empty_tree(),
+            [] => odb.hash().empty_tree(),
             [parent] => tree(parent)?,
             _ => continue,
         };

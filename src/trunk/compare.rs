@@ -8,7 +8,7 @@ use bstr::BString;
 use gix_hash::ObjectId;
 
 use super::delta::{self, Change, Touched};
-use crate::store::tree::{Entry, Index, RawTree, differing, parsed};
+use crate::store::tree::{Entry, Index, RawTree, differing};
 use crate::store::{ObjectError, Objects};
 
 /// A folder of fewer bytes is read at once.
@@ -185,7 +185,7 @@ impl Look<'_> {
         let Known { tree, index } = known;
         let index = match index {
             Some(index) => index,
-            None => Index::of(tree.raw())?,
+            None => tree.index()?,
         };
         let mut out = differences(&tree, &index, &over.bytes);
         let keep = if out.is_some() { tree.written_over(*to, &over.bytes) } else { tree };
@@ -225,7 +225,7 @@ fn differences(tree: &RawTree, index: &Index, over: &[(usize, Vec<u8>)]) -> Opti
     }
     let mut out = Vec::with_capacity(new.len());
     for (range, entry) in new {
-        let ((name, was), (other, is)) = (parsed(&raw[range])?, parsed(&entry)?);
+        let ((name, was), (other, is)) = (index.parsed(&raw[range])?, index.parsed(&entry)?);
         if name != other || was.is_tree() != is.is_tree() {
             return None;
         }

@@ -11,9 +11,6 @@ pub const TIP: &str = "refs/carry/trunk";
 /// The ref that a fetch writes first: what it holds is looked at before the tip moves.
 const INCOMING: &str = "refs/carry/incoming";
 
-/// Digits of an id in a SHA-256 repository.
-const SHA256_HEX: usize = 64;
-
 /// Why the trunk could not be brought in. The last good state stays in every case.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -35,11 +32,19 @@ pub enum FetchError {
         /// The branches it has, the nearest names first.
         has: Vec<String>,
     },
-    /// The upstream's objects have ids of another kind.
-    #[error("upstream '{address}' is a SHA-256 repository, and git-carry works with SHA-1 alone")]
-    Sha256 {
+    /// The upstream's objects have other ids than those of the store.
+    #[error(
+        "upstream '{address}' names its objects by {theirs}, and the store '{store}' has its own by {ours}"
+    )]
+    OtherIds {
         /// The address, without secrets.
         address: String,
+        /// Its ids.
+        theirs: gix_hash::Kind,
+        /// The store.
+        store: std::path::PathBuf,
+        /// The store's ids.
+        ours: gix_hash::Kind,
     },
     /// The trunk was force-pushed: the commit known before is no ancestor of the new one.
     #[error(
@@ -92,9 +97,6 @@ fn tip_at(repo: &Repo, address: &str, branch: &str) -> Result<ObjectId, FetchErr
     for patterns in [vec![branch.to_owned()], vec!["refs/heads/*".to_owned()]] {
         for line in list(&patterns)?.lines() {
             let Some((id, name)) = line.split_once_str("\t") else { continue };
-            if id.len() == SHA256_HEX {
-                return Err(FetchError::Sha256 { address: public });
-            }
             if name == branch.as_bytes()
                 && let Ok(id) = ObjectId::from_hex(id)
             {
@@ -128,6 +130,11 @@ pub fn fetch(
         None => tip_at(repo, address, &branch)?,
     };
     if old != Some(there) {
+        let (theirs, ours) = (there.kind(), repo.suit(there.kind()).map_err(StoreError::from)?);
+        if theirs != ours {
+            let store = repo.path().to_owned();
+            return Err(FetchError::OtherIds { address: public, theirs, store, ours });
+        }
         repo.fetching(&[], address)
             .arg(format!("+{branch}:{INCOMING}"))
             .progress(progress)

@@ -125,7 +125,8 @@ mod tests {
         #[test]
         fn lines_are_counted_as_git_counts_them(pairs in proptest::collection::vec((side(), side()), 1..12)) {
             let dir = tempfile::tempdir().expect("a folder");
-            let init = Command::new("git").args(["init", "-q", "--bare"]).arg(dir.path()).status();
+            let args = ["init", "-q", "--bare", "--object-format=sha1"];
+            let init = Command::new("git").args(args).arg(dir.path()).status();
             prop_assert!(init.expect("it runs").success());
             let git = Git::bare(dir.path());
             let (old, new): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();

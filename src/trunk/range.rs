@@ -71,7 +71,8 @@ impl Upstream {
     /// The commit that its message says it reverts (`git revert`'s own sentence).
     pub fn reverts(&self) -> Option<ObjectId> {
         let at = self.commit.message.find("This reverts commit ")? + "This reverts commit ".len();
-        ObjectId::from_hex(self.commit.message.get(at..at + 40)?).ok()
+        let rest = &self.commit.message[at..];
+        ObjectId::from_hex(rest.split(|b| !b.is_ascii_hexdigit()).next()?).ok()
     }
 }
 

@@ -30,11 +30,11 @@ impl Lab {
         self.dir.path().join(name)
     }
 
-    /// A command with nothing of the machine's own configuration.
+    /// A command with nothing of the machine's own configuration, but for the kind of ids that repositories have.
     fn command(&self, program: &str, at: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path(at)).env_clear();
-        for name in ["PATH", "TMPDIR"] {
+        for name in ["PATH", "TMPDIR", "GIT_DEFAULT_HASH"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }

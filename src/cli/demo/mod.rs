@@ -123,7 +123,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     };
     let (upstream, deploy, workspace) = (make("upstream.git")?, make("deploy.git")?, make("workspace")?);
     for path in [&upstream, &deploy] {
-        git(path, &["init", "-q", "--bare", "--initial-branch=main", "."])?;
+        git(path, &["init", "-q", "--bare", "--object-format=sha1", "--initial-branch=main", "."])?;
     }
     let import = Git::bare(&upstream).call(["fast-import", "--quiet", "--force"]).stdin(UPSTREAM);
     import.output().map_err(NightError::from)?;

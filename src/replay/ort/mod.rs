@@ -298,7 +298,7 @@ impl Merge<'_> {
     ) -> Result<(Entry, bool), ObjectError> {
         let [base, Some(ours), Some(theirs)] = stages else {
             let reason = format!("a merge of '{path}' lacks a side");
-            return Err(ObjectError { id: gix_hash::Kind::Sha1.null(), reason });
+            return Err(ObjectError { id: self.objects.hash().null(), reason });
         };
         let base_mode = base.map_or(0, |e| e.mode);
         let (mode, mut clean) = if ours.mode == theirs.mode || ours.mode == base_mode {

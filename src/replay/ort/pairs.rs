@@ -64,10 +64,9 @@ pub(super) fn detect(objects: &dyn Objects, side: &mut Side) -> Result<Found, Ob
         return Ok(Found::default());
     }
     side.counts.clear();
-    let empty = ObjectId::empty_blob(gix_hash::Kind::Sha1);
     let files = |pick: &dyn Fn(&Pair) -> Option<Entry>| -> Vec<File> {
         let some = side.pairs.iter().filter_map(|pair| Some((pair, pick(pair)?)));
-        let some = some.filter(|(_, entry)| entry.id != empty);
+        let some = some.filter(|(_, entry)| !entry.id.is_empty_blob());
         some.map(|(pair, entry)| File { path: pair.from.clone(), entry, from: None, used: false }).collect()
     };
     let (gone, come) = (files(&|p| p.old), files(&|p| p.new));

@@ -32,7 +32,7 @@ impl Merge<'_> {
             if let Some(inside) = folders.remove(path) {
                 put = self.folder(&info, &inside)?;
                 let there = !inside.is_empty() || (info.clean && info.result.is_some());
-                let id = put.map_or(gix_hash::Kind::Sha1.null(), |e| e.id);
+                let id = put.map_or(self.objects.hash().null(), |e| e.id);
                 info.result = there.then_some(Entry { mode: MODE_TREE, id });
             }
             let inside = folders.entry(parent(path.as_bstr()).to_owned()).or_default();
