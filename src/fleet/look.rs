@@ -118,10 +118,14 @@ pub fn refs_of(sites: &[Site<'_>], unit: &Unit) -> Result<UnitRefs, FleetError> 
         asked.entry(address).or_default().push(queue_ref(&site.project.name));
     }
     for (address, names) in &asked {
-        let Some(site) = sites.iter().find(|s| s.deploy_address().as_ref() == Some(address)) else {
-            continue;
-        };
-        for (name, id) in site.store.listed(address, names)? {
+        let theirs: Vec<_> = sites.iter().filter(|s| s.deploy_address().as_ref() == Some(address)).collect();
+        let Some(site) = theirs.first() else { continue };
+        let listed = site.store.listed(address, names)?;
+        // Each of the others is to hold what comes from there, too.
+        if let Some((_, id)) = listed.first() {
+            theirs.iter().try_for_each(|site| site.store.suit(id.kind()).map(drop))?;
+        }
+        for (name, id) in listed {
             if let Some(key) = name.strip_prefix(&results) {
                 out.results.insert(key.to_owned(), id);
             } else if name == claim {
