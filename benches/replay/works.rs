@@ -32,9 +32,18 @@ pub fn real(dir: &Path, words: &[&str]) -> Work {
     }
 }
 
+/// Where the folders with files are.
+#[derive(Clone, Copy)]
+pub enum Shape {
+    /// All in the root.
+    Flat,
+    /// Three levels down, as many on each level, as in a large project's tree.
+    Nested,
+}
+
 /// So many patches of one to three files each, on so many files in a fourteenth of so many folders, and a trunk that
 /// moves by so many commits.
-pub fn generated(dir: &Path, patches: usize, all: usize, commits: usize) -> Work {
+pub fn generated(dir: &Path, shape: Shape, patches: usize, all: usize, commits: usize) -> Work {
     let repository = dir.join("upstream.git");
     must(dir, "git", &["init", "-q", "--bare", "upstream.git"]);
     let content = |file: usize, changes: &[(usize, String)]| -> String {
@@ -45,7 +54,16 @@ pub fn generated(dir: &Path, patches: usize, all: usize, commits: usize) -> Work
         (0..120).map(line).collect()
     };
     let folders = all.div_ceil(14);
-    let path = |file: usize| format!("d{}/f{file}", file % folders);
+    let wide = (1..).find(|wide| wide * wide * wide >= folders).expect("a number");
+    let path = |file: usize| {
+        let folder = file % folders;
+        match shape {
+            Shape::Flat => format!("d{folder}/f{file}"),
+            Shape::Nested => {
+                format!("a{}/b{}/c{}/f{file}", folder / wide / wide, folder / wide % wide, folder % wide)
+            }
+        }
+    };
     // Written as it is made: what this process holds in memory counts as its children's, too.
     let file = dir.join("stream");
     let mut stream = BufWriter::new(File::create(&file).expect("a file"));
@@ -90,7 +108,10 @@ pub fn generated(dir: &Path, patches: usize, all: usize, commits: usize) -> Work
     assert!(import.expect("it runs").success());
     let base = must(&repository, "git", &["rev-parse", &format!("bench~{commits}")]);
     Work {
-        name: format!("{patches} generated patches, {all} files, {commits} trunk commits"),
+        name: format!(
+            "{patches} generated patches, {all} files in {folders} folders{}, {commits} trunk commits",
+            if let Shape::Flat = shape { " at the root" } else { ", nested" }
+        ),
         upstream: repository.clone(),
         fork: repository,
         tip: "refs/heads/ours".into(),

@@ -262,6 +262,14 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::Push { .. } => {
             (none(), Some("nothing was published, and the workspace is as it was".into()))
         }
+        NightError::Unanswered { source, .. } if source.to_string().contains("hash algorithm") => (
+            none(),
+            Some(
+                "a deploy repository has the ids of its upstream: make it with git init --bare --object-format \
+             as upstream has it (git rev-parse --show-object-format)"
+                    .into(),
+            ),
+        ),
         NightError::Unanswered { .. } => {
             (none(), Some("the remote has nothing of it, and the workspace is as it was; run again".into()))
         }

@@ -4,15 +4,17 @@
 //! It is a guess: the replay asks for a merge by its three sides, and makes one itself that was not foreseen.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bstr::{BStr, BString, ByteSlice};
+use elsa::FrozenVec;
 use gix_hash::ObjectId;
 
 use super::Sides;
 use super::attributes::{self, Driver};
 use super::content::{self, Content};
+use super::lines::Series;
 use super::sequence::{Role, Step};
 use crate::store::tree::Entry;
 use crate::store::{ObjectError, Objects, Scratch};
@@ -23,6 +25,8 @@ use crate::trunk::delta::Change;
 const FEW: usize = 8;
 /// More threads than this are not used.
 const MOST: usize = 8;
+/// Versions of one file are kept up to so many bytes for the merges after them.
+const AT_ONCE: usize = 16 << 20;
 /// Patches that are looked at in a row, as neighbours have most trees in common.
 const ROW: usize = 64;
 
@@ -150,33 +154,58 @@ impl Chain {
         if generated || attributes::driver(objects, tip, path)? != Driver::Text {
             return Ok(());
         }
-        let mut ours = self.ours;
-        for (base, theirs) in &self.changes {
-            let sides = Sides { base: *base, ours, theirs: *theirs };
-            if let Some(settled) = sides.settled() {
-                ours = settled;
-                continue;
-            }
-            let ids = sides.map(|entry| entry.id);
-            let Some(mode) = sides.map(|entry| entry.mode).settled() else { continue };
-            let id = match ids.settled() {
-                Some(id) => id,
-                None => {
-                    if ![*base, ours, *theirs].iter().all(Entry::is_file) {
-                        continue;
-                    }
-                    let blob = |id: &ObjectId| objects.blob(id);
-                    let (base, mine, new) = (blob(&ids.base)?, blob(&ids.ours)?, blob(&ids.theirs)?);
-                    let merged = content::merge_by(objects, &Driver::Text, path, &base, &mine, &new)?;
-                    // A patch that conflicts is left out.
-                    let Content::Clean(data) = merged else { continue };
-                    let id = objects.put_blob(data.clone(), None)?;
-                    made.insert([ids.base, ids.ours, ids.theirs], (id, data));
-                    id
-                }
-            };
-            ours = Entry { mode, id };
+        let (mut ours, mut rest) = (self.ours, self.changes.as_slice());
+        while !rest.is_empty() {
+            rest = merge_some(objects, &mut ours, rest, made)?;
         }
         Ok(())
     }
+}
+
+/// Merges changes into `ours`, until the versions that were read are many. Returns the changes that are left.
+fn merge_some<'c>(
+    objects: &dyn Objects,
+    ours: &mut Entry,
+    changes: &'c [(Entry, Entry)],
+    made: &mut Merges,
+) -> Result<&'c [(Entry, Entry)], ObjectError> {
+    let (blobs, mut bytes) = (FrozenVec::<Arc<Vec<u8>>>::new(), 0);
+    let mut series = Series::new(objects.as_of());
+    // Of the last merge: what comes next has most of it.
+    let mut last: [Option<(ObjectId, &[u8])>; 3] = [None; 3];
+    for (at, (base, theirs)) in changes.iter().enumerate() {
+        let sides = Sides { base: *base, ours: *ours, theirs: *theirs };
+        if let Some(settled) = sides.settled() {
+            *ours = settled;
+            continue;
+        }
+        let ids = sides.map(|entry| entry.id);
+        let Some(mode) = sides.map(|entry| entry.mode).settled() else { continue };
+        if let Some(id) = ids.settled() {
+            *ours = Entry { mode, id };
+            continue;
+        }
+        if ![*base, *ours, *theirs].iter().all(Entry::is_file) {
+            continue;
+        }
+        if bytes > AT_ONCE {
+            return Ok(&changes[at..]);
+        }
+        let key = [ids.base, ids.ours, ids.theirs];
+        let mut data = [&[][..]; 3];
+        for (data, id) in data.iter_mut().zip(&key) {
+            *data = match last.iter().flatten().find(|(known, _)| known == id) {
+                Some((_, known)) => known,
+                None => blobs.push_get(objects.blob(id)?),
+            };
+            bytes += data.len();
+        }
+        last = [0, 1, 2].map(|side| Some((key[side], data[side])));
+        // A patch that conflicts is left out.
+        let Content::Clean(data) = content::merge_next(&mut series, data) else { continue };
+        let id = objects.put_blob(data.clone(), None)?;
+        made.insert(key, (id, data));
+        *ours = Entry { mode, id };
+    }
+    Ok(&[])
 }

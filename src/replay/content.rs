@@ -3,7 +3,7 @@
 use bstr::{BStr, BString};
 
 use super::attributes::Driver;
-use super::lines::{Merge, Style, owned};
+use super::lines::{Merge, Series, Style, owned};
 use crate::store::{Driven, GitVersion, ObjectError, Objects};
 
 /// Git looks for a NUL in this many first bytes to call a file binary (`buffer_is_binary`).
@@ -65,9 +65,23 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Content {
     merge_lines([base, ours, theirs], false, GitVersion::NEWEST)
 }
 
+/// The same, of one file after the other, where they are versions of one.
+pub(super) fn merge_next<'d>(series: &mut Series<'d>, sides: [&'d [u8]; 3]) -> Content {
+    if !by_lines(&sides) {
+        return Content::Binary;
+    }
+    let [base, ours, theirs] = sides;
+    series.merge(base, ours, theirs).map_or(Content::Conflict, Content::Clean)
+}
+
+/// Does git merge these by lines?
+fn by_lines(sides: &[&[u8]]) -> bool {
+    sides.iter().all(|data| data.len() <= LARGEST && !is_binary(data))
+}
+
 /// The same; with `union` the lines of both sides stand where they meet (`merge=union`).
 fn merge_lines(sides: [&[u8]; 3], union: bool, as_of: GitVersion) -> Content {
-    if sides.iter().any(|data| data.len() > LARGEST || is_binary(data)) {
+    if !by_lines(&sides) {
         return Content::Binary;
     }
     let [base, ours, theirs] = sides;

@@ -54,8 +54,8 @@ pub(super) fn format(git: &Git) -> Result<gix_hash::Kind, GitError> {
 pub(super) fn hash(path: &Path) -> gix_hash::Kind {
     let config = std::fs::read_to_string(path.join("config")).unwrap_or_default().to_lowercase();
     let format = config.lines().filter_map(|line| line.trim().strip_prefix("objectformat"));
-    let format = format.filter_map(|rest| rest.trim_start().strip_prefix('='));
-    format.last().and_then(|name| name.trim().parse().ok()).unwrap_or(DEFAULT)
+    let mut format = format.filter_map(|rest| rest.trim_start().strip_prefix('='));
+    format.next_back().and_then(|name| name.trim().parse().ok()).unwrap_or(DEFAULT)
 }
 
 /// One ref to move.

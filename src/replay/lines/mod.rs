@@ -6,6 +6,7 @@
 
 mod compact;
 mod histogram;
+mod series;
 
 use std::ops::Range;
 
@@ -14,11 +15,13 @@ use imara_diff::{Interner, Token};
 
 use crate::store::{GitVersion, common_end, common_start};
 
+pub use series::Series;
+
 /// A guess at the bytes of a line, for how much memory to take at once.
 const LINE: usize = 24;
 
 /// A version of a text.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Text<'d> {
     data: &'d [u8],
     /// Where each line begins, and at last where the text ends.
@@ -145,12 +148,16 @@ pub struct Conflict<'d> {
 impl<'d> Merge<'d> {
     /// Merges what changed from `base` to `theirs` into `ours`, as git does since `as_of`.
     pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style, as_of: GitVersion) -> Self {
-        let differences = |old: &[Token], new: &[Token], tokens| differences(old, new, tokens, as_of);
         let mut interner: Interner<&'d [u8]> = Interner::new(base.len() / LINE + 64);
         let base = Text::read(base, None, &mut interner);
         let ours = Text::read(ours, Some(&base), &mut interner);
         let theirs = Text::read(theirs, Some(&base), &mut interner);
-        let all = interner.num_tokens();
+        Self::of([base, ours, theirs], interner.num_tokens(), style, as_of)
+    }
+
+    /// The merge of texts in which so many different lines are numbered.
+    fn of([base, ours, theirs]: [Text<'d>; 3], all: u32, style: Style, as_of: GitVersion) -> Self {
+        let differences = |old: &[Token], new: &[Token], tokens| differences(old, new, tokens, as_of);
         let (mine, new) = (&ours.tokens, &theirs.tokens);
         let lens = [base.len(), ours.len(), theirs.len()];
         let by_us = differences(&base.tokens, mine, all);
