@@ -418,9 +418,15 @@ impl WorkspaceMove {
         }
         wait_for_index(&site.git_dir)?;
         site.git.call(["update-index", "-z", "--index-info"]).stdin(info).output()?;
+        let written = self.files.iter().filter(|(_, blob)| blob.is_some());
+        let written: String = written.map(|(file, _)| format!("{file}\0")).collect();
+        // What the index knows of these files' times, so that nobody need read them again.
+        let refresh = || {
+            let call = site.git.call(["--literal-pathspecs", "add", "--refresh"]);
+            call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(written).answer()
+        };
         std::thread::scope(|threads| {
-            // Only refreshes what the index knows of the files' times: its exit code says that others differ.
-            let refresh = threads.spawn(|| site.git.call(["update-index", "-q", "--refresh"]).answer());
+            let refresh = threads.spawn(refresh);
             // In the run that made the commit, nothing came between.
             let there = if self.texts.is_empty() { head(&site.git)? } else { self.old.clone() };
             if there.as_ref() != Some(&self.new) {

@@ -26,6 +26,7 @@ mod explain;
 pub mod follow;
 mod form;
 pub mod gather;
+mod given;
 pub mod history;
 mod hooks;
 mod intake;

@@ -1,26 +1,26 @@
 //! The replay of a project's queue on a trunk tip, and what became of each patch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bstr::BString;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::causes::causes;
 use super::evidence::{confirmed, note, rejected, undone};
+use super::given::Given;
 use super::sent::merged;
 use super::settle::Answers;
 use super::{NightError, Site};
 use crate::build::manifest::ConflictRecord;
 use crate::landed::{self, Candidate, Evidence, Found};
-use crate::queue::{ChangeKind, Content, FileChange, Patch, Queue, apply, apply_to_tree};
+use crate::queue::{Patch, Queue};
 use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Step, replay};
 use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
-use crate::store::{Objects, Odb, Place, Scratch, StoreError};
+use crate::store::{Objects, Odb, Place, StoreError};
 use crate::trunk::delta::Change;
 use crate::trunk::{Range, read_range};
 use crate::workspace::{
@@ -178,14 +178,20 @@ pub fn plan(
     odb.flush()?;
     let mark = odb.mark();
     // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up.
-    let (known, replayed, describe) = std::thread::scope(|threads| {
+    let (known, replayed, given, describe) = std::thread::scope(|threads| {
         let view = odb.place();
         let candidates = &candidates;
         let search = threads.spawn(move || search(site, view, &from, tip, candidates));
         let describe = threads.spawn(|| site.store.describe(tip));
         let replayed = replay(&odb, &steps, &tip_tree, Vec::new(), Some(answers));
+        let placed = replayed.as_ref().map(|replayed| replayed.placed.as_slice()).unwrap_or_default();
+        let given: Vec<Option<Given>> = places
+            .iter()
+            .zip(placed)
+            .map(|(at, placed)| Given::of(&odb, &queue.patches[*at], &prepared[*at], placed))
+            .collect();
         let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (known, replayed, describe.join().unwrap_or_default())
+        (known, replayed, given, describe.join().unwrap_or_default())
     });
     let ((range, found), mut replayed) = (known?, replayed?);
     let mut evidence = confirmed(lock);
@@ -208,6 +214,7 @@ pub fn plan(
     let roots = replayed.placed.iter().enumerate().filter(|(_, p)| matches!(p, Placed::Conflict(_)));
     let roots: Vec<usize> = roots.map(|(at, _)| at).filter(is_new).collect();
     let mut causes = causes(&site.store, &odb, &range, &steps, &replayed.placed, &roots)?;
+    let mut given: BTreeMap<usize, Option<Given>> = places.iter().copied().zip(given).collect();
     let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
 
     let (mut fixes, undone) = (landed::fixes(&candidates, &range), undone(&range));
@@ -215,7 +222,8 @@ pub fn plan(
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
         let was = locked.get(patch.name());
-        let context = Context { odb: &odb, range: &range, patch, prepared, answers, was: was.copied() };
+        let (was_given, was) = (given.remove(&at).flatten(), was.copied());
+        let context = Context { odb: &odb, range: &range, patch, prepared, answers, given: was_given, was };
         let report = report(site, patch, was.map(|p| p.outcome));
         let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
@@ -230,7 +238,7 @@ pub fn plan(
             report.evolved = was.and_then(|w| w.evolved.clone());
         }
         let fixes = fixes.remove(patch.name()).unwrap_or_default();
-        note(&mut report, was.copied(), found.proposed.get(patch.name()), fixes, &undone);
+        note(&mut report, was, found.proposed.get(patch.name()), fixes, &undone);
         let digest = patch.digest.clone();
         patches.push(PlannedPatch { report, digest, applied, as_it_is, both, changes, own });
     }
@@ -323,6 +331,7 @@ struct Context<'a> {
     patch: &'a Patch,
     prepared: &'a Prepared,
     answers: &'a Answers<'a>,
+    given: Option<Given>,
     was: Option<&'a PatchLock>,
 }
 
@@ -357,8 +366,11 @@ impl Context<'_> {
                 }
                 applied = Some((before, after));
             }
-            Some(Placed::Applied { before, after, as_it_is, both, settled: None, .. }) => {
-                let same = as_it_is.then_some(true).or_else(|| self.gives(&both?));
+            Some(placed @ Placed::Applied { before, after, settled: None, .. }) => {
+                // What comes after a patch that trunk has may stand on something else than it did at first.
+                let given = self.given.filter(|given| (given.before, given.after) == (before, after));
+                let given = given.or_else(|| Given::of(self.odb, self.patch, self.prepared, &placed));
+                let same = given.is_some_and(|given| given.same);
                 applied = self.applied(&mut report, before, after, same)?;
             }
             Some(Placed::Conflict(conflicts)) => {
@@ -380,38 +392,13 @@ impl Context<'_> {
         Ok((report, applied))
     }
 
-    /// Does the patch's text, applied strictly, give what the merge gave? Only the files that both changed are looked
-    /// at: one that stands as on the patch's own base takes the patch as it did there. Not known for a text that does
-    /// more than change files in their place.
-    fn gives(&self, both: &[Both]) -> Option<bool> {
-        let changes = &self.patch.changes;
-        let in_place = |c: &FileChange| {
-            let omitted = c.content == Content::BinaryOmitted;
-            let moded = c.old_mode.is_some() && c.old_mode != c.new_mode && c.new_mode.is_some();
-            c.kind == ChangeKind::Modify && c.old_path == c.new_path && !moded && !omitted
-        };
-        let paths: BTreeSet<&BString> = changes.iter().map(FileChange::path).collect();
-        let by_text = !matches!(self.prepared.trees, Ok((_, _, Source::Blobs)));
-        if !by_text || paths.len() != changes.len() || !changes.iter().all(in_place) {
-            return None;
-        }
-        for file in both {
-            let change = changes.iter().find(|c| *c.path() == file.path)?;
-            let (ours, merged) = (self.odb.blob(&file.ours.id).ok()?, self.odb.blob(&file.merged.id).ok()?);
-            if file.ours.mode != file.merged.mode || !apply(change, &ours).is_ok_and(|made| made == *merged) {
-                return Some(false);
-            }
-        }
-        Some(true)
-    }
-
     /// A patch that applied: as it is, refreshed, or with nothing left of it.
     fn applied(
         &self,
         report: &mut PatchReport,
         before: ObjectId,
         after: ObjectId,
-        same: Option<bool>,
+        same: bool,
     ) -> Result<Option<(ObjectId, ObjectId)>, NightError> {
         let own = self.prepared.trees.as_ref().ok();
         let was_empty = own.is_none_or(|(before, after, _)| before == after);
@@ -429,10 +416,6 @@ impl Context<'_> {
             report.note = Some("it changes nothing any more, and no upstream commit explains it".into());
             return Ok(Some((before, after)));
         }
-        let same = same.unwrap_or_else(|| {
-            apply_to_tree(&Scratch::over(self.odb), &before, &self.patch.changes)
-                .is_ok_and(|tree| tree == after)
-        });
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
         let omitted = self.patch.omitted();
         if !omitted.is_empty() {

@@ -23,7 +23,7 @@ use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
 use crate::replay::Both;
 use crate::replay::loss::Loss;
 use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb, RefUpdate, Scratch, StoreError};
+use crate::store::{Objects, Odb, RefUpdate, Scratch, StoreError, on_all_cores};
 use crate::workspace::{Good, History, Landed, LandedLock, Outcome, PatchLock, ProjectLock};
 
 /// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
@@ -258,38 +258,64 @@ fn leave<'q>(
         odb.flush()?;
     }
     let mut diffs = site.store.diffs(&pairs, 1)?.into_iter();
-    for l in &mut left {
-        let Some((before, after)) = by_git(l) else { continue };
-        let diff = diffs.next().unwrap_or_default();
-        l.patch_id = patch_id(&diff);
-        if written_anew(l.planned.report.outcome) && before != after {
-            let written = if l.patch.strip == 1 {
-                l.patch.with_diff(&diff)
-            } else {
-                let again = site.store.diffs(&[(before, after)], l.patch.strip)?;
-                l.patch.with_diff(again.first().map_or(&[][..], |d| d))
-            };
-            let broken = || NightError::RoundTrip { name: l.patch.name().to_owned() };
-            let mut anew = Patch::parse(&l.patch.file, written, l.patch.strip).map_err(|_| broken())?;
-            anew.hold = l.patch.hold.clone();
-            if anew.header != l.patch.header
-                || apply_to_tree(&Scratch::over(odb), &before, &anew.changes).map_err(|_| broken())? != after
-            {
-                return Err(broken());
-            }
-            let drift = same_change(&l.patch.changes, &anew.changes);
-            l.planned.report.loss = Some(Loss::between(&l.patch.changes, &anew.changes));
-            l.rewritten = Some((anew, drift));
+    let with_diff: Vec<(&Left<'_>, Option<Vec<u8>>)> =
+        left.iter().map(|l| (l, by_git(l).and_then(|_| diffs.next()))).collect();
+    let anew = on_all_cores(odb, &with_diff, &|odb, (l, diff)| {
+        let mut anew = match diff {
+            Some(diff) => Anew::of(site, odb, l, diff)?,
+            None => Anew::default(),
+        };
+        if !l.planned.as_it_is
+            && let (Some((stack, _)), Some((own, _))) = (l.planned.applied, l.planned.own)
+        {
+            note_doubled(odb, &mut anew.loss, l.patch, &own, &stack, l.planned.both.as_deref())?;
         }
-    }
-    for l in left.iter_mut().filter(|l| !l.planned.as_it_is) {
-        let mut loss = l.planned.report.loss.take().unwrap_or_default();
-        if let (Some((stack, _)), Some((own, _))) = (l.planned.applied, l.planned.own) {
-            note_doubled(odb, &mut loss, l.patch, &own, &stack, l.planned.both.as_deref())?;
-        }
+        Ok::<_, NightError>(anew)
+    });
+    for (l, anew) in left.iter_mut().zip(anew) {
+        let Anew { patch_id, rewritten, loss } = anew?;
+        l.patch_id = l.patch_id.or(patch_id);
+        l.rewritten = rewritten;
         l.planned.report.loss = Some(loss).filter(|loss| !loss.is_none());
     }
     Ok(left)
+}
+
+/// What git's diff of a patch says of it.
+#[derive(Default)]
+struct Anew {
+    patch_id: Option<ObjectId>,
+    /// Its new file, if it has one, and whether only line numbers and context changed.
+    rewritten: Option<(Patch, bool)>,
+    loss: Loss,
+}
+
+impl Anew {
+    fn of(site: &Site<'_>, odb: &Odb, l: &Left<'_>, diff: &[u8]) -> Result<Self, NightError> {
+        let mut out = Self { patch_id: patch_id(diff), ..Self::default() };
+        let Some((before, after)) = l.planned.applied else { return Ok(out) };
+        if !written_anew(l.planned.report.outcome) || before == after {
+            return Ok(out);
+        }
+        let written = if l.patch.strip == 1 {
+            l.patch.with_diff(diff)
+        } else {
+            let again = site.store.diffs(&[(before, after)], l.patch.strip)?;
+            l.patch.with_diff(again.first().map_or(&[][..], |d| d))
+        };
+        let broken = || NightError::RoundTrip { name: l.patch.name().to_owned() };
+        let mut anew = Patch::parse(&l.patch.file, written, l.patch.strip).map_err(|_| broken())?;
+        anew.hold = l.patch.hold.clone();
+        if anew.header != l.patch.header
+            || apply_to_tree(&Scratch::over(odb), &before, &anew.changes).map_err(|_| broken())? != after
+        {
+            return Err(broken());
+        }
+        let drift = same_change(&l.patch.changes, &anew.changes);
+        out.loss = Loss::between(&l.patch.changes, &anew.changes);
+        out.rewritten = Some((anew, drift));
+        Ok(out)
+    }
 }
 
 /// Is the file of a patch with this outcome written anew?

@@ -10,6 +10,7 @@ use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 use petgraph::unionfind::UnionFind;
 
+use super::Sides;
 use super::attributes;
 use super::content::{self, Content};
 use super::sequence::Step;
@@ -36,8 +37,24 @@ pub(super) struct Origins<'a> {
     indexed: bool,
     /// The steps that are not in the stack, with all that each of them needs, near and far.
     left_out: BTreeMap<usize, BTreeSet<usize>>,
-    /// Merges of contents by their three ids: the same few are asked for again and again. `None` is a conflict.
-    merges: HashMap<[ObjectId; 3], Option<ObjectId>>,
+    /// Merges of contents by their three ids: the same few are asked for again and again.
+    merges: HashMap<[ObjectId; 3], Merge>,
+}
+
+/// What came of a merge of contents.
+#[derive(Clone, Copy)]
+enum Merge {
+    Conflict,
+    /// It goes; nobody has asked for what it gives.
+    Clean,
+    Gives(ObjectId),
+}
+
+/// Is it of interest what a change gives, or only that it goes?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Files,
+    Answer,
 }
 
 /// What is known of the steps before it is asked what they need.
@@ -284,20 +301,21 @@ impl<'a> Origins<'a> {
             if without.binary_search(&i).is_ok() {
                 continue;
             }
-            if let Some(after) = self.put(i, &files, &here)? {
+            if let Some(after) = self.put(i, &files, &here, Wanted::Files)? {
                 files.extend(after);
             }
         }
         let all: Vec<&Change> = of(at).iter().collect();
-        Ok(self.put(at, &files, &all)?.is_some())
+        Ok(self.put(at, &files, &all, Wanted::Answer)?.is_some())
     }
 
-    /// The files after some changes, or `None` if one of them conflicts.
+    /// The files after some changes, or `None` if one of them conflicts; if only an answer is wanted, some may be missing.
     fn put<'c>(
         &mut self,
         at: usize,
         files: &Files<'_>,
         changes: &[&'c Change],
+        wanted: Wanted,
     ) -> Result<Option<Files<'c>>, ObjectError> {
         let mut after = Files::new();
         for change in changes {
@@ -309,8 +327,10 @@ impl<'a> Origins<'a> {
             } else {
                 match (change.old, ours, change.new) {
                     (Some(base), Some(ours), Some(theirs)) => {
-                        match self.merge(at, &change.path, base, ours, theirs)? {
-                            Some(entry) => Some(entry),
+                        let sides = Sides { base, ours, theirs };
+                        match self.merge(at, &change.path, sides, wanted)? {
+                            Some(Some(entry)) => Some(entry),
+                            Some(None) => continue,
                             None => return Ok(None),
                         }
                     }
@@ -322,38 +342,46 @@ impl<'a> Origins<'a> {
         Ok(Some(after))
     }
 
+    /// The merged file, or `None` for a conflict; in it `None` if only an answer is wanted.
     fn merge(
         &mut self,
         at: usize,
         path: &BString,
-        base: Entry,
-        ours: Entry,
-        theirs: Entry,
-    ) -> Result<Option<Entry>, ObjectError> {
+        Sides { base, ours, theirs }: Sides<Entry>,
+        wanted: Wanted,
+    ) -> Result<Option<Option<Entry>>, ObjectError> {
         if ![base, ours, theirs].iter().all(Entry::is_file) {
             return Ok(None);
         }
         let mode = if ours.mode == base.mode { theirs.mode } else { ours.mode };
         let entry = |id| Entry { mode, id };
         if ours.id == theirs.id || base.id == theirs.id {
-            return Ok(Some(entry(ours.id)));
+            return Ok(Some(Some(entry(ours.id))));
         }
         if base.id == ours.id {
-            return Ok(Some(entry(theirs.id)));
+            return Ok(Some(Some(entry(theirs.id))));
         }
         let key = [base.id, ours.id, theirs.id];
-        if let Some(known) = self.merges.get(&key) {
-            return Ok(known.map(entry));
+        match self.merges.get(&key) {
+            Some(Merge::Conflict) => return Ok(None),
+            Some(Merge::Gives(id)) => return Ok(Some(Some(entry(*id)))),
+            Some(Merge::Clean) if wanted == Wanted::Answer => return Ok(Some(None)),
+            _ => {}
         }
         let blob = |e: Entry| self.scratch.blob(&e.id);
         let driver = attributes::driver(&self.scratch, &self.steps[at].before, path.as_bstr())?;
         let (base, ours, theirs) = (blob(base)?, blob(ours)?, blob(theirs)?);
         let merged = match content::merge_by(&self.scratch, &driver, path.as_bstr(), &base, &ours, &theirs)? {
-            Content::Clean(data) => Some(self.scratch.put_blob(data, None)?),
-            Content::Conflict | Content::Binary => None,
+            Content::Clean(_) if wanted == Wanted::Answer => Merge::Clean,
+            Content::Clean(data) => Merge::Gives(self.scratch.put_blob(data, None)?),
+            Content::Conflict | Content::Binary => Merge::Conflict,
         };
         self.merges.insert(key, merged);
-        Ok(merged.map(entry))
+        Ok(match merged {
+            Merge::Conflict => None,
+            Merge::Clean => Some(None),
+            Merge::Gives(id) => Some(Some(entry(id))),
+        })
     }
 
     /// Reads what a step changes, once.

@@ -19,7 +19,8 @@ const STEP: usize = 64 << 10;
 
 /// The packs of a repository, without those that are lent.
 pub(super) struct Deltas {
-    packs: Arc<Vec<gix_pack::Bundle>>,
+    packs: Vec<Arc<gix_pack::Bundle>>,
+    hash: gix_hash::Kind,
     /// The fastest where the size is known, as it is here; a third of a replay of real patches is this.
     inflate: Decompressor,
     /// The pack in which the last object was: the next one is most likely there, too.
@@ -34,29 +35,35 @@ impl Deltas {
         let files = std::fs::read_dir(objects.join("pack")).into_iter().flatten().flatten();
         let indexes =
             files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "idx"));
-        let open = |path| gix_pack::Bundle::at(path, hash).ok();
-        Self::with(Arc::new(indexes.filter_map(open).collect()), limit)
+        let mut deltas = Self::with(Vec::new(), hash, limit);
+        indexes.for_each(|index| deltas.add(&index));
+        deltas
+    }
+
+    /// A pack that has come, by its index.
+    pub fn add(&mut self, index: &Path) {
+        self.packs.extend(gix_pack::Bundle::at(index, self.hash).ok().map(Arc::new));
     }
 
     /// The same packs, for another thread.
     pub fn again(&self, limit: usize) -> Self {
-        Self::with(self.packs.clone(), limit)
+        Self::with(self.packs.clone(), self.hash, limit)
     }
 
-    fn with(packs: Arc<Vec<gix_pack::Bundle>>, limit: usize) -> Self {
-        Self { packs, inflate: Decompressor::new(), last: 0, kept: Kept::up_to(limit) }
+    fn with(packs: Vec<Arc<gix_pack::Bundle>>, hash: gix_hash::Kind, limit: usize) -> Self {
+        Self { packs, hash, inflate: Decompressor::new(), last: 0, kept: Kept::up_to(limit) }
     }
 
     /// The object `id`, if it is in one of the packs and stands there on nothing outside of it.
     pub fn whole(&mut self, id: &ObjectId) -> Option<(Kind, Arc<Vec<u8>>)> {
-        let packs = self.packs.clone();
         let place = |n: &usize| {
-            let index = &packs.get(*n)?.index;
+            let index = &self.packs.get(*n)?.index;
             Some((*n, index.pack_offset_at_index(index.lookup(id)?)))
         };
-        let (n, offset) = place(&self.last).or_else(|| (0..packs.len()).find_map(|n| place(&n)))?;
+        let (n, offset) = place(&self.last).or_else(|| (0..self.packs.len()).find_map(|n| place(&n)))?;
         self.last = n;
-        let pack = &packs[n].pack;
+        let bundle = self.packs[n].clone();
+        let pack = &bundle.pack;
         let (mut at, mut steps) = (offset, Vec::new());
         let (kind, mut data) = loop {
             if let Some(known) = self.kept.get((n, at)) {

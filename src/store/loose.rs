@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
 use gix_hash::ObjectId;
 use gix_object::Kind;
+use libdeflater::{CompressionLvl, Compressor};
 
 use super::StoreError;
 use super::odb::object_id;
@@ -35,13 +34,11 @@ pub(super) fn write(
     }
     // git's own housekeeping clears what a killed run leaves under this name.
     let mut file = builder.prefix("tmp_obj_").tempfile_in(&folder).map_err(failed)?;
-    let mut deflate = ZlibEncoder::new(&mut file, Compression::fast());
-    deflate
-        .write_all(format!("{kind} {}\0", data.len()).as_bytes())
-        .and_then(|()| deflate.write_all(data))
-        .and_then(|()| deflate.finish().map(drop))
-        .and_then(|()| file.as_file().sync_data())
-        .map_err(failed)?;
+    let whole = [format!("{kind} {}\0", data.len()).as_bytes(), data].concat();
+    let mut deflate = Compressor::new(CompressionLvl::fastest());
+    let mut packed = vec![0; deflate.zlib_compress_bound(whole.len())];
+    let len = deflate.zlib_compress(&whole, &mut packed).map_err(|e| failed(std::io::Error::other(e)))?;
+    file.write_all(&packed[..len]).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
     file.persist(place).map_err(|e| failed(e.error))?;
     Ok(id)
 }

@@ -275,7 +275,10 @@ impl Odb {
             let mut file = builder.prefix("tmp_pack_").tempfile_in(&folder).map_err(failed)?;
             file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
             let place = folder.join(format!("pack-{}.{ending}", packed.name));
-            file.persist(place).map_err(|e| failed(e.error))?;
+            file.persist(&place).map_err(|e| failed(e.error))?;
+            if let (Some(deltas), "idx") = (self.deltas.borrow_mut().as_mut(), ending) {
+                deltas.add(&place);
+            }
         }
         Ok(new.order.len())
     }

@@ -5,9 +5,9 @@
 
 use std::io;
 
-use flate2::{Compress, Compression, FlushCompress, Status};
 use gix_hash::ObjectId;
 use gix_object::Kind;
+use libdeflater::{CompressionLvl, Compressor};
 
 /// Git's own limit on how many differences stand on each other.
 pub(super) const DEPTH: usize = 50;
@@ -118,13 +118,13 @@ fn deflate_all(items: &[Item<'_>]) -> io::Result<Vec<Vec<u8>>> {
     let share = items.len().div_ceil(cores).max(64);
     std::thread::scope(|threads| {
         let work = |part: &'_ [Item<'_>]| {
-            // One for all: a new one clears a quarter of a megabyte.
-            let mut deflate = Compress::new(Compression::fast(), true);
+            // One for all: a new one takes and clears its memory.
+            let (mut deflate, mut buffer) = (Compressor::new(CompressionLvl::fastest()), Vec::new());
             let form = |item: &Item<'_>| match item.body.data() {
                 data if data.len() <= SHORT || item.kind == Kind::Tree && data.len() >= LONG => {
                     Ok(stored(data))
                 }
-                data => deflated(&mut deflate, data),
+                data => deflated(&mut deflate, &mut buffer, data),
             };
             part.iter().map(form).collect::<io::Result<Vec<_>>>()
         };
@@ -170,17 +170,13 @@ fn stored(data: &[u8]) -> Vec<u8> {
     out
 }
 
-fn deflated(deflate: &mut Compress, data: &[u8]) -> io::Result<Vec<u8>> {
-    deflate.reset();
-    let mut out = Vec::with_capacity(data.len() / 2 + 64);
-    loop {
-        let done = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
-        let rest = data.get(done..).unwrap_or_default();
-        match deflate.compress_vec(rest, &mut out, FlushCompress::Finish)? {
-            Status::StreamEnd => return Ok(out),
-            Status::Ok | Status::BufError => out.reserve(data.len() / 2 + 64),
-        }
+fn deflated(deflate: &mut Compressor, buffer: &mut Vec<u8>, data: &[u8]) -> io::Result<Vec<u8>> {
+    let most = deflate.zlib_compress_bound(data.len());
+    if buffer.len() < most {
+        buffer.resize(most, 0);
     }
+    let len = deflate.zlib_compress(data, buffer).map_err(io::Error::other)?;
+    Ok(buffer[..len].to_vec())
 }
 
 fn kind_number(kind: Kind) -> u8 {
