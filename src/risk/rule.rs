@@ -56,6 +56,8 @@ pub struct Globs {
     set: GlobSet,
     /// The folders in which they can match, as far as the patterns say.
     prefixes: Vec<String>,
+    /// How the names of what they match end, as far as the patterns say.
+    endings: Vec<String>,
 }
 
 /// A pattern of text; `^` and `$` are a line's.
@@ -288,7 +290,12 @@ impl TryFrom<Vec<String>> for Globs {
             let plain = text.split(['*', '?', '[', '{']).next().unwrap_or_default();
             plain.rfind('/').map_or(String::new(), |at| plain[..=at].to_owned())
         };
-        Ok(Self { set: builder.build()?, prefixes: texts.iter().map(prefix).collect() })
+        let ending = |text: &String| {
+            let plain = text.rsplit(['*', '?', '[', ']', '{', '}', '\\', '/']);
+            plain.into_iter().next().unwrap_or_default().to_owned()
+        };
+        let prefixes = texts.iter().map(prefix).collect();
+        Ok(Self { set: builder.build()?, prefixes, endings: texts.iter().map(ending).collect() })
     }
 }
 
@@ -306,8 +313,35 @@ impl Globs {
         self.set.is_match(path)
     }
 
+    /// May a file of this name match?
+    pub fn may_name(&self, name: &[u8]) -> bool {
+        self.endings.iter().any(|ending| name.ends_with(ending.as_bytes()))
+    }
+
     /// May something in the folder match? The folder ends in a slash.
     pub fn reaches(&self, folder: &str) -> bool {
         self.prefixes.iter().any(|prefix| prefix.starts_with(folder) || folder.starts_with(prefix.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Pieces of patterns, and paths of the same letters.
+        #[test]
+        fn what_matches_is_looked_for_by_its_folder_and_its_name(
+            pattern in r"(\*\*/|a/|b\?/|\{a,b\}/){0,2}(\*|a|\{a,b\}|[ab]|\?)(\.a|\.\*|\\\*|\.\{a,b\}|)",
+            path in r"([ab]{1,2}/){0,2}[ab]{1,2}(\.a|\.b|\*|)",
+        ) {
+            let Ok(globs) = Globs::try_from(vec![pattern.clone()]) else { return Ok(()) };
+            let (folder, name) = path.rsplit_once('/').map_or(("", path.as_str()), |(f, n)| (f, n));
+            if globs.matches(&path) {
+                prop_assert!(globs.may_name(name.as_bytes()), "{pattern} {path}");
+                prop_assert!(folder.is_empty() || globs.reaches(&format!("{folder}/")), "{pattern} {path}");
+            }
+        }
     }
 }

@@ -209,8 +209,7 @@ impl<'a> Trees<'a> {
             return Ok(());
         }
         let raw = RawTree::read(self.objects, Some(&tree))?;
-        for entry in raw.iter() {
-            let (name, entry) = entry?;
+        for (name, entry) in raw.entries_of(&|name, is_tree| is_tree || globs.may_name(name))? {
             let path = format!("{folder}{}", name.to_str_lossy());
             if entry.is_tree() {
                 let inside = format!("{path}/");

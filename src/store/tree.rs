@@ -100,6 +100,24 @@ impl RawTree {
         Ok(entries)
     }
 
+    /// Those of its entries that are wanted, by their names and whether they are folders. Others are only skipped over.
+    pub fn entries_of(
+        &self,
+        is_wanted: &dyn Fn(&BStr, bool) -> bool,
+    ) -> Result<Vec<(&BStr, Entry)>, ObjectError> {
+        let (raw, mut at, mut out) = (self.raw(), 0, Vec::new());
+        while let Some(len) = self.entry_len(&raw[at..])? {
+            let stored = &raw[at..at + len];
+            // Old trees hold the longer form.
+            let is_tree = stored.starts_with(b"40000 ") || stored.starts_with(b"040000 ");
+            if is_wanted(name_of(stored, self.id_len()), is_tree) {
+                out.extend(self.first(stored)?);
+            }
+            at += len;
+        }
+        Ok(out)
+    }
+
     /// The entry called `name`.
     pub fn get(&self, name: &BStr) -> Result<Option<Entry>, ObjectError> {
         Ok(self.find(name)?.map(|(_, entry)| entry))
