@@ -24,7 +24,7 @@ fn main() {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
-    let work = works::generated(dir.path(), 100, 2000, 100);
+    let work = works::generated(dir.path(), works::Shape::Flat, 100, 2000, 100);
     works::linear(dir.path(), &work);
     let mut slower = false;
     for (args, noted) in COUNTED {

@@ -73,6 +73,48 @@ fn a_sha_256_repository_works() {
 }
 
 #[test]
+fn an_upstream_made_anew_with_other_ids_is_refused_and_the_last_build_stays() {
+    let (Some(lab), Some(other)) = (lab(&["--object-format=sha1"]), lab(&["--object-format=sha256"])) else {
+        return;
+    };
+    std::os::unix::fs::symlink("up", lab.path("from")).expect("linked");
+    works(&lab);
+    let store = lab.path("ws/.git/carry/p.git").to_string_lossy().into_owned();
+    let refs = lab.git(&store, &["for-each-ref"]);
+    std::fs::remove_file(lab.path("from")).expect("it goes");
+    std::os::unix::fs::symlink(other.path("up"), lab.path("from")).expect("linked");
+    let told = lab.carry_code(1, &["nightly"]);
+    assert!(told.contains("names its objects by sha256") && told.contains("import --patches"), "{told}");
+    assert_eq!(lab.git(&store, &["for-each-ref"]), refs);
+    lab.git(&store, &["fsck", "--strict"]);
+}
+
+#[test]
+fn a_deploy_repository_with_other_ids_than_upstream_is_told() {
+    let Some(lab) = lab(&["--object-format=sha256"]) else { return };
+    std::os::unix::fs::symlink("up", lab.path("from")).expect("linked");
+    lab.git(".", &["init", "-q", "--bare", "--object-format=sha1", "old.git"]);
+    lab.carry_code(0, &[&INIT[..], &["--remote", "../old.git"]].concat());
+    let told = lab.carry_code(4, &["nightly"]);
+    assert!(told.contains("git init --bare --object-format"), "{told}");
+}
+
+#[test]
+fn patches_of_a_sha_1_repository_are_carried_on_a_sha_256_upstream() {
+    let (Some(lab), Some(other)) = (lab(&["--object-format=sha256"]), lab(&["--object-format=sha1"])) else {
+        return;
+    };
+    std::os::unix::fs::symlink("up", lab.path("from")).expect("linked");
+    let folder = lab.path("patches").to_string_lossy().into_owned();
+    other.git("up", &["format-patch", "-q", "--full-index", "-o", &folder, "base..fork"]);
+    lab.carry_code(0, &INIT);
+    let base = lab.git("up", &["rev-parse", "base"]);
+    lab.carry_code(0, &["import", "--patches", "../patches", "--base", &base]);
+    let night = lab.json(0, &["nightly"]);
+    assert_eq!(Lab::outcomes(&night[0])[0].1, "clean");
+}
+
+#[test]
 fn a_shallow_repository_works() {
     let lab = lab(&[]).expect("git makes it");
     let url = format!("file://{}", lab.path("up").display());
