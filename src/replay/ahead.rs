@@ -26,7 +26,7 @@ const FEW: usize = 8;
 /// More threads than this are not used.
 const MOST: usize = 8;
 /// Versions of one file are kept up to so many bytes for the merges after them.
-const AT_ONCE: usize = 16 << 20;
+const AT_ONCE: usize = 4 << 20;
 /// Patches that are looked at in a row, as neighbours have most trees in common.
 const ROW: usize = 64;
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Objects as _, Odb};
+use super::{Objects as _, Odb, odb};
 
 /// Fewer things than this are not worth a thread.
 const FEW: usize = 16;
@@ -33,7 +33,7 @@ pub fn on_all_cores<T: Sync, R: Send>(
     };
     std::thread::scope(|threads| {
         let some = &some;
-        for place in (1..cores).filter_map(|_| odb.place()) {
+        for place in (1..cores).map(|_| odb.view(odb::SMALL)) {
             threads.spawn(move || some(&place.open()));
         }
         some(odb);

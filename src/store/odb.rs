@@ -15,6 +15,8 @@ use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError,
 
 /// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
 const PACKED: usize = 12 << 20;
+/// The same for a view whose reads are few.
+pub(super) const SMALL: usize = 2 << 20;
 /// The same for what the library reads: lent objects, and those that stand on others in no usual way.
 const BASES: usize = 4 << 20;
 /// Bytes of whole objects that it keeps.
@@ -354,6 +356,15 @@ impl Odb {
         Ok(None)
     }
 
+    /// A view for another thread that keeps so many bytes of what it reads from packs.
+    pub(super) fn view(&self, limit: usize) -> Place {
+        let mut deltas = self.deltas.borrow_mut();
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED)).again(limit);
+        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
+        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
+        Place { folder, hash, written, deltas, promised, drivers, as_of: self.as_of }
+    }
+
     fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         let id = object_id(self.hash, kind, &data)?;
         let mut new = self.new.borrow_mut();
@@ -408,12 +419,7 @@ impl Objects for Odb {
     }
 
     fn place(&self) -> Option<Place> {
-        let mut deltas = self.deltas.borrow_mut();
-        let deltas =
-            deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED)).again(PACKED / 2);
-        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
-        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
-        Some(Place { folder, hash, written, deltas, promised, drivers, as_of: self.as_of })
+        Some(self.view(PACKED / 2))
     }
 
     fn is_partial(&self) -> bool {
