@@ -42,3 +42,22 @@ pub fn on_all_cores<T: Sync, R: Send>(
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Repo;
+
+    #[test]
+    fn what_comes_of_each_is_in_order_and_what_is_not_written_is_seen_too() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let odb = Repo::open_or_create(dir.path(), None, None).and_then(|repo| repo.odb()).expect("a store");
+        let id = odb.put_blob(b"new".to_vec(), None).expect("it is kept");
+        let items: Vec<usize> = (0..100).collect();
+        let look = |odb: &Odb, item: &usize| (*item, odb.blob(&id).map(|blob| blob.len()).ok());
+        let all: Vec<_> = items.iter().map(|item| (*item, Some(3))).collect();
+        assert_eq!(on_all_cores(&odb, &items, &look), all);
+        odb.flush().expect("it is written");
+        assert_eq!(on_all_cores(&odb, &items, &look), all);
+    }
+}
