@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use git_carry::store::{Objects, Odb};
 use gix_hash::ObjectId;
 
+use crate::support::bare_store;
 use crate::support::lab::Lab;
 
 const THREADS: usize = 6;
@@ -38,4 +39,15 @@ fn what_is_in_the_store_is_found_by_each_of_many_threads_that_look_at_once() {
         });
     }
     assert_eq!(missed.into_inner(), 0);
+}
+
+#[test]
+fn an_id_of_another_kind_than_the_store_s_is_none_of_its() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let odb = bare_store(dir.path());
+    let other = [gix_hash::Kind::Sha1, gix_hash::Kind::Sha256].into_iter().find(|kind| *kind != odb.hash());
+    let id = other.expect("a kind").null();
+    assert!(!odb.has(&id));
+    let told = odb.blob(&id).expect_err("it cannot be there").to_string();
+    assert!(told.contains("another kind"), "{told}");
 }

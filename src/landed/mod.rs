@@ -9,6 +9,7 @@ mod first;
 mod fixes;
 mod footers;
 mod lines;
+mod moved;
 mod near;
 mod patch_id;
 mod reversed;
@@ -18,15 +19,13 @@ mod squashed;
 mod touches;
 mod undone;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bstr::BString;
 use gix_hash::ObjectId;
 
 use crate::queue::{FileChange, Metadata};
 use crate::store::{Odb, Repo, StoreError, on_all_cores};
-use crate::trunk::delta::Change;
 use crate::trunk::{Range, Upstream, delta};
 use crate::workspace::Bearing;
 
@@ -35,9 +34,7 @@ pub use emptied::emptied;
 pub use fixes::fixes;
 pub use undone::note_undone;
 
-use edits::Edit;
-use lines::{Lines, per_cent};
-use revised::plain;
+use moved::{Look, Moved};
 
 /// A patch as this step sees it.
 #[derive(Debug, Clone)]
@@ -70,20 +67,6 @@ pub struct Found {
     /// Much speaks for it; a person decides.
     pub proposed: BTreeMap<String, Evidence>,
 }
-
-/// What a look at a patch says of it.
-enum Look {
-    /// Trunk has it.
-    Settled(Evidence),
-    /// Commits are to be held against it.
-    Open,
-    /// Nothing of it has come to trunk.
-    Away,
-}
-
-/// In per cent: so much of a patch must trunk show at the range's end, or no commit is held against it for its lines. Half
-/// of what a revised version shares at least: others may have changed it since.
-const SOME: u8 = 20;
 
 /// The patches that the range has, which starts at `base`. Their trees must be written.
 ///
@@ -120,46 +103,11 @@ pub fn find(
     let same = patch_id::compare(repo, odb, patches, range, &alike)?;
     found.settled.extend(allowed(patches, same));
 
-    // What trunk left alone between the two ends cannot have come to it.
-    let first = range.first_parent.first().map_or(&range.commits[0], |at| &range.commits[*at]);
-    let (start, end) = (first.before(odb)?, range.commits[*tip].commit.tree);
-    let moved: BTreeMap<BString, Change> =
-        delta::changes(odb, &start, &end)?.into_iter().map(|c| (c.path.clone(), c)).collect();
-    let trunk: Mutex<HashMap<&BString, Arc<Lines>>> = Mutex::default();
-    let titles: BTreeSet<String> = range.commits.iter().map(|u| plain(&u.commit.subject())).collect();
-    let lines = |odb: &Odb, change: &'_ Change| -> Result<Arc<Lines>, StoreError> {
-        let known = || trunk.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((path, change)) = moved.get_key_value(&change.path) else { return Ok(Arc::default()) };
-        if let Some(lines) = known().get(path) {
-            return Ok(lines.clone());
-        }
-        let lines = Arc::new(Lines::of_changes(odb, std::slice::from_ref(change))?);
-        known().insert(path, lines.clone());
-        Ok(lines)
-    };
-    let look = |odb: &Odb, patch: &&Candidate<'_>| -> Result<Look, StoreError> {
-        let moved: Vec<&Change> = patch.paths.iter().filter_map(|path| moved.get(path)).collect();
-        if moved.is_empty() {
-            return Ok(Look::Away);
-        }
-        let edits = Edit::of_patch(odb, patch)?;
-        match reversed::find(odb, patch, &edits, range)? {
-            Some(evidence) if !patch.rejected.iter().any(|c| evidence.rests_on(c)) => {
-                return Ok(Look::Settled(evidence));
-            }
-            _ if titles.contains(&plain(&patch.subject)) => return Ok(Look::Open),
-            _ => {}
-        }
-        let own = Lines::of_edits(&edits);
-        let trunk = moved.iter().map(|change| lines(odb, change)).collect::<Result<Vec<_>, _>>()?;
-        let trunk: Vec<&Lines> = trunk.iter().map(Arc::as_ref).collect();
-        let is_near = per_cent(own.shared_with_all(&trunk), own.total()) >= SOME;
-        Ok(if is_near { Look::Open } else { Look::Away })
-    };
+    let moved = Moved::of(odb, range, &range.commits[*tip])?;
     let left: Vec<&Candidate<'_>> =
         patches.iter().filter(|patch| !found.settled.contains_key(patch.name)).collect();
     let mut open: Vec<&Candidate<'_>> = Vec::new();
-    for (patch, look) in left.iter().zip(on_all_cores(odb, &left, &look)) {
+    for (patch, look) in left.iter().zip(on_all_cores(odb, &left, &|odb, patch| moved.look(odb, patch))) {
         match look? {
             Look::Settled(evidence) => drop(found.settled.insert(patch.name.to_owned(), evidence)),
             Look::Open => open.push(patch),

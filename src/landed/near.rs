@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bstr::BString;
 
 use super::Candidate;
-use super::SOME;
 use super::edits::Edit;
 use super::lines::{Lines, per_cent};
+use super::moved::SOME;
 use super::revised::plain;
 use super::touches::Touches;
 use crate::store::{Odb, StoreError};

@@ -17,14 +17,12 @@ use super::content::{self, Content};
 use super::lines::Series;
 use super::sequence::{Role, Step};
 use crate::store::tree::Entry;
-use crate::store::{ObjectError, Objects, Scratch};
+use crate::store::{ObjectError, Objects, Scratch, share};
 use crate::trunk::compare::Compare;
 use crate::trunk::delta::Change;
 
 /// Fewer patches, or merges, than this are not worth a thread.
 const FEW: usize = 8;
-/// More threads than this are not used.
-const MOST: usize = 8;
 /// Versions of one file are kept up to so many bytes for the merges after them.
 const AT_ONCE: usize = 4 << 20;
 /// Patches that are looked at in a row, as neighbours have most trees in common.
@@ -43,19 +41,6 @@ pub(super) type Merges = HashMap<[ObjectId; 3], (ObjectId, Vec<u8>)>;
 /// What a patch changes. `trees` were asked about the patch before.
 pub(super) fn changes(trees: &mut Compare<'_>, step: &Step) -> Result<Changes, ObjectError> {
     Ok(trees.changes(&step.before, &step.after)?.map_or(Changes::Turned, Changes::Plain))
-}
-
-/// Does `work` on all cores, on this one with `objects`, on the others with objects of their own. Work that fails there
-/// is left undone: whoever needs it meets the error himself.
-fn share(objects: &dyn Objects, work: &(dyn Fn(&dyn Objects) + Sync)) {
-    // Each has a view of the store that keeps some objects in memory.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
-    std::thread::scope(|threads| {
-        for place in (1..cores).filter_map(|_| objects.place()) {
-            threads.spawn(move || work(&place.open()));
-        }
-        work(objects);
-    });
 }
 
 /// What each step changes; nothing for one that is not carried, or could not be read.

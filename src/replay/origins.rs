@@ -38,16 +38,16 @@ pub(super) struct Origins<'a> {
     /// The steps that are not in the stack, with all that each of them needs, near and far.
     left_out: BTreeMap<usize, BTreeSet<usize>>,
     /// Merges of contents by their three ids: the same few are asked for again and again.
-    merges: HashMap<[ObjectId; 3], Merge>,
+    merges: HashMap<[ObjectId; 3], Merge<ObjectId>>,
 }
 
 /// What came of a merge of contents.
 #[derive(Clone, Copy)]
-enum Merge {
+enum Merge<T> {
     Conflict,
     /// It goes; nobody has asked for what it gives.
     Clean,
-    Gives(ObjectId),
+    Gives(T),
 }
 
 /// Is it of interest what a change gives, or only that it goes?
@@ -329,9 +329,9 @@ impl<'a> Origins<'a> {
                     (Some(base), Some(ours), Some(theirs)) => {
                         let sides = Sides { base, ours, theirs };
                         match self.merge(at, &change.path, sides, wanted)? {
-                            Some(Some(entry)) => Some(entry),
-                            Some(None) => continue,
-                            None => return Ok(None),
+                            Merge::Gives(entry) => Some(entry),
+                            Merge::Clean => continue,
+                            Merge::Conflict => return Ok(None),
                         }
                     }
                     _ => return Ok(None),
@@ -342,30 +342,29 @@ impl<'a> Origins<'a> {
         Ok(Some(after))
     }
 
-    /// The merged file, or `None` for a conflict; in it `None` if only an answer is wanted.
     fn merge(
         &mut self,
         at: usize,
         path: &BString,
         Sides { base, ours, theirs }: Sides<Entry>,
         wanted: Wanted,
-    ) -> Result<Option<Option<Entry>>, ObjectError> {
+    ) -> Result<Merge<Entry>, ObjectError> {
         if ![base, ours, theirs].iter().all(Entry::is_file) {
-            return Ok(None);
+            return Ok(Merge::Conflict);
         }
         let mode = if ours.mode == base.mode { theirs.mode } else { ours.mode };
-        let entry = |id| Entry { mode, id };
+        let gives = |id| Merge::Gives(Entry { mode, id });
         if ours.id == theirs.id || base.id == theirs.id {
-            return Ok(Some(Some(entry(ours.id))));
+            return Ok(gives(ours.id));
         }
         if base.id == ours.id {
-            return Ok(Some(Some(entry(theirs.id))));
+            return Ok(gives(theirs.id));
         }
         let key = [base.id, ours.id, theirs.id];
         match self.merges.get(&key) {
-            Some(Merge::Conflict) => return Ok(None),
-            Some(Merge::Gives(id)) => return Ok(Some(Some(entry(*id)))),
-            Some(Merge::Clean) if wanted == Wanted::Answer => return Ok(Some(None)),
+            Some(Merge::Conflict) => return Ok(Merge::Conflict),
+            Some(Merge::Gives(id)) => return Ok(gives(*id)),
+            Some(Merge::Clean) if wanted == Wanted::Answer => return Ok(Merge::Clean),
             _ => {}
         }
         let blob = |e: Entry| self.scratch.blob(&e.id);
@@ -378,9 +377,9 @@ impl<'a> Origins<'a> {
         };
         self.merges.insert(key, merged);
         Ok(match merged {
-            Merge::Conflict => None,
-            Merge::Clean => Some(None),
-            Merge::Gives(id) => Some(Some(entry(id))),
+            Merge::Conflict => Merge::Conflict,
+            Merge::Clean => Merge::Clean,
+            Merge::Gives(id) => gives(id),
         })
     }
 

@@ -5,7 +5,7 @@ use bstr::{BString, ByteSlice};
 
 use super::drivers::quote;
 use super::git::{Git, GitError};
-use super::repo::format;
+use super::repo::object_format;
 
 /// A commit to make.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ fn import(
     // As long as the ids there are.
     let null = match head {
         Some(head) => "0".repeat(head.len()),
-        None => format(git)?.null().to_string(),
+        None => object_format(git)?.null().to_string(),
     };
     let mut stream = Vec::with_capacity(contents.iter().map(|c| c.len() + 64).sum());
     let mut put = |text: &str, bytes: &[u8]| {

@@ -3,41 +3,50 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Objects as _, Odb, odb};
+use super::{Objects, Odb, Place, odb};
 
 /// Fewer things than this are not worth a thread.
 const FEW: usize = 16;
 /// More threads than this are not used.
 const MOST: usize = 8;
 
-/// What `work` makes of each of `items`, in their order. It reads from a view of the objects that a thread has for
-/// itself, and that shows what is written alone: where something is not, all is done on this thread.
+/// Does `own` on this thread, and `other` on each other core with a view of its own.
+fn beside(view: &dyn Fn() -> Option<Place>, own: &dyn Fn(), other: &(dyn Fn(&Odb) + Sync)) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
+    std::thread::scope(|threads| {
+        for place in (1..cores).filter_map(|_| view()) {
+            threads.spawn(move || other(&place.open()));
+        }
+        own();
+    });
+}
+
+/// Does `work` on all cores, on this one with `objects`, on the others with views that show what is written alone. Work
+/// that fails there is left undone: whoever needs it meets the error himself.
+pub fn share(objects: &dyn Objects, work: &(dyn Fn(&dyn Objects) + Sync)) {
+    beside(&|| objects.place(), &|| work(objects), &|odb| work(odb));
+}
+
+/// What `work` makes of each of `items`, in their order. Other threads see what is written alone: where something is not,
+/// all is done on this one.
 pub fn on_all_cores<T: Sync, R: Send>(
     odb: &Odb,
     items: &[T],
     work: &(dyn Fn(&Odb, &T) -> R + Sync),
 ) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
-    if items.len() < FEW || cores == 1 || odb.mark() > 0 {
+    if items.len() < FEW || odb.mark() > 0 {
         return items.iter().map(|item| work(odb, item)).collect();
     }
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     let some = |odb: &Odb| {
-        let mut own = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(at) else { break };
-            own.push((at, work(odb, item)));
+            let result = work(odb, item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
         }
-        done.lock().unwrap_or_else(PoisonError::into_inner).extend(own);
     };
-    std::thread::scope(|threads| {
-        let some = &some;
-        for place in (1..cores).map(|_| odb.view(odb::SMALL)) {
-            threads.spawn(move || some(&place.open()));
-        }
-        some(odb);
-    });
+    beside(&|| Some(odb.view(odb::SMALL)), &|| some(odb), &some);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
@@ -54,7 +63,11 @@ mod tests {
         let odb = Repo::open_or_create(dir.path(), None, None).and_then(|repo| repo.odb()).expect("a store");
         let id = odb.put_blob(b"new".to_vec(), None).expect("it is kept");
         let items: Vec<usize> = (0..100).collect();
-        let look = |odb: &Odb, item: &usize| (*item, odb.blob(&id).map(|blob| blob.len()).ok());
+        let look = |odb: &Odb, item: &usize| {
+            // So long that another thread has its turn.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            (*item, odb.blob(&id).map(|blob| blob.len()).ok())
+        };
         let all: Vec<_> = items.iter().map(|item| (*item, Some(3))).collect();
         assert_eq!(on_all_cores(&odb, &items, &look), all);
         odb.flush().expect("it is written");

@@ -128,12 +128,14 @@ fn bundle_head(path: &Path) -> Result<BundleHead, StoreError> {
         if text.is_empty() {
             return Ok(head);
         }
+        if text.starts_with(FORMAT.as_bytes()) {
+            continue;
+        }
         // What else a version 3 may say leaves something out, and ours do not.
-        if text.starts_with(b"@") && !text.starts_with(FORMAT.as_bytes()) {
+        if text.starts_with(b"@") {
             return Err(wrong("it is a bundle that leaves something out"));
         }
         match text.strip_prefix(b"-") {
-            _ if text.starts_with(b"@") => {}
             Some(need) => head.needs.push(id(need.split_str(" ").next().unwrap_or_default())?),
             None => {
                 let (hex, name) = text.split_once_str(" ").ok_or_else(|| wrong("its header holds no ref"))?;

@@ -44,7 +44,7 @@ pub fn listing<'a>(git: &Git, address: &str, patterns: &[String]) -> Call<'a> {
 }
 
 /// Which ids the objects of a repository have.
-pub(super) fn format(git: &Git) -> Result<gix_hash::Kind, GitError> {
+pub(super) fn object_format(git: &Git) -> Result<gix_hash::Kind, GitError> {
     let command = ["rev-parse", "--show-object-format"];
     let answer = git.call(command).line()?;
     answer.parse().map_err(|_| GitError::Answer { command: command.join(" "), answer })
@@ -89,7 +89,7 @@ impl Repo {
             std::fs::create_dir_all(path).map_err(failed)?;
             // The format is fixed here: what reads it must know it, whatever the user's defaults are.
             let hash = match lent {
-                Some(lent) => format(&Git::at(lent))?,
+                Some(lent) => object_format(&Git::at(lent))?,
                 None => like.and_then(|id| gix_hash::Kind::from_hex_len(id.len())).unwrap_or(DEFAULT),
             };
             Git::at(path)

@@ -21,7 +21,7 @@ pub use series::Series;
 const LINE: usize = 24;
 
 /// A version of a text.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 struct Text<'d> {
     data: &'d [u8],
     /// Where each line begins, and at last where the text ends.
