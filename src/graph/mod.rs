@@ -80,7 +80,7 @@ pub struct Proved<'a> {
 impl Node<'_> {
     /// The paths that it touches, sorted, the old ones of moved files too.
     fn paths(&self) -> Vec<BString> {
-        let paths = self.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten();
+        let paths = self.changes.iter().flat_map(FileChange::paths);
         let paths: BTreeSet<BString> = paths.cloned().collect();
         paths.into_iter().collect()
     }

@@ -159,7 +159,7 @@ fn by_lines(
         let (Content::Text(hunks), ChangeKind::Modify) = (&change.content, change.kind) else {
             match &into {
                 Some(name) => {
-                    for path in [&change.old_path, &change.new_path].into_iter().flatten() {
+                    for path in change.paths() {
                         let entry = entry_at(&fresh, &step.after, path.as_bstr())?;
                         whole.entry(name.clone()).or_default().push((path.clone(), entry));
                     }

@@ -233,7 +233,7 @@ fn failing(manifest: Option<&Manifest>) -> Vec<(&str, &str)> {
 }
 
 fn paths(patch: &Patch) -> impl Iterator<Item = &BString> {
-    patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten()
+    patch.changes.iter().flat_map(|c| c.paths())
 }
 
 fn lines(patch: &Patch) -> usize {

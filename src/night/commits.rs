@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use bstr::BString;
 
-use super::writeback::{FileChange, Left};
+use super::journal::Head;
+use super::leave::Left;
+use super::writeback::FileChange;
 use super::{NightError, Site, TrunkMove};
+use crate::queue::digest;
 use crate::store::{NewCommit, chain};
-use crate::workspace::{LOCK, Lock, Outcome, ProjectLock};
+use crate::workspace::{LOCK, Lock, Outcome, ProjectLock, Workspace};
 
 /// What the commit of mere drift says.
 pub const DRIFT: &str = "line numbers and context for";
@@ -112,6 +115,60 @@ fn message(left: &[Left<'_>], project: &str, tip: &str, trunk: &TrunkMove) -> St
         text.push_str(&lines.concat());
     }
     text
+}
+
+/// A run's commits in the workspace, to which nothing refers yet.
+pub struct Made {
+    /// Their ids, oldest first.
+    pub ids: Vec<String>,
+    /// The blob of each file written last.
+    pub blobs: Blobs,
+    /// The bytes of each.
+    pub texts: BTreeMap<String, Vec<u8>>,
+}
+
+/// The trailer that the commits of one run have in common, so that they are taken back together.
+pub const RUN: &str = "Carry-Run";
+
+/// Makes a run's commits on `head`.
+pub fn make(
+    site: &Site<'_>,
+    head: &Head,
+    commits: Vec<(String, Vec<FileChange>)>,
+) -> Result<Made, NightError> {
+    let old = head.commit.as_deref();
+    let commits = signed(old, commits);
+    let (ids, blobs) = commit_files(site, old, &commits)?;
+    let texts = commits.into_iter().flat_map(|(_, changes)| changes);
+    let texts = texts.filter_map(|change| Some((change.path, change.bytes?))).collect();
+    Ok(Made { ids, blobs, texts })
+}
+
+/// The same, with the lock in the last one. The caller has the turn, or looks whether it was another's since.
+pub fn make_with_lock(
+    site: &Site<'_>,
+    head: &Head,
+    mut commits: Vec<(String, Vec<FileChange>)>,
+    lock: &ProjectLock,
+) -> Result<Made, NightError> {
+    let others = match site.workspace.config.projects.len() {
+        0 | 1 => site.workspace.lock.clone(),
+        _ => Workspace::load(&site.workspace.root)?.lock,
+    };
+    if let Some((_, files)) = commits.last_mut() {
+        files.push(lock_file(others, &site.project.name, lock.clone())?);
+    }
+    make(site, head, commits)
+}
+
+/// The commits with the trailer of their run.
+fn signed(old: Option<&str>, commits: Vec<(String, Vec<FileChange>)>) -> Vec<(String, Vec<FileChange>)> {
+    let all: String = old.into_iter().chain(commits.iter().map(|(message, _)| message.as_str())).collect();
+    let run = digest(all.as_bytes());
+    let sign = |(message, files): (String, Vec<FileChange>)| {
+        (format!("{}\n\n{RUN}: {}\n", message.trim_end(), &run[..12]), files)
+    };
+    commits.into_iter().map(sign).collect()
 }
 
 /// The blob of each file that changes, by its path; none: it goes.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bstr::BString;
 
 use super::NightError;
+use super::leave::Left;
 use super::outcome::{Planned, PlannedPatch};
-use super::writeback::Left;
 use crate::build::manifest::{Manifest, PatchRecord};
 use crate::graph::{Edge, Graph, Node, Proved, Reason};
 use crate::queue::Patch;
@@ -63,7 +63,7 @@ fn known<'m>(left: &[Left<'_>], before: &'m Manifest) -> BTreeMap<&'m str, Prove
     let paths = |l: &'_ Left<'_>| -> Vec<BString> {
         let rewritten = l.rewritten.iter().flat_map(|(anew, _)| &anew.changes);
         let changes = l.patch.changes.iter().chain(rewritten);
-        changes.flat_map(|c| [&c.old_path, &c.new_path]).flatten().cloned().collect()
+        changes.flat_map(|c| c.paths()).cloned().collect()
     };
     // The files of a patch at which it finds or leaves something else than it did.
     let changed = |l: &Left<'_>| -> Vec<BString> {

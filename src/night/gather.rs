@@ -226,7 +226,7 @@ impl Gather<'_> {
 
     fn patch(&self, patch: &Queued) -> Patch {
         let date = Timestamp::from_second(patch.header.date.seconds).unwrap_or_default();
-        let paths = patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten();
+        let paths = patch.changes.iter().flat_map(|c| c.paths());
         let paths: BTreeSet<String> = paths.map(ToString::to_string).collect();
         Patch {
             subject: patch.subject(),
@@ -272,7 +272,7 @@ impl Gather<'_> {
     fn hottest(&self, from: &str, to: &str, queue: &Queue) -> Result<Vec<Hot>, NightError> {
         let mut touched: BTreeMap<BString, BTreeSet<&str>> = BTreeMap::new();
         for patch in &queue.patches {
-            for path in patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]).flatten() {
+            for path in patch.changes.iter().flat_map(|c| c.paths()) {
                 touched.entry(path.clone()).or_default().insert(patch.name());
             }
         }

@@ -29,31 +29,39 @@ impl Given {
             return None;
         };
         let (before, after) = (*before, *after);
-        let same = *as_it_is
-            || both.as_deref().and_then(|both| gives(odb, patch, prepared, both)).unwrap_or_else(|| {
-                apply_to_tree(&Scratch::over(odb), &before, &patch.changes).is_ok_and(|tree| tree == after)
-            });
+        let strictly =
+            || apply_to_tree(&Scratch::over(odb), &before, &patch.changes).is_ok_and(|tree| tree == after);
+        let known = || {
+            let known = both.as_deref().and_then(|both| gives(odb, patch, prepared, both))?;
+            debug_assert_eq!(known, strictly(), "{}", patch.name());
+            Some(known)
+        };
+        let same = *as_it_is || known().unwrap_or_else(strictly);
         Some(Self { before, after, same })
     }
 }
 
 /// Does the patch's text, applied strictly, give what the merge gave? Only the files that both changed are looked
-/// at: one that stands as on the patch's own base takes the patch as it did there. Not known for a text that does
-/// more than change files in their place.
+/// at: one that stands as on the patch's own base, or is not there as it was not there, takes the patch as it did
+/// there. Not known for a text that does more to a file that both changed than to change it in its place.
 fn gives(odb: &Odb, patch: &Patch, prepared: &Prepared, both: &[Both]) -> Option<bool> {
     let changes = &patch.changes;
     let in_place = |c: &FileChange| {
-        let omitted = c.content == Content::BinaryOmitted;
         let moded = c.old_mode.is_some() && c.old_mode != c.new_mode && c.new_mode.is_some();
-        c.kind == ChangeKind::Modify && c.old_path == c.new_path && !moded && !omitted
+        c.kind == ChangeKind::Modify && c.old_path == c.new_path && !moded
     };
-    let paths: BTreeSet<&BString> = changes.iter().map(FileChange::path).collect();
+    // What the text gives rests on more than its paths, or it says less than the trees, or it comes back to a path.
+    let other = |c: &FileChange| c.kind == ChangeKind::Copy || c.content == Content::BinaryOmitted;
+    let touched = |c: &'_ FileChange| if c.old_path == c.new_path { 1 } else { c.paths().count() };
+    let paths: BTreeSet<&BString> = changes.iter().flat_map(FileChange::paths).collect();
+    let once = paths.len() == changes.iter().map(touched).sum::<usize>();
     let by_text = !matches!(prepared.trees, Ok((_, _, Source::Blobs)));
-    if !by_text || paths.len() != changes.len() || !changes.iter().all(in_place) {
+    if !by_text || !once || changes.iter().any(other) {
         return None;
     }
     for file in both {
-        let change = changes.iter().find(|c| *c.path() == file.path)?;
+        let change =
+            changes.iter().find(|c| c.paths().any(|path| *path == file.path)).filter(|c| in_place(c))?;
         let (ours, merged) = (odb.blob(&file.ours.id).ok()?, odb.blob(&file.merged.id).ok()?);
         if file.ours.mode != file.merged.mode || !apply(change, &ours).is_ok_and(|made| made == *merged) {
             return Some(false);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::commits::DRIFT;
-use super::publish::RUN;
+use super::commits::RUN;
 use super::settle::place;
 use super::task::TaskError;
 use super::{FileChange, NightError, Site, write};

@@ -33,6 +33,7 @@ mod intake;
 mod journal;
 mod keep;
 pub mod landed;
+mod leave;
 pub mod noted;
 pub mod notify;
 mod outcome;
@@ -338,12 +339,13 @@ fn spend(
         None => None,
     };
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
+    let written = draft.is_none() && options.outlet.is_none() && !options.dry_run;
+    let fate = writeback::Fate { pushed, breaches: &night.policy, written };
     let mut built =
-        writeback::build(site, lock, &tip, &night.trunk, planned, (stacked, checks, files), pushed)?;
+        writeback::build(site, lock, &tip, &night.trunk, planned, (stacked, checks, files), &fate)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
-    policy::forbid(&mut built.manifest.verdict, &night.policy);
     night.patches = built.reports.clone();
     night.manifest = Some(built.manifest.clone());
     if options.dry_run {

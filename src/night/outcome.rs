@@ -22,6 +22,7 @@ use crate::replay::{Both, Conflict, ConflictKind};
 use crate::resolution::Used;
 use crate::store::{Objects, Odb, Place, StoreError};
 use crate::trunk::delta::Change;
+use crate::trunk::differences::Differences;
 use crate::trunk::{Range, read_range};
 use crate::workspace::{
     Bearing, Culprit, Evolved, LandedLock, Outcome, PatchLock, ProjectLock, Proposal, Required,
@@ -126,6 +127,8 @@ pub struct Planned {
     pub landed: Vec<LandedLock>,
     /// The stack's tree.
     pub tree: ObjectId,
+    /// What was known of the trees that were moved.
+    pub differences: Differences,
 }
 
 impl Planned {
@@ -174,6 +177,7 @@ pub fn plan(
     }
     let candidates = candidates(&queue, &prepared, &locked, &merged(site, &queue));
     let tip_tree = odb.commit(tip)?.tree;
+    let differences = site.differences();
     // git makes the diffs that are compared, and it sees what is written.
     odb.flush()?;
     let mark = odb.mark();
@@ -183,7 +187,7 @@ pub fn plan(
         let candidates = &candidates;
         let search = threads.spawn(move || search(site, view, &from, tip, candidates));
         let describe = threads.spawn(|| site.store.describe(tip));
-        let replayed = replay(&odb, &steps, &tip_tree, Vec::new(), Some(answers));
+        let replayed = replay(&odb, &steps, &tip_tree, Vec::new(), &differences, Some(answers));
         let placed = replayed.as_ref().map(|replayed| replayed.placed.as_slice()).unwrap_or_default();
         let given: Vec<Option<Given>> = places
             .iter()
@@ -207,7 +211,7 @@ pub fn plan(
     if same < steps.len() {
         odb.rewind(if same == 0 { mark } else { replayed.marks[same - 1] });
         replayed.placed.truncate(same);
-        replayed = replay(&odb, &steps, &tip_tree, replayed.placed, Some(answers))?;
+        replayed = replay(&odb, &steps, &tip_tree, replayed.placed, &differences, Some(answers))?;
     }
     // A patch that was left out before stands on an older base: its culprit is the one found then.
     let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));
@@ -219,6 +223,10 @@ pub fn plan(
 
     let (mut fixes, undone) = (landed::fixes(&candidates, &range), undone(&range));
     let mut patches = Vec::with_capacity(queue.patches.len());
+    let read = |trees: Option<(ObjectId, ObjectId)>| {
+        let (before, after) = trees?;
+        differences.get(&before, &after).map(<[Change]>::to_vec)
+    };
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
         let was = locked.get(patch.name());
@@ -232,6 +240,7 @@ pub fn plan(
             _ => (None, None),
         };
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
+        let changes = changes.or_else(|| read(applied));
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome.is_root()).and_then(|w| w.culprit.clone());
             report.culprit = causes.culprits.remove(patch.name()).or_else(known);
@@ -254,7 +263,8 @@ pub fn plan(
             Some(Furthest { commit: commit.to_string(), commits: safe, of: commits })
         }
     };
-    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, landed, tree: replayed.tree })
+    let tree = replayed.tree;
+    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, landed, tree, differences })
 }
 
 /// The patches that are looked for in the range, with the paths that they touch.
@@ -268,8 +278,8 @@ fn candidates<'a>(
     for (patch, prepared) in queue.patches.iter().zip(prepared) {
         if let (Ok((before, after, _)), None) = (&prepared.trees, &patch.hold) {
             let trees = (*before, *after);
-            let paths = patch.changes.iter().flat_map(|c| [&c.old_path, &c.new_path]);
-            let paths = paths.flatten().cloned().collect();
+            let paths = patch.changes.iter().flat_map(|c| c.paths());
+            let paths = paths.cloned().collect();
             candidates.push(Candidate {
                 name: patch.name(),
                 trees,

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use gix_hash::ObjectId;
 
 use super::builds::Recorded;
-use super::commits::{commit_files, lock_file};
+use super::commits::{Made, make, make_with_lock};
 use super::journal::{Head, Journal, Push, Recovered, Turn, WorkspaceMove, move_refs, recover, turn};
 use super::sign::signature_ref;
 use super::writeback::{Built, FileChange, build_id};
 use super::{Events, Going, Night, NightError, Options, Outlet, Site};
 use crate::build::manifest::Manifest;
-use crate::queue::digest;
 use crate::store::git::without_secrets;
 use crate::store::{Objects, RefUpdate};
+use crate::trunk::differences::keep;
 use crate::trunk::full_name;
-use crate::workspace::{Project, ProjectLock, Workspace};
+use crate::workspace::{Project, ProjectLock};
 
 /// The deploy branch's full name.
 pub fn deploy_ref(project: &Project) -> String {
@@ -128,16 +128,18 @@ pub fn publish(
     let turn = turn();
     // Another project may have gone out since this one looked: its commit is the one to stand on, and its part of the
     // lock stays.
-    let head = if turn.is_late(&built.head) { Head::ask(&site.git)? } else { built.head };
-    let others = match site.workspace.config.projects.len() {
-        0 | 1 => site.workspace.lock.clone(),
-        _ => Workspace::load(&site.workspace.root)?.lock,
+    let is_late = turn.is_late(&built.head);
+    let head = if is_late { Head::ask(&site.git)? } else { built.head };
+    let made = match built.made.filter(|_| !is_late) {
+        Some(made) => made,
+        None => make_with_lock(site, &head, built.commits, &built.lock)?,
     };
-    let mut commits = built.commits;
-    if let Some((_, files)) = commits.last_mut() {
-        files.push(lock_file(others, project, built.lock)?);
+    let made = transact(site, &turn, head, push, refs, witness, made)?;
+    let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
+    if let Err(e) = keep(&site.differences_file(), differences) {
+        events.note(&format!("what the patches change could not be kept for the next night: {e}"));
     }
-    transact(site, &turn, head, push, refs, witness, &commits)
+    Ok(made)
 }
 
 /// What moves when a build goes out.
@@ -218,7 +220,8 @@ pub fn write(
     let witness = refs.first().cloned().unwrap_or(null);
     let turn = turn();
     let head = Head::ask(&site.git)?;
-    transact(site, &turn, head, None, refs, witness, commits)
+    let made = make(site, &head, commits.to_vec())?;
+    transact(site, &turn, head, None, refs, witness, made)
 }
 
 fn transact(
@@ -228,15 +231,11 @@ fn transact(
     push: Option<Push>,
     refs: Vec<RefUpdate>,
     witness: RefUpdate,
-    commits: &[(String, Vec<FileChange>)],
+    made: Made,
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
-    let old = head.commit;
-    let commits = signed(old.as_deref(), commits);
-    let (made, files) = commit_files(site, old.as_deref(), &commits)?;
-    let Some(new) = made.last().cloned().or_else(|| old.clone()) else { return Ok(made) };
-    let texts = commits.into_iter().flat_map(|(_, changes)| changes);
-    let texts = texts.filter_map(|change| Some((change.path, change.bytes?))).collect();
+    let (old, Made { ids, blobs: files, texts }) = (head.commit, made);
+    let Some(new) = ids.last().cloned().or_else(|| old.clone()) else { return Ok(ids) };
     let workspace = WorkspaceMove { old, new, files, texts };
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
     journal.write(&site.folder)?;
@@ -245,25 +244,12 @@ fn transact(
         Err(e @ NightError::Push { .. }) => Journal::remove(&site.folder, project).and(Err(e)),
         // The answer was lost, and the push may have arrived all the same: that can be asked.
         Err(e @ NightError::Unanswered { .. }) => match recover(site)? {
-            Some(Recovered::Finished) => Ok(made),
+            Some(Recovered::Finished) => Ok(ids),
             _ => Err(e),
         },
         Err(e) => Err(e),
-        Ok(()) => Ok(made),
+        Ok(()) => Ok(ids),
     }
-}
-
-/// The trailer that the commits of one run have in common, so that they are taken back together.
-pub const RUN: &str = "Carry-Run";
-
-/// The commits with the trailer of their run.
-fn signed(old: Option<&str>, commits: &[(String, Vec<FileChange>)]) -> Vec<(String, Vec<FileChange>)> {
-    let all: String = old.into_iter().chain(commits.iter().map(|(message, _)| message.as_str())).collect();
-    let run = digest(all.as_bytes());
-    let sign = |(message, files): &(String, Vec<FileChange>)| {
-        (format!("{}\n\n{RUN}: {}\n", message.trim_end(), &run[..12]), files.clone())
-    };
-    commits.iter().map(sign).collect()
 }
 
 /// Those of a build's immutable refs that the remote lacks. One that is there is the same build, or another manifest of

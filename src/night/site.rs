@@ -12,7 +12,7 @@ use super::journal::{INDEX_LOCK, still, wait_for_index};
 use crate::queue::Queue;
 use crate::store::git::Git;
 use crate::store::{Drivers, Repo, unlock};
-use crate::trunk;
+use crate::trunk::{self, differences::Differences};
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
 /// A project with its store opened.
@@ -159,6 +159,16 @@ impl<'a> Site<'a> {
             folder: self.project.patches.clone(),
             faults,
         })
+    }
+
+    /// What its patches changed when they were replayed last, as far as that is known here.
+    pub fn differences(&self) -> Differences {
+        Differences::at(self.differences_file())
+    }
+
+    /// Where that is kept.
+    pub fn differences_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.differences", self.project.name))
     }
 
     /// What must hold before a run writes: nothing half-done, nothing uncommitted where it will write.

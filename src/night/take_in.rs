@@ -13,7 +13,9 @@ use crate::queue::import::Import;
 use crate::queue::{Queue, QueueError, Reason, file_name};
 use crate::replay::prepare::{Source, prepare};
 use crate::store::{RefUpdate, pack_refs};
-use crate::trunk;
+use crate::trunk::compare::Compare;
+use crate::trunk::delta::Change;
+use crate::trunk::{self, differences::keep};
 use crate::workspace::{LOCK, Lock, Outcome, PatchLock, ProjectLock};
 
 /// Where a queue comes from.
@@ -132,7 +134,26 @@ pub fn take_in(
     );
     let base = RefUpdate { name: base_ref(&project.name), old: None, new: Some(taken.base.clone()) };
     write(site, vec![base], &[(message, changes)])?;
+    if let Err(e) = keep_differences(site, &taken, &files) {
+        events.note(&format!("what the patches change could not be kept for the first night: {e}"));
+    }
     Ok(taken)
+}
+
+/// Keeps what each patch changes: the first night moves just that.
+fn keep_differences(site: &Site<'_>, taken: &Taken, files: &[One]) -> Result<(), NightError> {
+    let odb = site.store.odb()?;
+    let mut stack = odb.commit(&site.commit(&taken.base)?)?.tree;
+    let (mut trees, mut pairs) = (Compare::of(&odb), Vec::with_capacity(files.len()));
+    for after in files.iter().filter_map(|file| file.tree) {
+        let before = std::mem::replace(&mut stack, after);
+        let changes =
+            trees.changes(&before, &after)?.filter(|changes| !changes.iter().any(Change::is_folder));
+        pairs.extend(changes.map(|changes| ([before, after], changes)));
+    }
+    let path = site.differences_file();
+    keep(&path, pairs.iter().map(|(trees, changes)| (*trees, changes.as_slice())))
+        .map_err(|source| NightError::Io { path, source })
 }
 
 type Parts = (Taken, Vec<u8>, Vec<One>);

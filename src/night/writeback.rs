@@ -1,14 +1,15 @@
-//! What a replay leaves behind: patch files written anew, the series, the lock, the manifest; all still in memory.
+//! What a replay leaves behind: patch files written anew, the series, the lock, the manifest. Objects may be written for
+//! it, and nothing refers to them yet.
 
 use std::collections::BTreeMap;
 
-use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
-use super::commits::files;
+use super::commits::{Made, files, make_with_lock};
 use super::journal::Head;
+use super::leave::{Left, leave};
 use super::outcome::{PatchReport, Planned, PlannedPatch};
-use super::policy::today;
+use super::policy::{self, Breach, today};
 use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::risk::{Next, from_previous};
@@ -19,12 +20,10 @@ use crate::build::manifest::{
 };
 use crate::build::{Layer, UpstreamRange, stack};
 use crate::check::Ended;
-use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
-use crate::replay::Both;
-use crate::replay::loss::Loss;
-use crate::store::tree::entry_at;
-use crate::store::{Objects, Odb, RefUpdate, Scratch, StoreError, on_all_cores};
-use crate::workspace::{Good, History, Landed, LandedLock, Outcome, PatchLock, ProjectLock};
+use crate::queue::Patch;
+use crate::store::{Objects as _, RefUpdate};
+use crate::trunk::delta::Change;
+use crate::workspace::{Good, History, LandedLock, Outcome, PatchLock, ProjectLock};
 
 /// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
 const KNOWN: usize = 200;
@@ -50,23 +49,16 @@ pub struct Built {
     pub commit: ObjectId,
     /// The commit that the workspace's branch is at.
     pub head: Head,
+    /// The workspace's commits on it, if they are made already.
+    pub made: Option<Made>,
     /// The workspace's commits to make: message and files. The lock goes with the last.
     pub commits: Vec<(String, Vec<FileChange>)>,
     /// The project's part of the lock.
     pub lock: ProjectLock,
     /// The refs that the store gets besides the deploy branch.
     pub refs: Vec<RefUpdate>,
-}
-
-/// One patch with what the run leaves of it.
-pub(super) struct Left<'q> {
-    pub planned: PlannedPatch,
-    pub patch: &'q Patch,
-    /// Its file's new bytes, if it is written anew; and whether only line numbers and context changed.
-    pub rewritten: Option<(Patch, bool)>,
-    /// Does it leave the queue?
-    pub dropped: bool,
-    patch_id: Option<ObjectId>,
+    /// What differs between the trees that the next run moves.
+    pub differences: Vec<([ObjectId; 2], Vec<Change>)>,
 }
 
 /// The commits of a build.
@@ -103,6 +95,16 @@ pub fn stacked(
     Ok(Stacked { patches: applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect(), commit })
 }
 
+/// What is to become of a build.
+pub struct Fate<'a> {
+    /// Does it go to the deploy remote, or stay where there is none?
+    pub pushed: bool,
+    /// What the queue does not keep.
+    pub breaches: &'a [Breach],
+    /// Are the workspace's commits made of its own files and lock alone, by this run?
+    pub written: bool,
+}
+
 /// Works out the files, the lock and the manifest of a build whose commits are made, what was said of it, and the files
 /// that it left.
 pub fn build(
@@ -112,11 +114,11 @@ pub fn build(
     trunk: &TrunkMove,
     planned: Planned,
     (stacked, checks, artifacts): (Stacked, Vec<CheckRecord>, Vec<ArtifactRecord>),
-    pushed: bool,
+    fate: &Fate<'_>,
 ) -> Result<Built, NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
-    let Planned { odb, queue, base, patches, tree, range, mut landed, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, range, mut landed, differences, .. } = planned;
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
 
@@ -125,24 +127,6 @@ pub fn build(
         let left = leave(site, &odb, patches, &queue.patches)?;
         Ok::<_, NightError>((left, joined(last)?.flatten()))
     })?;
-    let next = Next { commit, patches: &commits, base, range: &range.commits };
-    // What the move asks, which patch needs which, and where the workspace stands have nothing to do with each other.
-    let (risk, edges, head) = std::thread::scope(|threads| {
-        let (previous, last) = (previous.as_deref(), last.as_ref());
-        let view = odb.place();
-        let next = &next;
-        let risk = threads.spawn(move || match previous {
-            Some(previous) => {
-                let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
-                from_previous(site, &odb, previous, last, next)
-            }
-            None => Ok(None),
-        });
-        let at = threads.spawn(|| Head::ask(&site.git));
-        let edges = edges::edges(&odb, &left, last)?;
-        Ok::<_, NightError>((joined(risk)?, edges, joined(at)?))
-    })?;
-    let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
     let series = {
         let mut series = queue.series.clone();
         for gone in left.iter().filter(|l| l.dropped) {
@@ -164,6 +148,45 @@ pub fn build(
     let base_before = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
     let record = |l: &Left<'_>| record(l, before.get(l.patch.name()).copied(), &base_before, tip, &tip_date);
     let records: Vec<PatchLock> = left.iter().map(record).collect();
+    let mut verdict = verdict(&left, &checks);
+    policy::forbid(&mut verdict, fate.breaches);
+    landed.extend(gone(&left));
+    landed.drain(..landed.len().saturating_sub(KNOWN));
+    let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
+    // Only what is published is recorded as deployed: the lease of the next push is held against it.
+    let deployed = if fate.pushed { Some(commit.to_string()) } else { previous.clone() };
+    let locked = ProjectLock {
+        base: tip.to_string(),
+        deploy: deployed,
+        queue: lock.and_then(|l| l.queue.clone()),
+        patches: kept,
+        landed,
+    };
+    let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
+    let next = Next { commit, patches: &commits, base, range: &range.commits };
+    // What the move asks, which patch needs which, and the workspace's commits have nothing to do with each other.
+    let (risk, edges, (head, made)) = std::thread::scope(|threads| {
+        let (previous, last) = (previous.as_deref(), last.as_ref());
+        let view = odb.place();
+        let next = &next;
+        let risk = threads.spawn(move || match previous {
+            Some(previous) => {
+                let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
+                from_previous(site, &odb, previous, last, next)
+            }
+            None => Ok(None),
+        });
+        let made = threads.spawn(|| {
+            let head = Head::ask(&site.git)?;
+            // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then.
+            let is_due = fate.written && verdict.publishable;
+            let made = is_due.then(|| make_with_lock(site, &head, changes.clone(), &locked)).transpose();
+            Ok((head, made.ok().flatten()))
+        });
+        let edges = edges::edges(&odb, &left, last)?;
+        Ok::<_, NightError>((joined(risk)?, edges, joined(made)?))
+    })?;
+    let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
     let mut manifest = Manifest {
         version: manifest::VERSION,
         project: project.name.clone(),
@@ -186,9 +209,9 @@ pub fn build(
                 History::FastForward => "fast-forward".into(),
             },
             committer: [identity.name.clone(), identity.email.clone()],
-            previous: previous.clone(),
+            previous,
         },
-        verdict: verdict(&left, &checks),
+        verdict,
         checks,
         artifacts,
         risk,
@@ -208,21 +231,10 @@ pub fn build(
         new: Some(blob.to_string()),
     }];
 
-    landed.extend(gone(&left));
-    landed.drain(..landed.len().saturating_sub(KNOWN));
-    let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
-    // Only what is published is recorded as deployed: the lease of the next push is held against it.
-    let deployed = if pushed { Some(commit.to_string()) } else { previous };
-    let lock = ProjectLock {
-        base: tip.to_string(),
-        deploy: deployed,
-        queue: lock.and_then(|l| l.queue.clone()),
-        patches: kept,
-        landed,
-    };
-    let commits = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
+    let differences = left.iter_mut().filter_map(|l| l.differences(&differences)).collect();
     let reports = left.into_iter().map(|l| l.planned.report).collect();
-    Ok(Built { reports, manifest, tip: *tip, commit, head, commits, lock, refs })
+    let commits = changes;
+    Ok(Built { reports, manifest, tip: *tip, commit, head, made, commits, lock: locked, refs, differences })
 }
 
 /// What a thread came to; a panic in it goes on here.
@@ -233,126 +245,6 @@ fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, NightError>>) -
 /// A build's id: the first 12 digits of its commit.
 pub fn build_id(commit: &ObjectId) -> String {
     commit.to_hex_with_len(12).to_string()
-}
-
-/// Decides for each patch whether its file is written anew or goes. A file is written anew only when it does not
-/// give its tree any more by a strict apply; the new one must.
-fn leave<'q>(
-    site: &Site<'_>,
-    odb: &Odb,
-    planned: Vec<PlannedPatch>,
-    patches: &'q [Patch],
-) -> Result<Vec<Left<'q>>, NightError> {
-    let drop_landed = site.project.policy.landed == Landed::Drop;
-    let mut left = Vec::with_capacity(planned.len());
-    for (planned, patch) in planned.into_iter().zip(patches) {
-        let dropped = planned.report.outcome == Outcome::Landed && drop_landed && !patch.metadata.required;
-        // The text of a patch that applies as it is says its patch-id; else git makes the diff.
-        let as_text = !written_anew(planned.report.outcome) || planned.applied.is_none();
-        let patch_id = if as_text { patch.patch_id() } else { None };
-        left.push(Left { planned, patch, rewritten: None, dropped, patch_id });
-    }
-    let by_git = |l: &Left<'_>| l.planned.applied.filter(|_| l.patch_id.is_none());
-    let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
-    if !pairs.is_empty() {
-        odb.flush()?;
-    }
-    let mut diffs = site.store.diffs(&pairs, 1)?.into_iter();
-    let with_diff: Vec<(&Left<'_>, Option<Vec<u8>>)> =
-        left.iter().map(|l| (l, by_git(l).and_then(|_| diffs.next()))).collect();
-    let anew = on_all_cores(odb, &with_diff, &|odb, (l, diff)| {
-        let mut anew = match diff {
-            Some(diff) => Anew::of(site, odb, l, diff)?,
-            None => Anew::default(),
-        };
-        if !l.planned.as_it_is
-            && let (Some((stack, _)), Some((own, _))) = (l.planned.applied, l.planned.own)
-        {
-            note_doubled(odb, &mut anew.loss, l.patch, &own, &stack, l.planned.both.as_deref())?;
-        }
-        Ok::<_, NightError>(anew)
-    });
-    for (l, anew) in left.iter_mut().zip(anew) {
-        let Anew { patch_id, rewritten, loss } = anew?;
-        l.patch_id = l.patch_id.or(patch_id);
-        l.rewritten = rewritten;
-        l.planned.report.loss = Some(loss).filter(|loss| !loss.is_none());
-    }
-    Ok(left)
-}
-
-/// What git's diff of a patch says of it.
-#[derive(Default)]
-struct Anew {
-    patch_id: Option<ObjectId>,
-    /// Its new file, if it has one, and whether only line numbers and context changed.
-    rewritten: Option<(Patch, bool)>,
-    loss: Loss,
-}
-
-impl Anew {
-    fn of(site: &Site<'_>, odb: &Odb, l: &Left<'_>, diff: &[u8]) -> Result<Self, NightError> {
-        let mut out = Self { patch_id: patch_id(diff), ..Self::default() };
-        let Some((before, after)) = l.planned.applied else { return Ok(out) };
-        if !written_anew(l.planned.report.outcome) || before == after {
-            return Ok(out);
-        }
-        let written = if l.patch.strip == 1 {
-            l.patch.with_diff(diff)
-        } else {
-            let again = site.store.diffs(&[(before, after)], l.patch.strip)?;
-            l.patch.with_diff(again.first().map_or(&[][..], |d| d))
-        };
-        let broken = || NightError::RoundTrip { name: l.patch.name().to_owned() };
-        let mut anew = Patch::parse(&l.patch.file, written, l.patch.strip).map_err(|_| broken())?;
-        anew.hold = l.patch.hold.clone();
-        if anew.header != l.patch.header
-            || apply_to_tree(&Scratch::over(odb), &before, &anew.changes).map_err(|_| broken())? != after
-        {
-            return Err(broken());
-        }
-        let drift = same_change(&l.patch.changes, &anew.changes);
-        out.loss = Loss::between(&l.patch.changes, &anew.changes);
-        out.rewritten = Some((anew, drift));
-        Ok(out)
-    }
-}
-
-/// Is the file of a patch with this outcome written anew?
-fn written_anew(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Refreshed | Outcome::Resolved)
-}
-
-/// Looks for what the patch adds and what its files have already in `stack`, though not in its `own` base's tree. `both`
-/// are the files that stand otherwise in the stack than on the base, where they are known.
-fn note_doubled(
-    odb: &Odb,
-    loss: &mut Loss,
-    patch: &Patch,
-    own: &ObjectId,
-    stack: &ObjectId,
-    both: Option<&[Both]>,
-) -> Result<(), NightError> {
-    for change in patch.changes.iter().filter(|change| Loss::may_double(change)) {
-        let Some(path) = &change.old_path else { continue };
-        let at = |tree: &ObjectId| entry_at(odb, tree, path.as_bstr()).map_err(StoreError::from);
-        let (base, ours) = match both {
-            Some(both) => match both.iter().find(|file| file.path == *path) {
-                Some(file) => (file.base, Some(file.ours)),
-                None => continue,
-            },
-            None => (at(own)?, at(stack)?),
-        };
-        if let (Some(base), Some(ours)) = (base, ours)
-            && base.id != ours.id
-            && base.is_file()
-            && ours.is_file()
-        {
-            let blob = |id: &ObjectId| odb.blob(id).map_err(StoreError::from);
-            loss.note_doubled(change, &blob(&base.id)?, &blob(&ours.id)?);
-        }
-    }
-    Ok(())
 }
 
 /// The patches that leave the queue as upstream has them, each with the one before it.

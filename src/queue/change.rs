@@ -49,6 +49,11 @@ impl FileChange {
         static EMPTY: BString = BString::new(Vec::new());
         self.new_path.as_ref().or(self.old_path.as_ref()).unwrap_or(&EMPTY)
     }
+
+    /// The paths before and after the change: twice the same for one in its place.
+    pub fn paths(&self) -> impl Iterator<Item = &BString> {
+        [&self.old_path, &self.new_path].into_iter().flatten()
+    }
 }
 
 /// How the content changes.

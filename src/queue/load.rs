@@ -1,6 +1,8 @@
 //! A project's queue from its folder, with all that is wrong with it at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use super::error::{QueueError, Reason};
@@ -34,7 +36,8 @@ impl Queue {
         let queue = Self::from_folder(&series, folder);
         let mut faults = queue.as_ref().err().cloned().unwrap_or_default();
         if let Ok(series) = Series::parse("series", &series) {
-            for file in listed.iter().filter(|f| !series.entries().any(|e| e.file == **f)) {
+            let named: BTreeSet<&str> = series.entries().map(|entry| entry.file.as_str()).collect();
+            for file in listed.iter().filter(|file| !named.contains(file.as_str())) {
                 faults.push(QueueError::new(file.as_str(), 0, Reason::Unlisted));
             }
         }
@@ -106,11 +109,15 @@ fn patch(entry: &Entry, read: &mut impl FnMut(&str) -> Result<Vec<u8>, String>) 
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    let io = |e: std::io::Error| e.to_string();
+    let mut file = File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
     if size > LARGEST {
         return Err(format!("it has {size} bytes, more than a patch may have"));
     }
-    std::fs::read(path).map_err(|e| e.to_string())
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
 }
 
 /// All patch files under `folder`, by their names from there. Links are not followed.

@@ -71,9 +71,10 @@ pub fn checked_as(path: &[u8], mode: Option<u32>) -> Result<BString, Reason> {
     let link = mode.is_some_and(|mode| mode & 0o170000 == MODE_LINK).then_some(component::Mode::Symlink);
     let good = |part: &[u8]| component(part.as_bstr(), link, GUARD).is_ok();
     // `git fsck` looks behind each backslash, too: elsewhere it parts folders.
-    let behind =
-        |part: &[u8]| part.split_str("\\").all(|piece| matches!(piece, b"" | b"." | b"..") || good(piece));
-    let fits = !path.contains(&0) && path.split_str("/").all(|part| good(part) && behind(part));
+    let behind = |part: &[u8]| {
+        part.split(|byte| *byte == b'\\').all(|piece| matches!(piece, b"" | b"." | b"..") || good(piece))
+    };
+    let fits = !path.contains(&0) && path.split(|byte| *byte == b'/').all(|part| good(part) && behind(part));
     if fits { Ok(path.into()) } else { Err(Reason::BadPath(path.into())) }
 }
 

@@ -20,6 +20,7 @@ use crate::store::tree::Entry;
 use crate::store::{ObjectError, Objects, Scratch, share};
 use crate::trunk::compare::Compare;
 use crate::trunk::delta::Change;
+use crate::trunk::differences::Differences;
 
 /// Fewer patches, or merges, than this are not worth a thread.
 const FEW: usize = 8;
@@ -43,29 +44,45 @@ pub(super) fn changes(trees: &mut Compare<'_>, step: &Step) -> Result<Changes, O
     Ok(trees.changes(&step.before, &step.after)?.map_or(Changes::Turned, Changes::Plain))
 }
 
-/// What each step changes; nothing for one that is not carried, or could not be read.
-pub(super) fn all_changes(objects: &dyn Objects, steps: &[Step]) -> Vec<Option<Changes>> {
-    let none = || steps.iter().map(|_| None).collect::<Vec<Option<Changes>>>();
-    if steps.len() < FEW || objects.place().is_none() {
-        return none();
+/// What each step changes, as it is `known` or as its trees say; nothing for one that is not carried, or could not be read.
+pub(super) fn all_changes(
+    objects: &dyn Objects,
+    steps: &[Step],
+    known: &Differences,
+) -> Vec<Option<Changes>> {
+    let known = |step: &Step| {
+        let changes = known.get(&step.before, &step.after).filter(|_| step.role == Role::Carry)?;
+        Some(Changes::Plain(changes.to_vec()))
+    };
+    let mut found: Vec<Option<Changes>> = steps.iter().map(known).collect();
+    let open = steps.iter().zip(&found).enumerate();
+    let open: Vec<usize> = open
+        .filter(|(_, (step, known))| step.role == Role::Carry && known.is_none())
+        .map(|(at, _)| at)
+        .collect();
+    if open.len() < FEW || objects.place().is_none() {
+        return found;
     }
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(none()));
+    let (next, read) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(open.len())));
     share(objects, &|objects| {
         loop {
             let from = next.fetch_add(ROW, Ordering::Relaxed);
-            let Some(row) = steps.get(from..steps.len().min(from + ROW)).filter(|row| !row.is_empty()) else {
+            let Some(row) = open.get(from..open.len().min(from + ROW)).filter(|row| !row.is_empty()) else {
                 return;
             };
             let mut trees = Compare::of(objects);
-            for (at, step) in row.iter().enumerate().filter(|(_, step)| step.role == Role::Carry) {
-                let Ok(changes) = changes(&mut trees, step) else { return };
-                if let Ok(mut found) = found.lock() {
-                    found[from + at] = Some(changes);
+            for at in row {
+                let Ok(changes) = changes(&mut trees, &steps[*at]) else { return };
+                if let Ok(mut read) = read.lock() {
+                    read.push((*at, changes));
                 }
             }
         }
     });
-    found.into_inner().unwrap_or_else(|_| none())
+    for (at, changes) in read.into_inner().unwrap_or_default() {
+        found[at] = Some(changes);
+    }
+    found
 }
 
 /// The merges of one file, in order.

@@ -265,8 +265,7 @@ impl<'a> Open<'a> {
 /// What a patch changed in the stack, of what it changes on its own base and the files that both changed; nothing if
 /// there is a whole folder among it.
 fn in_stack(mut changes: Vec<Change>, both: &[Both]) -> Option<Vec<Change>> {
-    let is_tree = |side: Option<Entry>| side.is_some_and(|e| e.is_tree());
-    if changes.iter().any(|c| is_tree(c.old) || is_tree(c.new)) {
+    if changes.iter().any(Change::is_folder) {
         return None;
     }
     for file in both {

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
 use bstr::{BString, ByteSlice};
@@ -15,7 +16,7 @@ use super::attributes;
 use super::content::{self, Content};
 use super::sequence::Step;
 use crate::store::tree::Entry;
-use crate::store::{ObjectError, Objects, Place, Scratch};
+use crate::store::{ObjectError, Objects, Place};
 use crate::trunk::delta::{self, Change};
 
 /// So many steps to ask about are worth threads.
@@ -26,7 +27,8 @@ type Files<'a> = BTreeMap<&'a BString, Option<Entry>>;
 
 /// The steps of a replay on their own base, with those that are not in the stack.
 pub(super) struct Origins<'a> {
-    scratch: Scratch<'a>,
+    objects: &'a dyn Objects,
+    made: Made,
     steps: &'a [Step],
     changes: Vec<Option<Cow<'a, [Change]>>>,
     /// What the steps change, as far as it is known.
@@ -39,6 +41,32 @@ pub(super) struct Origins<'a> {
     left_out: BTreeMap<usize, BTreeSet<usize>>,
     /// Merges of contents by their three ids: the same few are asked for again and again.
     merges: HashMap<[ObjectId; 3], Merge<ObjectId>>,
+}
+
+/// Files that merges gave. Each has an id by which no object is called: to work out its own would take longer than to
+/// merge.
+#[derive(Default)]
+struct Made {
+    ids: HashMap<Arc<Vec<u8>>, ObjectId>,
+    files: HashMap<ObjectId, Arc<Vec<u8>>>,
+}
+
+impl Made {
+    /// The id of a file, an id of the kind `hash`.
+    fn id_of(&mut self, data: Vec<u8>, hash: gix_hash::Kind) -> ObjectId {
+        if let Some(id) = self.ids.get(&data) {
+            return *id;
+        }
+        let mut id = hash.null();
+        let number = self.files.len() + 1;
+        let bytes = id.as_mut_slice();
+        let from = bytes.len() - size_of::<usize>();
+        bytes[from..].copy_from_slice(&number.to_be_bytes());
+        let data = Arc::new(data);
+        self.ids.insert(data.clone(), id);
+        self.files.insert(id, data);
+        id
+    }
 }
 
 /// What came of a merge of contents.
@@ -193,7 +221,8 @@ impl<'a> Origins<'a> {
     pub(super) fn new(objects: &'a dyn Objects, steps: &'a [Step]) -> Self {
         let changes = steps.iter().map(|_| None).collect();
         Self {
-            scratch: Scratch::over(objects),
+            objects,
+            made: Made::default(),
             steps,
             changes,
             given: &[],
@@ -320,9 +349,9 @@ impl<'a> Origins<'a> {
         let mut after = Files::new();
         for change in changes {
             let ours = files.get(&change.path).copied().unwrap_or(change.old);
-            let entry = if ours == change.old {
+            let entry = if self.same(ours, change.old)? {
                 change.new
-            } else if ours == change.new || change.old == change.new {
+            } else if change.old == change.new || self.same(ours, change.new)? {
                 ours
             } else {
                 match (change.old, ours, change.new) {
@@ -354,10 +383,10 @@ impl<'a> Origins<'a> {
         }
         let mode = if ours.mode == base.mode { theirs.mode } else { ours.mode };
         let gives = |id| Merge::Gives(Entry { mode, id });
-        if ours.id == theirs.id || base.id == theirs.id {
+        if base.id == theirs.id || self.same_file(&ours.id, &theirs.id)? {
             return Ok(gives(ours.id));
         }
-        if base.id == ours.id {
+        if self.same_file(&ours.id, &base.id)? {
             return Ok(gives(theirs.id));
         }
         let key = [base.id, ours.id, theirs.id];
@@ -367,12 +396,12 @@ impl<'a> Origins<'a> {
             Some(Merge::Clean) if wanted == Wanted::Answer => return Ok(Merge::Clean),
             _ => {}
         }
-        let blob = |e: Entry| self.scratch.blob(&e.id);
-        let driver = attributes::driver(&self.scratch, &self.steps[at].before, path.as_bstr())?;
+        let blob = |e: Entry| self.file(&e.id);
+        let driver = attributes::driver(self.objects, &self.steps[at].before, path.as_bstr())?;
         let (base, ours, theirs) = (blob(base)?, blob(ours)?, blob(theirs)?);
-        let merged = match content::merge_by(&self.scratch, &driver, path.as_bstr(), &base, &ours, &theirs)? {
+        let merged = match content::merge_by(self.objects, &driver, path.as_bstr(), &base, &ours, &theirs)? {
             Content::Clean(_) if wanted == Wanted::Answer => Merge::Clean,
-            Content::Clean(data) => Merge::Gives(self.scratch.put_blob(data, None)?),
+            Content::Clean(data) => Merge::Gives(self.made.id_of(data, self.objects.hash())),
             Content::Conflict | Content::Binary => Merge::Conflict,
         };
         self.merges.insert(key, merged);
@@ -383,13 +412,33 @@ impl<'a> Origins<'a> {
         })
     }
 
+    fn file(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
+        self.made.files.get(id).map_or_else(|| self.objects.blob(id), |made| Ok(made.clone()))
+    }
+
+    /// Is the same file at a path, or nothing on both sides?
+    fn same(&self, one: Option<Entry>, other: Option<Entry>) -> Result<bool, ObjectError> {
+        Ok(match (one, other) {
+            (Some(one), Some(other)) if one.mode == other.mode && one.is_file() => {
+                self.same_file(&one.id, &other.id)?
+            }
+            _ => one == other,
+        })
+    }
+
+    /// Are these the same bytes? A file that was made may be one of the store's.
+    fn same_file(&self, one: &ObjectId, other: &ObjectId) -> Result<bool, ObjectError> {
+        let is_made = |id: &ObjectId| self.made.files.contains_key(id);
+        Ok(one == other || is_made(one) != is_made(other) && self.file(one)? == self.file(other)?)
+    }
+
     /// Reads what a step changes, once.
     fn read(&mut self, i: usize) -> Result<(), ObjectError> {
         if self.changes[i].is_none() {
             let step = &self.steps[i];
             let changes = match self.given.get(i) {
                 Some(Some(given)) => Cow::Borrowed(*given),
-                _ => Cow::Owned(delta::changes(&self.scratch, &step.before, &step.after)?),
+                _ => Cow::Owned(delta::changes(self.objects, &step.before, &step.after)?),
             };
             for change in changes.iter() {
                 self.by_path.entry(change.path.clone()).or_default().insert(i);

@@ -10,6 +10,7 @@ use super::origins::Origins;
 use super::{Both, Conflict, ConflictKind, Merged, Sides};
 use crate::store::{ObjectError, Objects};
 use crate::trunk::delta::Change;
+use crate::trunk::differences::Differences;
 
 /// A patch as the engine sees it: the trees before and after it in the stack on the recorded base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +101,14 @@ pub trait Settle {
 }
 
 /// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it. `known` are the
-/// outcomes of the first steps, from a replay of the same on the same tree. `settle` is asked at each conflict.
+/// outcomes of the first steps, from a replay of the same on the same tree; `differences` those of steps' trees that need not
+/// be read. `settle` is asked at each conflict.
 pub fn replay(
     objects: &dyn Objects,
     steps: &[Step],
     tip: &ObjectId,
     known: Vec<Placed>,
+    differences: &Differences,
     settle: Option<&dyn Settle>,
 ) -> Result<Replay, ObjectError> {
     let mut tree = *tip;
@@ -148,7 +151,8 @@ pub fn replay(
             tree = after;
             continue;
         }
-        let (from, changes) = changes.get_or_insert_with(|| (at, ahead::all_changes(objects, &steps[at..])));
+        let read = || (at, ahead::all_changes(objects, &steps[at..], differences));
+        let (from, changes) = changes.get_or_insert_with(read);
         let place = at - *from;
         if open.is_none() {
             let mut opened = Open::of(objects, &tree)?;

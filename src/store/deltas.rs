@@ -16,6 +16,8 @@ use super::pack::patched;
 /// What is on the way to another object is kept up to this size. The library keeps only what was asked for, so each
 /// tree of a history would be made from the bottom of its chain again.
 const STEP: usize = 64 << 10;
+/// Longer chains of differences git does not make (`git help pack-objects`, `--depth`).
+const CHAIN: usize = 4095;
 
 /// The packs of a repository, without those that are lent.
 pub(super) struct Deltas {
@@ -56,11 +58,8 @@ impl Deltas {
 
     /// The object `id`, if it is in one of the packs and stands there on nothing outside of it.
     pub fn whole(&mut self, id: &ObjectId) -> Option<(Kind, Arc<Vec<u8>>)> {
-        let place = |n: &usize| {
-            let index = &self.packs.get(*n)?.index;
-            Some((*n, index.pack_offset_at_index(index.lookup(id)?)))
-        };
-        let (n, offset) = place(&self.last).or_else(|| (0..self.packs.len()).find_map(|n| place(&n)))?;
+        let place = |n: usize| Some((n, offset_of(self.packs.get(n)?, id)?));
+        let (n, offset) = place(self.last).or_else(|| (0..self.packs.len()).find_map(place))?;
         self.last = n;
         let bundle = self.packs[n].clone();
         let pack = &bundle.pack;
@@ -69,12 +68,21 @@ impl Deltas {
             if let Some(known) = self.kept.get((n, at)) {
                 break known;
             }
+            // One that stands on another by its id could stand on itself, in a pack made for that.
+            if steps.len() > CHAIN {
+                return None;
+            }
             let entry = pack.entry(at).ok()?;
             let bytes = inflated(&mut self.inflate, pack, &entry)?;
             match entry.header {
                 Header::OfsDelta { base_distance } => {
                     steps.push((at, bytes));
                     at = entry.checked_base_pack_offset(base_distance)?;
+                }
+                // What a fetch left out, as it is here already, git puts at the end of the pack.
+                Header::RefDelta { base_id } => {
+                    steps.push((at, bytes));
+                    at = offset_of(&bundle, &base_id)?;
                 }
                 header => {
                     let whole = (header.as_kind()?, Arc::new(bytes));
@@ -94,8 +102,7 @@ impl Deltas {
     /// the old one of the new.
     pub fn between(&mut self, old: &ObjectId, new: &ObjectId) -> Option<(bool, Vec<u8>)> {
         self.packs.iter().find_map(|bundle| {
-            let at = |id: &ObjectId| Some(bundle.index.pack_offset_at_index(bundle.index.lookup(id)?));
-            let (new, old) = (at(new)?, at(old)?);
+            let (new, old) = (offset_of(bundle, new)?, offset_of(bundle, old)?);
             // What an entry is a difference to stands before it.
             let (base, place) = (old.min(new), old.max(new));
             let entry = bundle.pack.entry(place).ok()?;
@@ -106,6 +113,11 @@ impl Deltas {
             Some((place == old, inflated(&mut self.inflate, &bundle.pack, &entry)?))
         })
     }
+}
+
+/// Where in a pack an object lies.
+fn offset_of(bundle: &gix_pack::Bundle, id: &ObjectId) -> Option<u64> {
+    Some(bundle.index.pack_offset_at_index(bundle.index.lookup(id)?))
 }
 
 /// The bytes of an entry: the object, or the difference. What is behind it in the pack is not looked at.

@@ -2,12 +2,13 @@
 //! kept as a difference to what it was. All that is done on a thread of its own, as nobody needs a folder's id before
 //! the last change is made.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use bstr::{BStr, BString};
 use gix_hash::{Hasher, ObjectId};
+use gix_hashtable::HashSet;
 
 use super::tree::{Entry, Index, MODE_TREE};
 use super::{ObjectError, pack};
@@ -116,7 +117,7 @@ impl Grower {
 struct Growing {
     folders: Vec<Folder>,
     open: BTreeMap<usize, Vec<(BString, Option<Entry>)>>,
-    known: HashSet<ObjectId>,
+    known: HashSet,
     root: ObjectId,
     grown: Grown,
     failed: Option<ObjectError>,
@@ -127,7 +128,7 @@ impl Default for Growing {
         Self {
             folders: Vec::new(),
             open: BTreeMap::new(),
-            known: HashSet::new(),
+            known: HashSet::default(),
             root: gix_hash::Kind::Sha1.null(),
             grown: Grown::default(),
             failed: None,

@@ -1,12 +1,13 @@
 //! Reads from a repository's object database, with new objects kept in memory until they are flushed as one pack.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
+use gix_hashtable::HashMap;
 use gix_object::{Exists, Find, Kind};
 
 use super::deltas::Deltas;

@@ -1,10 +1,10 @@
 //! Objects for a question: what is made on the way to its answer is never written.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
+use gix_hashtable::HashMap;
 use gix_object::Kind;
 
 use super::grow::{self, Body, Made};

@@ -2,10 +2,11 @@
 //! after commit. A tree is read once for all of them; a large one that is stored as a difference to the other is not
 //! read at all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use bstr::BString;
 use gix_hash::ObjectId;
+use gix_hashtable::HashMap;
 
 use super::delta::{self, Change, Touched};
 use crate::store::tree::{Entry, Index, RawTree, differing};
@@ -35,7 +36,7 @@ type Difference = (BString, Option<Entry>, Option<Entry>);
 impl<'o> Compare<'o> {
     /// Reads from `objects`.
     pub fn of(objects: &'o dyn Objects) -> Self {
-        Self { objects, last: Trees::new() }
+        Self { objects, last: Trees::default() }
     }
 
     /// Is a history best asked from its newest pair back? Git packs a tree as a difference to a newer one, which is at hand
@@ -98,7 +99,7 @@ impl<'o> Compare<'o> {
     ) -> Result<Option<Vec<Change>>, ObjectError> {
         let (objects, last) = (self.objects, &mut self.last);
         let mut look =
-            Look { objects, last, now: Trees::new(), path: BString::default(), found: Vec::new(), enter };
+            Look { objects, last, now: Trees::default(), path: BString::default(), found: Vec::new(), enter };
         let plain = old == new || look.level(old, new)?;
         let (found, now) = (look.found, look.now);
         self.last = now;

@@ -19,6 +19,13 @@ pub struct Change {
     pub new: Option<Entry>,
 }
 
+impl Change {
+    /// Is it a whole folder that came or went?
+    pub fn is_folder(&self) -> bool {
+        [self.old, self.new].iter().flatten().any(Entry::is_tree)
+    }
+}
+
 /// The files, links and submodules that differ from the tree `old` to the tree `new`.
 pub fn changes(objects: &dyn Objects, old: &ObjectId, new: &ObjectId) -> Result<Vec<Change>, ObjectError> {
     let mut out = Vec::new();

@@ -4,6 +4,7 @@
 mod churn;
 pub mod compare;
 pub mod delta;
+pub mod differences;
 mod fetch;
 mod lines;
 mod range;
