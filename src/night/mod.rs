@@ -341,24 +341,25 @@ fn spend(
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
     let written = draft.is_none() && options.outlet.is_none() && !options.dry_run;
     let fate = writeback::Fate { pushed, breaches: &night.policy, written };
-    let mut built =
+    let (mut built, manifest) =
         writeback::build(site, lock, &tip, &night.trunk, planned, (stacked, checks, files), &fate)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
-    night.patches = built.reports.clone();
-    night.manifest = Some(built.manifest.clone());
+    night.patches = std::mem::take(&mut built.reports);
+    let publishable = manifest.verdict.publishable;
+    let manifest = night.manifest.insert(manifest);
     if options.dry_run {
         night.done = Done::DryRun;
-    } else if built.manifest.verdict.publishable {
-        if goes_out && let Err(e) = before_publish(site, &built, options) {
+    } else if publishable {
+        if goes_out && let Err(e) = before_publish(site, manifest, options) {
             pack.map_or(Ok(()), artifacts::Pack::discard)?;
             return Err(e);
         }
-        let (signature, kept) = sign(site, &built.manifest, goes_out)?;
+        let (signature, kept) = sign(site, manifest, goes_out)?;
         built.refs.push(kept);
         if let Some(pack) = &pack {
-            pack.seal(&rendered(&built.manifest)?, signature.as_deref())?;
+            pack.seal(&rendered(manifest)?, signature.as_deref())?;
         }
         night.signed_by = signature.and_then(|s| key_of(&s));
         night.done = Done::Published;
@@ -391,8 +392,8 @@ fn still_wanted(site: &Site<'_>, options: &Options) -> Result<(), NightError> {
 }
 
 /// Asks the hooks whether a build may go out.
-fn before_publish(site: &Site<'_>, built: &writeback::Built, options: &Options) -> Result<(), NightError> {
-    let deploy = &built.manifest.deploy;
+fn before_publish(site: &Site<'_>, manifest: &Manifest, options: &Options) -> Result<(), NightError> {
+    let deploy = &manifest.deploy;
     let happened = hooks::Happened {
         event: HookEvent::BeforePublish,
         vars: vec![
@@ -401,7 +402,7 @@ fn before_publish(site: &Site<'_>, built: &writeback::Built, options: &Options) 
             ("CARRY_BUILD", deploy.build.clone()),
         ],
         told: serde_json::json!({
-            "commit": deploy.commit, "tree": deploy.tree, "build": deploy.build, "manifest": built.manifest,
+            "commit": deploy.commit, "tree": deploy.tree, "build": deploy.build, "manifest": manifest,
         }),
         stop: options.stop.clone(),
     };

@@ -134,12 +134,16 @@ pub fn publish(
         Some(made) => made,
         None => make_with_lock(site, &head, built.commits, &built.lock)?,
     };
-    let made = transact(site, &turn, head, push, refs, witness, made)?;
     let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
-    if let Err(e) = keep(&site.differences_file(), differences) {
-        events.note(&format!("what the patches change could not be kept for the next night: {e}"));
-    }
-    Ok(made)
+    std::thread::scope(|threads| {
+        // By the trees' ids: what is kept is right, whatever comes of the transaction.
+        let kept = threads.spawn(|| keep(&site.differences_file(), differences));
+        let made = transact(site, &turn, head, push, refs, witness, made)?;
+        if let Err(e) = kept.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            events.note(&format!("what the patches change could not be kept for the next night: {e}"));
+        }
+        Ok(made)
+    })
 }
 
 /// What moves when a build goes out.

@@ -41,8 +41,6 @@ pub struct FileChange {
 pub struct Built {
     /// What to tell of every patch.
     pub reports: Vec<PatchReport>,
-    /// The manifest.
-    pub manifest: Manifest,
     /// The trunk commit it stands on.
     pub tip: ObjectId,
     /// Its commit.
@@ -115,17 +113,18 @@ pub fn build(
     planned: Planned,
     (stacked, checks, artifacts): (Stacked, Vec<CheckRecord>, Vec<ArtifactRecord>),
     fate: &Fate<'_>,
-) -> Result<Built, NightError> {
+) -> Result<(Built, Manifest), NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
     let Planned { odb, queue, base, patches, tree, range, mut landed, differences, .. } = planned;
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
 
-    let (mut left, last) = std::thread::scope(|threads| {
+    let (mut left, last, head) = std::thread::scope(|threads| {
         let last = threads.spawn(|| lock.map(|l| recorded_manifest(site, l)).transpose());
+        let head = threads.spawn(|| Head::ask(&site.git));
         let left = leave(site, &odb, patches, &queue.patches)?;
-        Ok::<_, NightError>((left, joined(last)?.flatten()))
+        Ok::<_, NightError>((left, joined(last)?.flatten(), joined(head)?))
     })?;
     let series = {
         let mut series = queue.series.clone();
@@ -165,76 +164,75 @@ pub fn build(
     let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
     let next = Next { commit, patches: &commits, base, range: &range.commits };
     // What the move asks, which patch needs which, and the workspace's commits have nothing to do with each other.
-    let (risk, edges, (head, made)) = std::thread::scope(|threads| {
-        let (previous, last) = (previous.as_deref(), last.as_ref());
-        let view = odb.place();
-        let next = &next;
-        let risk = threads.spawn(move || match previous {
+    let (manifest, refs, made) = std::thread::scope(|threads| {
+        let (last, view, next) = (last.as_ref(), odb.place(), &next);
+        let from = previous.clone();
+        let risk = threads.spawn(move || match from {
             Some(previous) => {
                 let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
-                from_previous(site, &odb, previous, last, next)
+                from_previous(site, &odb, &previous, last, next)
             }
             None => Ok(None),
         });
-        let made = threads.spawn(|| {
-            let head = Head::ask(&site.git)?;
-            // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then.
-            let is_due = fate.written && verdict.publishable;
-            let made = is_due.then(|| make_with_lock(site, &head, changes.clone(), &locked)).transpose();
-            Ok((head, made.ok().flatten()))
-        });
+        // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then.
+        let is_due = fate.written && verdict.publishable;
+        let made = || Ok(make_with_lock(site, &head, changes.clone(), &locked).ok());
+        let made = is_due.then(|| threads.spawn(made));
         let edges = edges::edges(&odb, &left, last)?;
-        Ok::<_, NightError>((joined(risk)?, edges, joined(made)?))
-    })?;
-    let mut commits: BTreeMap<String, ObjectId> = commits.into_iter().collect();
-    let mut manifest = Manifest {
-        version: manifest::VERSION,
-        project: project.name.clone(),
-        tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-        trunk: Trunk {
-            address: trunk.address.clone(),
-            branch: trunk.branch.clone(),
-            commit: tip.to_string(),
-            date: tip_date,
-            describe: trunk.describe.clone(),
-        },
-        base: Base { before: base.map(|b| b.to_string()), after: tip.to_string() },
-        deploy: DeployRecord {
-            build: build_id(&commit),
-            branch: deploy_ref(project),
-            commit: commit.to_string(),
-            tree: tree.to_string(),
-            history: match project.deploy.history {
-                History::Rewrite => "rewrite".into(),
-                History::FastForward => "fast-forward".into(),
+        let risk = joined(risk)?;
+        let commits: BTreeMap<&str, &ObjectId> =
+            commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
+        let mut manifest = Manifest {
+            version: manifest::VERSION,
+            project: project.name.clone(),
+            tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+            trunk: Trunk {
+                address: trunk.address.clone(),
+                branch: trunk.branch.clone(),
+                commit: tip.to_string(),
+                date: tip_date,
+                describe: trunk.describe.clone(),
             },
-            committer: [identity.name.clone(), identity.email.clone()],
-            previous,
-        },
-        verdict,
-        checks,
-        artifacts,
-        risk,
-        upstream: (!range.commits.is_empty())
-            .then(|| UpstreamRange::of(&base.unwrap_or(*tip), tip, &range.commits)),
-        edges,
-        gates: Vec::new(),
-        patches: left.iter_mut().zip(&records).map(|(l, r)| patch_record(l, r, &mut commits)).collect(),
-    };
-    manifest.gates = gates_of(project, &manifest);
-    let rendered =
-        manifest.render().map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
-    let blob = site.store.write_blob(rendered.as_bytes())?;
-    let refs = vec![RefUpdate {
-        name: manifest_ref(&project.name, &build_id(&commit)),
-        old: None,
-        new: Some(blob.to_string()),
-    }];
-
+            base: Base { before: base.map(|b| b.to_string()), after: tip.to_string() },
+            deploy: DeployRecord {
+                build: build_id(&commit),
+                branch: deploy_ref(project),
+                commit: commit.to_string(),
+                tree: tree.to_string(),
+                history: match project.deploy.history {
+                    History::Rewrite => "rewrite".into(),
+                    History::FastForward => "fast-forward".into(),
+                },
+                committer: [identity.name.clone(), identity.email.clone()],
+                previous,
+            },
+            verdict,
+            checks,
+            artifacts,
+            risk,
+            upstream: (!range.commits.is_empty())
+                .then(|| UpstreamRange::of(&base.unwrap_or(*tip), tip, &range.commits)),
+            edges,
+            gates: Vec::new(),
+            patches: left.iter().zip(&records).map(|(l, r)| patch_record(l, r, &commits)).collect(),
+        };
+        manifest.gates = gates_of(project, &manifest);
+        let rendered = manifest
+            .render()
+            .map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
+        let blob = site.store.write_blob(rendered.as_bytes())?;
+        let refs = vec![RefUpdate {
+            name: manifest_ref(&project.name, &build_id(&commit)),
+            old: None,
+            new: Some(blob.to_string()),
+        }];
+        let made = made.map(joined).transpose()?.flatten();
+        Ok::<_, NightError>((manifest, refs, made))
+    })?;
     let differences = left.iter_mut().filter_map(|l| l.differences(&differences)).collect();
     let reports = left.into_iter().map(|l| l.planned.report).collect();
-    let commits = changes;
-    Ok(Built { reports, manifest, tip: *tip, commit, head, made, commits, lock: locked, refs, differences })
+    let (tip, commits, lock) = (*tip, changes, locked);
+    Ok((Built { reports, tip, commit, head, made, commits, lock, refs, differences }, manifest))
 }
 
 /// What a thread came to; a panic in it goes on here.
@@ -295,11 +293,7 @@ fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, 
     }
 }
 
-fn patch_record(
-    left: &mut Left<'_>,
-    lock: &PatchLock,
-    commits: &mut BTreeMap<String, ObjectId>,
-) -> PatchRecord {
+fn patch_record(left: &Left<'_>, lock: &PatchLock, commits: &BTreeMap<&str, &ObjectId>) -> PatchRecord {
     let report = &left.planned.report;
     let author = &left.patch.header.author;
     PatchRecord {
@@ -312,7 +306,7 @@ fn patch_record(
         metadata: left.patch.metadata.clone(),
         outcome: report.outcome,
         since: lock.since.clone(),
-        commit: commits.remove(&report.name).map(|id| id.to_string()),
+        commit: commits.get(report.name.as_str()).map(ToString::to_string),
         tree: lock.tree.clone(),
         evidence: report.evidence.clone(),
         conflicts: report.conflicts.clone(),

@@ -29,9 +29,9 @@ pub struct Differences {
 
 /// A pair of trees, and what differs between them, as it is kept.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Kept<P> {
     trees: [ObjectId; 2],
-    changes: Vec<(BString, Side, Side)>,
+    changes: Vec<(P, Side, Side)>,
 }
 
 /// What stands at a path: its mode and its id.
@@ -57,7 +57,7 @@ fn read(file: &Path) -> Option<HashMap<[ObjectId; 2], Vec<Change>>> {
     if Sha256::digest(rest).as_slice() != sum {
         return None;
     }
-    let all: Vec<Kept> = postcard::from_bytes(rest).ok()?;
+    let all: Vec<Kept<BString>> = postcard::from_bytes(rest).ok()?;
     let entry = |side: Side| side.map(|(mode, id)| Entry { mode, id });
     let change = |(path, old, new)| Change { path, old: entry(old), new: entry(new) };
     Some(all.into_iter().map(|kept| (kept.trees, kept.changes.into_iter().map(change).collect())).collect())
@@ -69,9 +69,9 @@ pub fn keep<'c>(
     pairs: impl Iterator<Item = ([ObjectId; 2], &'c [Change])>,
 ) -> std::io::Result<()> {
     let side = |entry: &Option<Entry>| entry.map(|entry| (entry.mode, entry.id));
-    let change = |change: &Change| (change.path.clone(), side(&change.old), side(&change.new));
+    let change = |change: &'c Change| (&change.path, side(&change.old), side(&change.new));
     let kept =
-        |(trees, changes): (_, &[Change])| Kept { trees, changes: changes.iter().map(change).collect() };
+        |(trees, changes): (_, &'c [Change])| Kept { trees, changes: changes.iter().map(change).collect() };
     let rest = postcard::to_stdvec(&pairs.map(kept).collect::<Vec<_>>()).map_err(std::io::Error::other)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     let mut half = tempfile::Builder::new().prefix(".carry-").tempfile_in(folder)?;
