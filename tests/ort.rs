@@ -16,6 +16,7 @@ use git_carry::replay::sequence::{Placed, Replay, Role, Step as Patch, replay};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
 use git_carry::store::tree::{Entry, edit, write_empty};
 use git_carry::store::{Objects as _, Odb, Scratch};
+use git_carry::trunk::compare::Compare;
 use git_carry::trunk::delta;
 use git_carry::trunk::differences::{self, Differences};
 use gix_hash::ObjectId;
@@ -312,13 +313,17 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
                 kept.extend(changes.as_deref().map(|changes| ([*before, *after], changes)));
             }
         }
+        for ([before, after], changes) in &kept {
+            let differs = Compare::of(&objects).changes(before, after).expect("all objects are there");
+            assert_eq!(differs.as_deref(), Some(*changes), "{patches:?}");
+        }
         differences::keep(&file, kept.into_iter()).expect("it is written");
         objects.flush().expect("a pack is written");
         let replayed = |known: &Differences| {
             let scratch = Scratch::over(&objects);
             let replayed = replay(&scratch, &next, &base, Vec::new(), known, None);
             let Replay { placed, tree, .. } = replayed.expect("all objects are there");
-            (placed, tree)
+            (plain(placed), tree)
         };
         assert_eq!(replayed(&Differences::at(file)), replayed(&Differences::default()), "{patches:?}");
         let whole = crate::support::git(dir.path(), &["fsck", "--strict", "--no-dangling"]);
@@ -327,23 +332,33 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
     assert!(applied > left_out && told > 0, "{applied} applied, {told} told, {left_out} were left out");
 }
 
+/// A case of `fixtures/merges`.
+fn kept(path: &Path) -> Case {
+    let text = std::fs::read_to_string(path).expect("it can be read");
+    let sides: BTreeMap<String, BTreeMap<String, (String, String)>> =
+        toml::from_str(&text).expect("it is well formed");
+    let side = |name: &str| -> Files {
+        let files = sides.get(name).cloned().unwrap_or_default();
+        let mode = |text: &str| u32::from_str_radix(text, 8).expect("a mode");
+        files.into_iter().map(|(path, (m, data))| (path, (mode(&m), data.into_bytes()))).collect()
+    };
+    [side("base"), side("ours"), side("theirs")]
+}
+
+#[test]
+fn a_merge_at_which_git_stops_is_a_conflict_here() {
+    let case = kept(Path::new("fixtures/merges/renamed-to-where-a-side-has-nothing.toml"));
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let objects = bare_store(dir.path());
+    let answer = ours(&objects, [0, 1, 2].map(|side| tree(&objects, &case[side])));
+    assert!(!answer.clean, "{answer:?}");
+}
+
 #[test]
 fn the_cases_that_once_differed_are_gits() {
-    let mut cases = Vec::new();
-    let mut names = Vec::new();
-    for file in std::fs::read_dir("fixtures/merges").expect("the folder is there") {
-        let path = file.expect("it can be listed").path();
-        let text = std::fs::read_to_string(&path).expect("it can be read");
-        let sides: BTreeMap<String, BTreeMap<String, (String, String)>> =
-            toml::from_str(&text).expect("it is well formed");
-        let side = |name: &str| -> Files {
-            let files = sides.get(name).cloned().unwrap_or_default();
-            let mode = |text: &str| u32::from_str_radix(text, 8).expect("a mode");
-            files.into_iter().map(|(path, (m, data))| (path, (mode(&m), data.into_bytes()))).collect()
-        };
-        cases.push([side("base"), side("ours"), side("theirs")]);
-        names.push(path);
-    }
+    let files = std::fs::read_dir("fixtures/merges").expect("the folder is there");
+    let names: Vec<_> = files.map(|file| file.expect("it can be listed").path()).collect();
+    let cases: Vec<Case> = names.iter().map(|path| kept(path)).collect();
     assert!(!cases.is_empty());
     if let Some((at, how)) = first_difference(&cases) {
         panic!("{}: {how}", names[at].display());

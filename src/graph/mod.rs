@@ -78,11 +78,13 @@ pub struct Proved<'a> {
 }
 
 impl Node<'_> {
-    /// The paths that it touches, sorted, the old ones of moved files too.
+    /// The paths that it touches, sorted, the old ones of moved files too: as its trees say, or else its text.
     fn paths(&self) -> Vec<BString> {
-        let paths = self.changes.iter().flat_map(FileChange::paths);
-        let paths: BTreeSet<BString> = paths.cloned().collect();
-        paths.into_iter().collect()
+        let paths: BTreeSet<&BString> = match self.differs {
+            Some(differs) => differs.iter().map(|change| &change.path).collect(),
+            None => self.changes.iter().flat_map(FileChange::paths).collect(),
+        };
+        paths.into_iter().cloned().collect()
     }
 }
 

@@ -149,14 +149,14 @@ pub fn make_with_lock(
     site: &Site<'_>,
     head: &Head,
     mut commits: Vec<(String, Vec<FileChange>)>,
-    lock: &ProjectLock,
+    lock: ProjectLock,
 ) -> Result<Made, NightError> {
     let others = match site.workspace.config.projects.len() {
         0 | 1 => site.workspace.lock.clone(),
         _ => Workspace::load(&site.workspace.root)?.lock,
     };
     if let Some((_, files)) = commits.last_mut() {
-        files.push(lock_file(others, &site.project.name, lock.clone())?);
+        files.push(lock_file(others, &site.project.name, lock)?);
     }
     make(site, head, commits)
 }

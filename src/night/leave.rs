@@ -10,29 +10,19 @@ use crate::replay::Both;
 use crate::replay::loss::Loss;
 use crate::store::tree::entry_at;
 use crate::store::{Objects, Odb, Scratch, StoreError, on_all_cores};
-use crate::trunk::delta::Change;
-use crate::trunk::differences::Differences;
 use crate::workspace::{Landed, Outcome};
 
 /// One patch with what the run leaves of it.
 pub(super) struct Left<'q> {
-    pub planned: PlannedPatch,
+    pub planned: &'q PlannedPatch,
     pub patch: &'q Patch,
     /// Its file's new bytes, if it is written anew; and whether only line numbers and context changed.
     pub rewritten: Option<(Patch, bool)>,
     /// Does it leave the queue?
     pub dropped: bool,
     pub patch_id: Option<ObjectId>,
-}
-
-impl Left<'_> {
-    /// The trees of it that the next run moves, and what differs between them, as far as that is known.
-    pub fn differences(&mut self, known: &Differences) -> Option<([ObjectId; 2], Vec<Change>)> {
-        let (before, after) = self.planned.applied.or(self.planned.own)?;
-        let changes = self.planned.changes.take();
-        let changes = changes.or_else(|| known.get(&before, &after).map(<[Change]>::to_vec))?;
-        Some(([before, after], changes))
-    }
+    /// Whether its new file still says what the old one said.
+    pub loss: Option<Loss>,
 }
 
 /// Decides for each patch whether its file is written anew or goes. A file is written anew only when it does not
@@ -40,17 +30,17 @@ impl Left<'_> {
 pub(super) fn leave<'q>(
     site: &Site<'_>,
     odb: &Odb,
-    planned: Vec<PlannedPatch>,
+    planned: &'q [PlannedPatch],
     patches: &'q [Patch],
 ) -> Result<Vec<Left<'q>>, NightError> {
     let drop_landed = site.project.policy.landed == Landed::Drop;
     let mut left = Vec::with_capacity(planned.len());
-    for (planned, patch) in planned.into_iter().zip(patches) {
+    for (planned, patch) in planned.iter().zip(patches) {
         let dropped = planned.report.outcome == Outcome::Landed && drop_landed && !patch.metadata.required;
         // The text of a patch that applies as it is says its patch-id; else git makes the diff.
         let as_text = !written_anew(planned.report.outcome) || planned.applied.is_none();
         let patch_id = if as_text { patch.patch_id() } else { None };
-        left.push(Left { planned, patch, rewritten: None, dropped, patch_id });
+        left.push(Left { planned, patch, rewritten: None, dropped, patch_id, loss: None });
     }
     let by_git = |l: &Left<'_>| l.planned.applied.filter(|_| l.patch_id.is_none());
     let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
@@ -76,7 +66,7 @@ pub(super) fn leave<'q>(
         let Anew { patch_id, rewritten, loss } = anew?;
         l.patch_id = l.patch_id.or(patch_id);
         l.rewritten = rewritten;
-        l.planned.report.loss = Some(loss).filter(|loss| !loss.is_none());
+        l.loss = Some(loss).filter(|loss| !loss.is_none());
     }
     Ok(left)
 }
@@ -119,7 +109,7 @@ impl Anew {
 }
 
 /// Is the file of a patch with this outcome written anew?
-fn written_anew(outcome: Outcome) -> bool {
+pub(super) fn written_anew(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Refreshed | Outcome::Resolved)
 }
 

@@ -301,7 +301,7 @@ fn spend(
     let (stacked, checks) = loop {
         still_wanted(site, options)?;
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
-        let edges = || edges::of_planned(&planned);
+        let edges = || edges::edges(&planned.odb, &planned.patches, &planned.queue.patches, None);
         let subject = check::Subject {
             tip,
             from: planned.base,
@@ -341,17 +341,16 @@ fn spend(
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
     let written = draft.is_none() && options.outlet.is_none() && !options.dry_run;
     let fate = writeback::Fate { pushed, breaches: &night.policy, written };
-    let (mut built, manifest) =
-        writeback::build(site, lock, &tip, &night.trunk, planned, (stacked, checks, files), &fate)?;
+    let proved = (stacked, checks, files);
+    let (mut built, manifest) = writeback::build(site, lock, &tip, &night.trunk, planned, proved, &fate)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
     night.patches = std::mem::take(&mut built.reports);
-    let publishable = manifest.verdict.publishable;
     let manifest = night.manifest.insert(manifest);
     if options.dry_run {
         night.done = Done::DryRun;
-    } else if publishable {
+    } else if manifest.verdict.publishable {
         if goes_out && let Err(e) = before_publish(site, manifest, options) {
             pack.map_or(Ok(()), artifacts::Pack::discard)?;
             return Err(e);

@@ -105,6 +105,15 @@ pub struct PlannedPatch {
     pub own: Option<(ObjectId, ObjectId)>,
 }
 
+impl PlannedPatch {
+    /// Its trees that the next run moves, and what differs between them, as far as that is known.
+    pub fn moved(&self, known: &Differences) -> Option<([ObjectId; 2], Vec<Change>)> {
+        let (before, after) = self.applied.or(self.own)?;
+        let changes = self.changes.as_deref().or_else(|| known.get(&before, &after))?;
+        Some(([before, after], changes.to_vec()))
+    }
+}
+
 /// What a replay of the queue gives.
 pub struct Planned {
     /// The store's objects, with the new ones in memory.

@@ -132,7 +132,7 @@ pub fn publish(
     let head = if is_late { Head::ask(&site.git)? } else { built.head };
     let made = match built.made.filter(|_| !is_late) {
         Some(made) => made,
-        None => make_with_lock(site, &head, built.commits, &built.lock)?,
+        None => make_with_lock(site, &head, built.commits, built.lock)?,
     };
     let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
     std::thread::scope(|threads| {

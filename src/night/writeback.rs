@@ -2,6 +2,7 @@
 //! it, and nothing refers to them yet.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
@@ -20,8 +21,9 @@ use crate::build::manifest::{
 };
 use crate::build::{Layer, UpstreamRange, stack};
 use crate::check::Ended;
-use crate::queue::Patch;
-use crate::store::{Objects as _, RefUpdate};
+use crate::queue::{Patch, Series};
+use crate::replay::loss::Loss;
+use crate::store::{Objects as _, Place, RefUpdate};
 use crate::trunk::delta::Change;
 use crate::workspace::{Good, History, LandedLock, Outcome, PatchLock, ProjectLock};
 
@@ -120,68 +122,59 @@ pub fn build(
     let previous = lock.and_then(|l| l.deploy.clone());
     let Stacked { patches: commits, commit } = stacked;
 
-    let (mut left, last, head) = std::thread::scope(|threads| {
-        let last = threads.spawn(|| lock.map(|l| recorded_manifest(site, l)).transpose());
-        let head = threads.spawn(|| Head::ask(&site.git));
-        let left = leave(site, &odb, patches, &queue.patches)?;
-        Ok::<_, NightError>((left, joined(last)?.flatten(), joined(head)?))
-    })?;
-    let series = {
-        let mut series = queue.series.clone();
-        for gone in left.iter().filter(|l| l.dropped) {
-            series.remove(&gone.patch.file).map_err(|fault| NightError::Queue {
-                project: project.name.clone(),
-                folder: project.patches.clone(),
-                faults: vec![fault],
-            })?;
-        }
-        series
-    };
-    let date = |id: &ObjectId| -> Result<String, NightError> {
-        let seconds = odb.commit(id)?.committer.seconds;
-        Ok(jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string())
-    };
-    let tip_date = date(tip)?;
-    let before: BTreeMap<&str, &PatchLock> =
-        lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
-    let base_before = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
-    let record = |l: &Left<'_>| record(l, before.get(l.patch.name()).copied(), &base_before, tip, &tip_date);
-    let records: Vec<PatchLock> = left.iter().map(record).collect();
-    let mut verdict = verdict(&left, &checks);
-    policy::forbid(&mut verdict, fate.breaches);
-    landed.extend(gone(&left));
-    landed.drain(..landed.len().saturating_sub(KNOWN));
-    let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
-    // Only what is published is recorded as deployed: the lease of the next push is held against it.
-    let deployed = if fate.pushed { Some(commit.to_string()) } else { previous.clone() };
-    let locked = ProjectLock {
-        base: tip.to_string(),
-        deploy: deployed,
-        queue: lock.and_then(|l| l.queue.clone()),
-        patches: kept,
-        landed,
-    };
-    let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
     let next = Next { commit, patches: &commits, base, range: &range.commits };
-    // What the move asks, which patch needs which, and the workspace's commits have nothing to do with each other.
-    let (manifest, refs, made) = std::thread::scope(|threads| {
-        let (last, view, next) = (last.as_ref(), odb.place(), &next);
-        let from = previous.clone();
-        let risk = threads.spawn(move || match from {
-            Some(previous) => {
-                let odb = view.map_or_else(|| site.store.odb(), |view| Ok(view.open()))?;
-                from_previous(site, &odb, &previous, last, next)
-            }
-            None => Ok(None),
+    // What is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of these
+    // needs another, but the commits the first.
+    let (manifest, refs, head, made, changes, locked, losses) = std::thread::scope(|threads| {
+        let (view, next, from) = (odb.place(), &next, previous.clone());
+        let (planned, queue) = (patches.as_slice(), &queue);
+        let open = |view: Option<Place>| view.map_or_else(|| site.store.odb(), |view| Ok(view.open()));
+        let found = threads.spawn(move || {
+            let last = Arc::new(lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten());
+            let (odb, known) = (open(view)?, Arc::clone(&last));
+            let view = odb.place();
+            let risk = threads.spawn(move || match from {
+                Some(previous) => from_previous(site, &open(view)?, &previous, (*known).as_ref(), next),
+                None => Ok(None),
+            });
+            let edges = edges::edges(&odb, planned, &queue.patches, (*last).as_ref())?;
+            Ok((edges, joined(risk)?))
         });
+        let head = threads.spawn(|| Head::ask(&site.git));
+        let left = leave(site, &odb, planned, &queue.patches)?;
+        let head = joined(head)?;
+        let series = series_after(site, &queue.series, &left)?;
+        let seconds = odb.commit(tip)?.committer.seconds;
+        let tip_date = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string();
+        let before: BTreeMap<&str, &PatchLock> =
+            lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
+        let base_before = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
+        let record =
+            |l: &Left<'_>| record(l, before.get(l.patch.name()).copied(), &base_before, tip, &tip_date);
+        let records: Vec<PatchLock> = left.iter().map(record).collect();
+        let mut verdict = verdict(&left, &checks);
+        policy::forbid(&mut verdict, fate.breaches);
+        landed.extend(gone(&left));
+        landed.drain(..landed.len().saturating_sub(KNOWN));
+        let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
+        // Only what is published is recorded as deployed: the lease of the next push is held against it.
+        let deployed = if fate.pushed { Some(commit.to_string()) } else { previous.clone() };
+        let locked = ProjectLock {
+            base: tip.to_string(),
+            deploy: deployed,
+            queue: lock.and_then(|l| l.queue.clone()),
+            patches: kept,
+            landed,
+        };
+        let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then.
-        let is_due = fate.written && verdict.publishable;
-        let made = || Ok(make_with_lock(site, &head, changes.clone(), &locked).ok());
-        let made = is_due.then(|| threads.spawn(made));
-        let edges = edges::edges(&odb, &left, last)?;
-        let risk = joined(risk)?;
-        let commits: BTreeMap<&str, &ObjectId> =
-            commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
+        let made = {
+            let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
+            move || Ok(make_with_lock(site, &head, changes, locked).ok())
+        };
+        let made = (fate.written && verdict.publishable).then(|| threads.spawn(made));
+        let (edges, risk) = joined(found)?;
+        let commits = commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
         let mut manifest = Manifest {
             version: manifest::VERSION,
             project: project.name.clone(),
@@ -227,12 +220,29 @@ pub fn build(
             new: Some(blob.to_string()),
         }];
         let made = made.map(joined).transpose()?.flatten();
-        Ok::<_, NightError>((manifest, refs, made))
+        let losses: Vec<Option<Loss>> = left.into_iter().map(|l| l.loss).collect();
+        Ok::<_, NightError>((manifest, refs, head, made, changes, locked, losses))
     })?;
-    let differences = left.iter_mut().filter_map(|l| l.differences(&differences)).collect();
-    let reports = left.into_iter().map(|l| l.planned.report).collect();
-    let (tip, commits, lock) = (*tip, changes, locked);
+    let (mut reports, mut moved) = (Vec::with_capacity(losses.len()), Vec::with_capacity(losses.len()));
+    for (patch, loss) in patches.into_iter().zip(losses) {
+        moved.extend(patch.moved(&differences));
+        reports.push(PatchReport { loss, ..patch.report });
+    }
+    let (tip, commits, lock, differences) = (*tip, changes, locked, moved);
     Ok((Built { reports, tip, commit, head, made, commits, lock, refs, differences }, manifest))
+}
+
+/// The series without the patches that leave the queue.
+fn series_after(site: &Site<'_>, series: &Series, left: &[Left<'_>]) -> Result<Series, NightError> {
+    let mut series = series.clone();
+    for gone in left.iter().filter(|l| l.dropped) {
+        series.remove(&gone.patch.file).map_err(|fault| NightError::Queue {
+            project: site.project.name.clone(),
+            folder: site.project.patches.clone(),
+            faults: vec![fault],
+        })?;
+    }
+    Ok(series)
 }
 
 /// What a thread came to; a panic in it goes on here.
@@ -314,7 +324,7 @@ fn patch_record(left: &Left<'_>, lock: &PatchLock, commits: &BTreeMap<&str, &Obj
         evolved: report.evolved.clone(),
         resolution: report.resolution.clone(),
         needs: report.needs.clone(),
-        loss: report.loss.clone(),
+        loss: left.loss.clone(),
         note: report.note.clone(),
     }
 }

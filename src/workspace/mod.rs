@@ -23,6 +23,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub use artifacts::{ArtifactKind, Artifacts};
 pub use candidates::Weights;
@@ -105,6 +106,19 @@ pub enum WorkspaceError {
     },
 }
 
+/// The lock that was parsed last, and its text: a night loads the workspace after each step, and often it is what it was.
+static PARSED: Mutex<Option<(String, Lock)>> = Mutex::new(None);
+
+fn parsed(text: String) -> Result<Lock, LockError> {
+    let mut last = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, lock)) = last.as_ref().filter(|(known, _)| *known == text) {
+        return Ok(lock.clone());
+    }
+    let lock = Lock::parse(LOCK, &text)?;
+    *last = Some((text, lock.clone()));
+    Ok(lock)
+}
+
 impl Workspace {
     /// The workspace that `from` is in.
     pub fn find(from: &Path) -> Result<Self, WorkspaceError> {
@@ -125,7 +139,7 @@ impl Workspace {
             }
             other => other?,
         };
-        Ok(Self { root: root.to_owned(), config, lock: Lock::parse(LOCK, &lock)?, apart: BTreeMap::new() })
+        Ok(Self { root: root.to_owned(), config, lock: parsed(lock)?, apart: BTreeMap::new() })
     }
 
     /// The project `name`, or the only one.

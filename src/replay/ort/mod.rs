@@ -297,8 +297,13 @@ impl Merge<'_> {
         deeper: usize,
     ) -> Result<(Entry, bool), ObjectError> {
         let [base, Some(ours), Some(theirs)] = stages else {
-            let reason = format!("a merge of '{path}' lacks a side");
-            return Err(ObjectError { id: self.objects.hash().null(), reason });
+            // Renames that do not go together: git stops at an assertion. What is there stays, as a conflict.
+            let missing = || {
+                let reason = format!("a merge of '{path}' has no side");
+                ObjectError { id: self.objects.hash().null(), reason }
+            };
+            let left = stages[OURS].or(stages[THEIRS]).or(stages[BASE]).ok_or_else(missing)?;
+            return Ok((left, false));
         };
         let base_mode = base.map_or(0, |e| e.mode);
         let (mode, mut clean) = if ours.mode == theirs.mode || ours.mode == base_mode {
