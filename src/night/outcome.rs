@@ -226,7 +226,7 @@ pub fn plan(
     let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));
     let roots = replayed.placed.iter().enumerate().filter(|(_, p)| matches!(p, Placed::Conflict(_)));
     let roots: Vec<usize> = roots.map(|(at, _)| at).filter(is_new).collect();
-    let mut causes = causes(&site.store, &odb, &range, &steps, &replayed.placed, &roots)?;
+    let mut causes = causes(&site.store, &odb, &range, &steps, &replayed.placed, &roots, &differences)?;
     let mut given: BTreeMap<usize, Option<Given>> = places.iter().copied().zip(given).collect();
     let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
 

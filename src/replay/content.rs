@@ -1,9 +1,10 @@
 //! Three-way merge of one file's content, as git's default merge does it: histogram hunks, no fuzz.
 
 use bstr::{BStr, BString};
+use gix_hash::ObjectId;
 
 use super::attributes::Driver;
-use super::lines::{Merge, Series, Style, owned};
+use super::lines::{Merge, Series, Style, Versions, owned};
 use crate::store::{Driven, GitVersion, ObjectError, Objects};
 
 /// Git looks for a NUL in this many first bytes to call a file binary (`buffer_is_binary`).
@@ -72,6 +73,22 @@ pub(super) fn merge_next<'d>(series: &mut Series<'d>, sides: [&'d [u8]; 3]) -> C
     }
     let [base, ours, theirs] = sides;
     series.merge(base, ours, theirs).map_or(Content::Conflict, Content::Clean)
+}
+
+/// The same, of versions of one file in any order, by their ids. If the merged bytes are not `wanted`, there are none.
+pub(super) fn merge_versions(
+    versions: &mut Versions,
+    sides: [(ObjectId, &[u8]); 3],
+    wanted: bool,
+) -> Content {
+    if !by_lines(&sides.map(|(_, data)| data)) {
+        return Content::Binary;
+    }
+    let merge = versions.merge(sides);
+    match merge.is_clean() {
+        true => Content::Clean(if wanted { merge.union() } else { Vec::new() }),
+        false => Content::Conflict,
+    }
 }
 
 /// Does git merge these by lines?

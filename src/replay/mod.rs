@@ -6,6 +6,7 @@ mod attributes;
 pub mod content;
 pub mod lines;
 pub mod loss;
+mod made;
 pub mod merge;
 mod open;
 pub mod origins;

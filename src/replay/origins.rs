@@ -12,8 +12,10 @@ use gix_hash::ObjectId;
 use petgraph::unionfind::UnionFind;
 
 use super::Sides;
-use super::attributes;
+use super::attributes::{self, Driver};
 use super::content::{self, Content};
+use super::lines::Versions;
+use super::made::Made;
 use super::sequence::Step;
 use crate::store::tree::Entry;
 use crate::store::{ObjectError, Objects, Place};
@@ -21,6 +23,9 @@ use crate::trunk::delta::{self, Change};
 
 /// So many steps to ask about are worth threads.
 const WORTH_A_THREAD: usize = 16;
+
+/// So many bytes of lines are kept; when there are more, they are read anew.
+const LINES: usize = 16 << 20;
 
 /// What stands at some paths; `None` is no file.
 type Files<'a> = BTreeMap<&'a BString, Option<Entry>>;
@@ -39,34 +44,11 @@ pub(super) struct Origins<'a> {
     indexed: bool,
     /// The steps that are not in the stack, with all that each of them needs, near and far.
     left_out: BTreeMap<usize, BTreeSet<usize>>,
+    /// The lines of each file's versions, and how many bytes they take.
+    versions: HashMap<BString, Versions>,
+    lines: usize,
     /// Merges of contents by their three ids: the same few are asked for again and again.
     merges: HashMap<[ObjectId; 3], Merge<ObjectId>>,
-}
-
-/// Files that merges gave. Each has an id by which no object is called: to work out its own would take longer than to
-/// merge.
-#[derive(Default)]
-struct Made {
-    ids: HashMap<Arc<Vec<u8>>, ObjectId>,
-    files: HashMap<ObjectId, Arc<Vec<u8>>>,
-}
-
-impl Made {
-    /// The id of a file, an id of the kind `hash`.
-    fn id_of(&mut self, data: Vec<u8>, hash: gix_hash::Kind) -> ObjectId {
-        if let Some(id) = self.ids.get(&data) {
-            return *id;
-        }
-        let mut id = hash.null();
-        let number = self.files.len() + 1;
-        let bytes = id.as_mut_slice();
-        let from = bytes.len() - size_of::<usize>();
-        bytes[from..].copy_from_slice(&number.to_be_bytes());
-        let data = Arc::new(data);
-        self.ids.insert(data.clone(), id);
-        self.files.insert(id, data);
-        id
-    }
 }
 
 /// What came of a merge of contents.
@@ -141,6 +123,35 @@ pub fn needs(
     })
 }
 
+/// What each of `roots` needs, and what each of these needs in turn, as [`needs`] has it. Others are not asked about.
+/// `changes` is what differs between the trees of some steps.
+pub fn needs_from(
+    objects: &dyn Objects,
+    steps: &[Step],
+    changes: &[Option<&[Change]>],
+    roots: &[usize],
+) -> Result<BTreeMap<usize, Vec<usize>>, ObjectError> {
+    let mut origins = Origins { given: changes, ..Origins::new(objects, steps) };
+    let (mut all, mut open) = (BTreeMap::new(), roots.to_vec());
+    while let Some(at) = open.last().copied() {
+        if all.contains_key(&at) {
+            open.pop();
+            continue;
+        }
+        let sharers = origins.sharers_read(at)?;
+        match origins.missing_of(at, &sharers, sharers.clone())? {
+            // Asked again when that is known: the merges are known by then.
+            Err(unsettled) => open.push(unsettled),
+            Ok(needs) => {
+                let needs = origins.without_dispensable(needs, at)?;
+                origins.leave_out(at, needs.clone());
+                all.insert(at, needs);
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// The steps in at most so many shares of about the same work, each in order. Steps that share a path, or of which each
 /// shares one with a third, are in one.
 fn shares(known: &Known<'_>, count: usize) -> Vec<Vec<usize>> {
@@ -200,14 +211,8 @@ fn needs_of(
             all.push(needs.clone());
             continue;
         }
-        let mut needs = origins.missing(at)?;
-        // Halving finds what is needed as long as others are missing; with the rest there one may be dispensable.
-        for need in needs.clone() {
-            let others: Vec<usize> = needs.iter().copied().filter(|n| *n != need).collect();
-            if needs.len() > 1 && origins.applies_with(&others, at)? {
-                needs = others;
-            }
-        }
+        let needs = origins.missing(at)?;
+        let needs = origins.without_dispensable(needs, at)?;
         if before != Some(&needs) || needs.iter().any(|need| moved.contains(need)) {
             moved.insert(at);
         }
@@ -229,6 +234,8 @@ impl<'a> Origins<'a> {
             by_path: HashMap::new(),
             indexed: false,
             left_out: BTreeMap::new(),
+            versions: HashMap::new(),
+            lines: 0,
             merges: HashMap::new(),
         }
     }
@@ -245,36 +252,51 @@ impl<'a> Origins<'a> {
     /// The left-out steps that the step `at` needs; not those that one of these needs in turn. Empty if it applies
     /// on its own base without any of them, so that trunk is what it conflicts with.
     pub(super) fn missing(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
-        for i in if self.indexed { at..=at } else { 0..=at } {
-            self.read(i)?;
-        }
-        let sharers = self.sharers(at);
-        for i in &sharers {
-            self.read(*i)?;
-        }
-        let mut open: Vec<usize> =
-            sharers.iter().copied().filter(|i| self.left_out.contains_key(i)).collect();
+        let sharers = self.sharers_read(at)?;
+        let open = sharers.iter().copied().filter(|i| self.left_out.contains_key(i)).collect();
+        // Of those that are left out all is known.
+        Ok(self.missing_of(at, &sharers, open)?.unwrap_or_default())
+    }
+
+    /// The steps of `open` that the step `at` needs; or one of them of which it is not known yet what it needs itself.
+    fn missing_of(
+        &mut self,
+        at: usize,
+        sharers: &[usize],
+        mut open: Vec<usize>,
+    ) -> Result<Result<Vec<usize>, usize>, ObjectError> {
         let mut needs: Vec<usize> = Vec::new();
         // The nearest first: what it needs in turn is settled by it. Each round finds one by halving.
-        while !self.applies_without(&sharers, &open, at)? {
+        while !self.applies_without(sharers, &open, at)? {
             let (mut low, mut high) = (0, open.len());
             // It applies without open[high..] and not without open[low..].
             while high - low > 1 {
                 let middle = low + (high - low) / 2;
-                if self.applies_without(&sharers, &open[middle..], at)? {
+                if self.applies_without(sharers, &open[middle..], at)? {
                     high = middle;
                 } else {
                     low = middle;
                 }
             }
             let Some(found) = open.get(low).copied() else { break };
+            let Some(settled) = self.left_out.get(&found).cloned() else { return Ok(Err(found)) };
             needs.push(found);
-            let settled = self.left_out.get(&found).cloned().unwrap_or_default();
             open.retain(|i| *i != found && !settled.contains(i));
         }
         needs.sort_unstable();
         let far: BTreeSet<usize> = needs.iter().flat_map(|n| &self.left_out[n]).copied().collect();
         needs.retain(|n| !far.contains(n));
+        Ok(Ok(needs))
+    }
+
+    /// Halving finds what is needed as long as others are missing; with the rest there one may be dispensable.
+    fn without_dispensable(&mut self, mut needs: Vec<usize>, at: usize) -> Result<Vec<usize>, ObjectError> {
+        for need in needs.clone() {
+            let others: Vec<usize> = needs.iter().copied().filter(|n| *n != need).collect();
+            if needs.len() > 1 && self.applies_with(&others, at)? {
+                needs = others;
+            }
+        }
         Ok(needs)
     }
 
@@ -285,6 +307,18 @@ impl<'a> Origins<'a> {
         let sharers = self.sharers(at);
         let without: Vec<usize> = sharers.iter().copied().filter(|i| !there.contains(i)).collect();
         self.applies_without(&sharers, &without, at)
+    }
+
+    /// The same, their changes read.
+    fn sharers_read(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
+        for i in if self.indexed { at..=at } else { 0..=at } {
+            self.read(i)?;
+        }
+        let sharers = self.sharers(at);
+        for i in &sharers {
+            self.read(*i)?;
+        }
+        Ok(sharers)
     }
 
     /// The steps before `at` that touch a path of its.
@@ -396,10 +430,25 @@ impl<'a> Origins<'a> {
             Some(Merge::Clean) if wanted == Wanted::Answer => return Ok(Merge::Clean),
             _ => {}
         }
-        let blob = |e: Entry| self.file(&e.id);
         let driver = attributes::driver(self.objects, &self.steps[at].before, path.as_bstr())?;
-        let (base, ours, theirs) = (blob(base)?, blob(ours)?, blob(theirs)?);
-        let merged = match content::merge_by(self.objects, &driver, path.as_bstr(), &base, &ours, &theirs)? {
+        let [base, ours, theirs] = [self.file(&key[0])?, self.file(&key[1])?, self.file(&key[2])?];
+        let merged = match driver {
+            Driver::Text => {
+                let as_of = self.objects.as_of();
+                let versions = self.versions.entry(path.clone()).or_insert_with(|| Versions::new(as_of));
+                let had = versions.bytes();
+                let sides =
+                    [(key[0], base.as_slice()), (key[1], ours.as_slice()), (key[2], theirs.as_slice())];
+                let merged = content::merge_versions(versions, sides, wanted == Wanted::Files);
+                self.lines += versions.bytes() - had;
+                if self.lines > LINES {
+                    (self.versions, self.lines) = (HashMap::new(), 0);
+                }
+                merged
+            }
+            _ => content::merge_by(self.objects, &driver, path.as_bstr(), &base, &ours, &theirs)?,
+        };
+        let merged = match merged {
             Content::Clean(_) if wanted == Wanted::Answer => Merge::Clean,
             Content::Clean(data) => Merge::Gives(self.made.id_of(data, self.objects.hash())),
             Content::Conflict | Content::Binary => Merge::Conflict,
@@ -413,7 +462,7 @@ impl<'a> Origins<'a> {
     }
 
     fn file(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
-        self.made.files.get(id).map_or_else(|| self.objects.blob(id), |made| Ok(made.clone()))
+        self.made.get(id).map_or_else(|| self.objects.blob(id), |made| Ok(made.clone()))
     }
 
     /// Is the same file at a path, or nothing on both sides?
@@ -428,7 +477,7 @@ impl<'a> Origins<'a> {
 
     /// Are these the same bytes? A file that was made may be one of the store's.
     fn same_file(&self, one: &ObjectId, other: &ObjectId) -> Result<bool, ObjectError> {
-        let is_made = |id: &ObjectId| self.made.files.contains_key(id);
+        let is_made = |id: &ObjectId| self.made.get(id).is_some();
         Ok(one == other || is_made(one) != is_made(other) && self.file(one)? == self.file(other)?)
     }
 

@@ -34,7 +34,27 @@ pub fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: &(dyn Fn(&Odb, &T) -> R + Sync),
 ) -> Vec<R> {
-    if items.len() < FEW || odb.mark() > 0 {
+    at_once(odb, items, FEW, odb::SMALL, work)
+}
+
+/// The same for work of which each piece takes long, and reads much.
+pub fn long_on_all_cores<T: Sync, R: Send>(
+    odb: &Odb,
+    items: &[T],
+    work: &(dyn Fn(&Odb, &T) -> R + Sync),
+) -> Vec<R> {
+    at_once(odb, items, 2, odb::PACKED, work)
+}
+
+/// The same where so many things are worth a thread, and views keep so much of what they read.
+fn at_once<T: Sync, R: Send>(
+    odb: &Odb,
+    items: &[T],
+    few: usize,
+    limit: usize,
+    work: &(dyn Fn(&Odb, &T) -> R + Sync),
+) -> Vec<R> {
+    if items.len() < few || odb.mark() > 0 {
         return items.iter().map(|item| work(odb, item)).collect();
     }
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
@@ -46,7 +66,7 @@ pub fn on_all_cores<T: Sync, R: Send>(
             done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
         }
     };
-    beside(&|| Some(odb.view(odb::SMALL)), &|| some(odb), &some);
+    beside(&|| Some(odb.view(limit)), &|| some(odb), &some);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()

@@ -31,7 +31,7 @@ use gix_hash::ObjectId;
 
 pub use chain::{Chain, NewCommit, chain};
 pub use commit::{Commit, Signature};
-pub use cores::{on_all_cores, share};
+pub use cores::{long_on_all_cores, on_all_cores, share};
 pub use drivers::{Driven, Drivers};
 pub use locks::unlock;
 pub use mails::{Mails, adds_recipients, filled_cover, message_id, send_mails, send_words};

@@ -15,7 +15,7 @@ use super::promised::{Promised, not_had};
 use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, grow, pack};
 
 /// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
-const PACKED: usize = 12 << 20;
+pub(super) const PACKED: usize = 12 << 20;
 /// The same for a view whose reads are few.
 pub(super) const SMALL: usize = 2 << 20;
 /// The same for what the library reads: lent objects, and those that stand on others in no usual way.

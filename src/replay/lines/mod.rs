@@ -7,6 +7,7 @@
 mod compact;
 mod histogram;
 mod series;
+mod versions;
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use imara_diff::{Interner, Token};
 use crate::store::{GitVersion, common_end, common_start};
 
 pub use series::Series;
+pub use versions::Versions;
 
 /// A guess at the bytes of a line, for how much memory to take at once.
 const LINE: usize = 24;
@@ -31,11 +33,12 @@ struct Text<'d> {
 }
 
 impl<'d> Text<'d> {
-    /// Reads a text. The lines at both ends that `like` has as well are not looked at: most versions differ little.
-    fn read(data: &'d [u8], like: Option<&Self>, interner: &mut Interner<&'d [u8]>) -> Self {
+    /// Reads a text, whose lines `number` numbers. Those at both ends that `like` has as well are not looked at: most
+    /// versions differ little.
+    fn read(data: &'d [u8], like: Option<&Self>, number: &mut impl FnMut(&'d [u8]) -> Token) -> Self {
         let Some(like) = like else {
             let mut text = Self { data, starts: Vec::new(), tokens: Vec::new() };
-            text.take(0, data, interner);
+            text.take(0, data, number);
             text.starts.push(data.len());
             return text;
         };
@@ -57,16 +60,16 @@ impl<'d> Text<'d> {
         };
         text.starts.extend_from_slice(&like.starts[..head]);
         text.tokens.extend_from_slice(&like.tokens[..head]);
-        text.take(from, &data[from..to], interner);
+        text.take(from, &data[from..to], number);
         text.starts.extend(like.starts[tail..].iter().map(|start| start + data.len() - like.data.len()));
         text.tokens.extend_from_slice(&like.tokens[tail..]);
         text
     }
 
-    fn take(&mut self, mut at: usize, lines: &'d [u8], interner: &mut Interner<&'d [u8]>) {
+    fn take(&mut self, mut at: usize, lines: &'d [u8], number: &mut impl FnMut(&'d [u8]) -> Token) {
         for line in lines.lines_with_terminator() {
             self.starts.push(at);
-            self.tokens.push(interner.intern(line));
+            self.tokens.push(number(line));
             at += line.len();
         }
     }
@@ -149,23 +152,34 @@ impl<'d> Merge<'d> {
     /// Merges what changed from `base` to `theirs` into `ours`, as git does since `as_of`.
     pub fn new(base: &'d [u8], ours: &'d [u8], theirs: &'d [u8], style: Style, as_of: GitVersion) -> Self {
         let mut interner: Interner<&'d [u8]> = Interner::new(base.len() / LINE + 64);
-        let base = Text::read(base, None, &mut interner);
-        let ours = Text::read(ours, Some(&base), &mut interner);
-        let theirs = Text::read(theirs, Some(&base), &mut interner);
+        let number = &mut |line| interner.intern(line);
+        let base = Text::read(base, None, number);
+        let ours = Text::read(ours, Some(&base), number);
+        let theirs = Text::read(theirs, Some(&base), number);
         Self::of([base, ours, theirs], interner.num_tokens(), style, as_of)
     }
 
     /// The merge of texts in which so many different lines are numbered.
-    fn of([base, ours, theirs]: [Text<'d>; 3], all: u32, style: Style, as_of: GitVersion) -> Self {
-        let differences = |old: &[Token], new: &[Token], tokens| differences(old, new, tokens, as_of);
+    fn of(texts: [Text<'d>; 3], all: u32, style: Style, as_of: GitVersion) -> Self {
+        let [base, ours, theirs] = &texts;
+        let by = [ours, theirs].map(|side| differences(&base.tokens, &side.tokens, all, as_of));
+        Self::by(texts, by, all, style, as_of)
+    }
+
+    /// The same where it is known what both sides changed.
+    fn by(
+        [base, ours, theirs]: [Text<'d>; 3],
+        [by_us, by_them]: [Vec<Change>; 2],
+        all: u32,
+        style: Style,
+        as_of: GitVersion,
+    ) -> Self {
         let (mine, new) = (&ours.tokens, &theirs.tokens);
         let lens = [base.len(), ours.len(), theirs.len()];
-        let by_us = differences(&base.tokens, mine, all);
-        let by_them = differences(&base.tokens, new, all);
         let mut regions = join(&by_us, &by_them, lens, &|a, b| mine[a] == new[b]);
         match style {
             Style::Merge => {
-                regions = refine(regions, |o, t| differences(&mine[o], &new[t], all));
+                regions = refine(regions, |o, t| differences(&mine[o], &new[t], all, as_of));
                 simplify(&mut regions);
             }
             Style::ZealousDiff3 => trim(&mut regions, mine, new),

@@ -22,7 +22,8 @@ impl<'d> Series<'d> {
 
     /// Merges what changed from `base` to `theirs` into `ours`; nothing if that conflicts.
     pub fn merge(&mut self, base: &'d [u8], ours: &'d [u8], theirs: &'d [u8]) -> Option<Vec<u8>> {
-        let lines = &mut self.interner;
+        let interner = &mut self.interner;
+        let lines = &mut |line| interner.intern(line);
         let (base, ours) = match self.last.take() {
             Some([_, last_ours, last]) => (
                 // It is what theirs was, if every patch is there.
@@ -36,7 +37,8 @@ impl<'d> Series<'d> {
             }
         };
         let theirs = Text::read(theirs, Some(&base), lines);
-        let merge = Merge::of([base, ours, theirs], lines.num_tokens(), Style::Merge, self.as_of);
+        let all = self.interner.num_tokens();
+        let merge = Merge::of([base, ours, theirs], all, Style::Merge, self.as_of);
         let merged = merge.is_clean().then(|| merge.union());
         self.last = Some([merge.base, merge.ours, merge.theirs]);
         merged
@@ -44,13 +46,13 @@ impl<'d> Series<'d> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::replay::content::{Content, merge};
     use proptest::prelude::*;
 
     /// A text of few different lines, so that there are many that are alike.
-    fn text() -> impl Strategy<Value = Vec<u8>> {
+    pub fn text() -> impl Strategy<Value = Vec<u8>> {
         (proptest::collection::vec(0_u8..9, 0..60), any::<bool>()).prop_map(|(lines, ends)| {
             let text: Vec<String> = lines.iter().map(|n| format!("line {n}")).collect();
             (text.join("\n") + if ends { "\n" } else { "" }).into_bytes()
