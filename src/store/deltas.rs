@@ -172,3 +172,49 @@ impl Kept {
         self.young.insert(key, whole.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Objects as _, Repo};
+
+    /// What a fetch leaves out of a pack, as it is here already, git adds at the end, and what stands on it says so by its
+    /// id (`git help index-pack`, `--fix-thin`).
+    #[test]
+    fn what_stands_on_another_by_its_id_is_made_as_well() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let open =
+            |name: &str| Repo::open_or_create(&dir.path().join(name), None, None).expect("a repository");
+        let (there, here) = (open("there.git"), open("here.git"));
+        let lines = |last: &str| (0..900).map(|n| format!("line {n}\n")).collect::<String>() + last;
+        let (old, new) = (lines("old\n"), lines("new\n"));
+        let commit = |from: &str, text: &str| {
+            format!(
+                "commit refs/heads/{from}\ncommitter a <a> 1 +0000\ndata 0\nM 100644 inline f\ndata {}\n{text}\n",
+                text.len()
+            )
+        };
+        let stream = [
+            commit("one", &old),
+            "reset refs/heads/two\nfrom refs/heads/one\n\n".into(),
+            commit("two", &new),
+        ];
+        there.git().call(["fast-import", "--quiet"]).stdin(stream.concat()).output().expect("made");
+        for branch in ["one", "two"] {
+            let spec = format!("refs/heads/{branch}:refs/heads/{branch}");
+            let fetch = ["-c", "fetch.unpackLimit=1", "fetch", "-q"];
+            here.git().call(fetch).arg(there.path()).arg(spec).output().expect("fetched");
+        }
+        let id = here.git().call(["rev-parse", "two:f"]).line().expect("an id");
+        let id = ObjectId::from_hex(id.as_bytes()).expect("an id");
+        let odb = here.odb().expect("it opens");
+        let mut deltas = Deltas::of(&here.path().join("objects"), odb.hash(), 1 << 20);
+        let by_id = deltas.packs.iter().any(|bundle| {
+            let entry = offset_of(bundle, &id).and_then(|at| bundle.pack.entry(at).ok());
+            entry.is_some_and(|entry| matches!(entry.header, Header::RefDelta { .. }))
+        });
+        assert!(by_id, "git sent the file in another way");
+        let (kind, data) = deltas.whole(&id).expect("it is made");
+        assert_eq!((kind, data.as_slice()), (Kind::Blob, new.as_bytes()));
+    }
+}
