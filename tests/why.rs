@@ -6,6 +6,7 @@ use crate::support::lab::{Lab, numbered};
 use crate::support::{Snapshot, bare_store, deep_tree, git};
 use git_carry::graph::{Graph, Node};
 use git_carry::queue::Metadata;
+use git_carry::replay::origins::needs_from;
 use git_carry::replay::sequence::{Role, Step};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -186,8 +187,17 @@ proptest! {
             }
             true
         };
+        let steps: Vec<Step> = nodes.iter().map(|node| node.step.clone()).collect();
         for patch in graph.patches() {
             let closure = graph.closure(patch);
+            // Asked of one patch alone, the same is found, for it and for what it needs.
+            let root = patch.parse().expect("a number");
+            let asked = needs_from(&odb, &steps, &[], &[root]).expect("all objects are there");
+            let named = |at: &usize| steps[*at].name.as_str();
+            for at in closure.iter().map(|name| name.parse::<usize>().expect("a number")) {
+                let needs: Vec<&str> = asked[&at].iter().map(named).collect();
+                prop_assert_eq!(needs, graph.needs(&steps[at].name), "{} of {:?}", at, edits);
+            }
             prop_assert!(applies(&closure), "{patch} with {closure:?} alone: {edits:?}");
             for need in graph.needs(patch) {
                 let gone = graph.dependents(need);

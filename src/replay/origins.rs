@@ -309,6 +309,14 @@ impl<'a> Origins<'a> {
         self.applies_without(&sharers, &without, at)
     }
 
+    /// The steps before `at` that touch a path of its.
+    fn sharers(&self, at: usize) -> Vec<usize> {
+        let changes = self.changes[at].as_deref().unwrap_or_default();
+        let paths = changes.iter().filter_map(|c| self.by_path.get(&c.path));
+        let all: BTreeSet<usize> = paths.flat_map(|steps| steps.range(..at)).copied().collect();
+        all.into_iter().collect()
+    }
+
     /// The same, their changes read.
     fn sharers_read(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
         for i in if self.indexed { at..=at } else { 0..=at } {
@@ -319,14 +327,6 @@ impl<'a> Origins<'a> {
             self.read(*i)?;
         }
         Ok(sharers)
-    }
-
-    /// The steps before `at` that touch a path of its.
-    fn sharers(&self, at: usize) -> Vec<usize> {
-        let changes = self.changes[at].as_deref().unwrap_or_default();
-        let paths = changes.iter().filter_map(|c| self.by_path.get(&c.path));
-        let all: BTreeSet<usize> = paths.flat_map(|steps| steps.range(..at)).copied().collect();
-        all.into_iter().collect()
     }
 
     /// Does the step `at` apply on its own base when the steps `without` (sorted) are left out, and with them those
