@@ -93,6 +93,15 @@ pub trait Objects {
     fn drivers(&self) -> Option<&Drivers> {
         None
     }
+    /// What was worked out of two objects, if it was and is remembered.
+    fn recall(&self, pair: &[ObjectId; 2]) -> Option<u64> {
+        let _ = pair;
+        None
+    }
+    /// Remembers what was worked out of two objects, for as long as this is open.
+    fn remember(&self, pair: [ObjectId; 2], number: u64) {
+        let _ = (pair, number);
+    }
     /// Which git's merge is to be given.
     fn as_of(&self) -> GitVersion {
         GitVersion::NEWEST

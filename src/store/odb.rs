@@ -1,7 +1,7 @@
 //! Reads from a repository's object database, with new objects kept in memory until they are flushed as one pack.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{self, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct Odb {
     /// Kept from read to read: fresh memory costs more than the reading.
     buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
+    /// What was worked out of pairs of objects.
+    numbers: RefCell<collections::HashMap<[ObjectId; 2], u64>>,
     /// What the packs store, once that is asked for.
     deltas: RefCell<Option<Deltas>>,
     promised: Arc<Promised>,
@@ -227,8 +229,9 @@ impl Odb {
         written.set_pack_cache(move || Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(bases)));
         written.set_object_cache(move || Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(recent)));
         let (buffer, new, deltas) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let numbers = RefCell::default();
         let (drivers, as_of) = (None, GitVersion::NEWEST);
-        Self { folder, hash, written, buffer, new, deltas, promised, drivers, as_of }
+        Self { folder, hash, written, buffer, new, numbers, deltas, promised, drivers, as_of }
     }
 
     /// The same, with the merge of a certain git.
@@ -453,6 +456,14 @@ impl Objects for Odb {
 
     fn drivers(&self) -> Option<&Drivers> {
         self.drivers.as_deref()
+    }
+
+    fn recall(&self, pair: &[ObjectId; 2]) -> Option<u64> {
+        self.numbers.borrow().get(pair).copied()
+    }
+
+    fn remember(&self, pair: [ObjectId; 2], number: u64) {
+        self.numbers.borrow_mut().insert(pair, number);
     }
 
     fn as_of(&self) -> GitVersion {

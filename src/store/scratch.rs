@@ -93,6 +93,14 @@ impl Objects for Scratch<'_> {
         self.under.drivers()
     }
 
+    fn recall(&self, pair: &[ObjectId; 2]) -> Option<u64> {
+        self.under.recall(pair)
+    }
+
+    fn remember(&self, pair: [ObjectId; 2], number: u64) {
+        self.under.remember(pair, number);
+    }
+
     fn as_of(&self) -> GitVersion {
         self.under.as_of()
     }

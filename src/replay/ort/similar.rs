@@ -20,14 +20,11 @@ const PIECE: u32 = 64;
 /// Pieces are told apart by a number below this.
 const NUMBERS: u32 = 107_927;
 
-/// A file cut into pieces.
-struct Pieces {
-    size: u64,
-    /// The number of each kind of piece and the bytes in all of them, sorted.
-    counts: Vec<(u32, u32)>,
-}
+/// A file cut into pieces: the number of each kind of piece and the bytes in all of them, sorted.
+type Pieces = Vec<(u32, u32)>;
 
-/// Compares files, each cut into pieces once.
+/// Compares files, each cut into pieces once. Trunk's files are compared for patch after patch, so what came of it is
+/// remembered.
 pub(super) struct Likeness<'a> {
     objects: &'a dyn Objects,
     known: HashMap<ObjectId, Pieces>,
@@ -43,20 +40,39 @@ impl<'a> Likeness<'a> {
         if !old.is_file() || !new.is_file() {
             return Ok(0);
         }
-        for entry in [old, new] {
-            if !self.known.contains_key(&entry.id) {
-                let pieces = pieces(&self.objects.blob(&entry.id)?);
-                self.known.insert(entry.id, pieces);
+        let (old_size, new_size) = (self.size(&old.id)?, self.size(&new.id)?);
+        let (most, less) = (old_size.max(new_size), old_size.min(new_size));
+        if new_size == 0 || most * (WHOLE - least) < (most - less) * WHOLE {
+            return Ok(0);
+        }
+        let pair = [old.id, new.id];
+        if let Some(score) = self.objects.recall(&pair).filter(|_| old.id != new.id) {
+            return Ok(score);
+        }
+        for id in pair {
+            if !self.known.contains_key(&id) {
+                let pieces = pieces(&self.objects.blob(&id)?);
+                self.known.insert(id, pieces);
             }
         }
         let (Some(old), Some(new)) = (self.known.get(&old.id), self.known.get(&new.id)) else { return Ok(0) };
-        let (most, less) = (old.size.max(new.size), old.size.min(new.size));
-        if new.size == 0 || most * (WHOLE - least) < (most - less) * WHOLE {
-            return Ok(0);
-        }
         // In floating point, as git has it: the last digit may decide.
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Ok((common(&old.counts, &new.counts) as f64 * WHOLE as f64 / most as f64) as u64)
+        let score = (common(old, new) as f64 * WHOLE as f64 / most as f64) as u64;
+        if pair[0] != pair[1] {
+            self.objects.remember(pair, score);
+        }
+        Ok(score)
+    }
+
+    /// A file's size. It is remembered as a file's likeness to itself, which nobody asks for.
+    fn size(&self, id: &ObjectId) -> Result<u64, ObjectError> {
+        if let Some(size) = self.objects.recall(&[*id, *id]) {
+            return Ok(size);
+        }
+        let size = self.objects.blob(id)?.len() as u64;
+        self.objects.remember([*id, *id], size);
+        Ok(size)
     }
 }
 
@@ -95,9 +111,9 @@ fn pieces(data: &[u8]) -> Pieces {
     if len > 0 {
         *counts.entry(low.wrapping_add(high.wrapping_mul(0x61)) % NUMBERS).or_default() += len;
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
+    let mut counts: Pieces = counts.into_iter().collect();
     counts.sort_unstable();
-    Pieces { size: data.len() as u64, counts }
+    counts
 }
 
 #[cfg(test)]
@@ -105,7 +121,7 @@ mod tests {
     use super::*;
 
     fn score(a: &[u8], b: &[u8]) -> u64 {
-        common(&pieces(a).counts, &pieces(b).counts)
+        common(&pieces(a), &pieces(b))
     }
 
     #[test]
