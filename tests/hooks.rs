@@ -134,6 +134,7 @@ fn a_hook_before_stops_the_run_and_nothing_is_changed_and_one_after_only_notes()
             refs,
             lab.git("ws", &["rev-parse", "HEAD"]),
             lab.git("ws", &["status", "--porcelain"]),
+            lab.git("ws", &["count-objects"]),
         )
     };
     lab.commit("up", "on", &[("c", Some("x\n"))]);
@@ -153,8 +154,8 @@ fn a_hook_before_stops_the_run_and_nothing_is_changed_and_one_after_only_notes()
     std::fs::write(lab.path("ws/stop.before-publish"), "").expect("written");
     let text = lab.carry_code(4, &["nightly"]);
     assert!(text.contains("(before-publish) failed: it ended with exit code 7: not today"), "{text}");
-    let (deployed, _, head, status) = state();
-    assert_eq!((&deployed, &head, &status), (&before.0, &before.2, &before.3));
+    let (deployed, _, head, status, objects) = state();
+    assert_eq!((&deployed, &head, &status, &objects), (&before.0, &before.2, &before.3, &before.4));
     assert!(lab.carry_code(0, &["status"]).contains("failed: the hook"), "the beat says so");
     let log = std::fs::read_to_string(lab.path("ws/.git/carry/hooks/p/4-before-publish.log")).expect("a log");
     assert_eq!(log, "not today\n");

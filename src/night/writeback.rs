@@ -25,7 +25,7 @@ use crate::queue::{Patch, Series};
 use crate::replay::loss::Loss;
 use crate::store::{Objects as _, Place, RefUpdate};
 use crate::trunk::delta::Change;
-use crate::workspace::{Good, History, LandedLock, Outcome, PatchLock, ProjectLock};
+use crate::workspace::{Good, History, HookEvent, LandedLock, Outcome, PatchLock, ProjectLock};
 
 /// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
 const KNOWN: usize = 200;
@@ -167,12 +167,15 @@ pub fn build(
             landed,
         };
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
-        // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then.
+        // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
+        // hook may yet stop leaves nothing behind.
+        let is_due = fate.written && verdict.publishable;
+        let may_stop = project.hooks.iter().any(|hook| hook.on == HookEvent::BeforePublish);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
             move || Ok(make_with_lock(site, &head, changes, locked).ok())
         };
-        let made = (fate.written && verdict.publishable).then(|| threads.spawn(made));
+        let made = (is_due && !may_stop).then(|| threads.spawn(made));
         let (edges, risk) = joined(found)?;
         let commits = commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
         let mut manifest = Manifest {
