@@ -35,6 +35,9 @@ pub fn causes(
     differences: &Differences,
 ) -> Result<Causes, NightError> {
     let mut found = Causes::default();
+    if roots.is_empty() {
+        return Ok(found);
+    }
     let changes: Vec<Option<&[Change]>> =
         steps.iter().map(|step| differences.get(&step.before, &step.after)).collect();
     let needs = needs_from(odb, steps, &changes, roots)?;

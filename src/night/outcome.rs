@@ -232,10 +232,6 @@ pub fn plan(
 
     let (mut fixes, undone) = (landed::fixes(&candidates, &range), undone(&range));
     let mut patches = Vec::with_capacity(queue.patches.len());
-    let read = |trees: Option<(ObjectId, ObjectId)>| {
-        let (before, after) = trees?;
-        differences.get(&before, &after).map(<[Change]>::to_vec)
-    };
     for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
         let was = locked.get(patch.name());
@@ -249,7 +245,6 @@ pub fn plan(
             _ => (None, None),
         };
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
-        let changes = changes.or_else(|| read(applied));
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome.is_root()).and_then(|w| w.culprit.clone());
             report.culprit = causes.culprits.remove(patch.name()).or_else(known);

@@ -25,6 +25,9 @@ const RECENT: usize = 1 << 20;
 /// Bytes of new objects that are kept whole beside their differences.
 const WHOLE: usize = 8 << 20;
 
+/// So many numbers of pairs are remembered: thousands of files that came, each held against thousands that went, are millions.
+const NUMBERS: usize = 1 << 17;
+
 /// How often an object is looked for before it counts as missing. Where another thread has opened the last index between
 /// two steps of a look, the library (gix-odb 0.87, `load_one_index`) takes it for no news and finds nothing; the next look
 /// begins with that index.
@@ -463,7 +466,10 @@ impl Objects for Odb {
     }
 
     fn remember(&self, pair: [ObjectId; 2], number: u64) {
-        self.numbers.borrow_mut().insert(pair, number);
+        let mut numbers = self.numbers.borrow_mut();
+        if numbers.len() < NUMBERS {
+            numbers.insert(pair, number);
+        }
     }
 
     fn as_of(&self) -> GitVersion {
@@ -472,5 +478,21 @@ impl Objects for Odb {
 
     fn mark(&self) -> usize {
         self.new.borrow().order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_pairs_has_an_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let odb = super::super::Repo::open_or_create(dir.path(), None, None).and_then(|repo| repo.odb());
+        let odb = odb.expect("it opens");
+        let pair = |n: usize| [object_id(odb.hash(), Kind::Blob, &n.to_be_bytes()).expect("an id"); 2];
+        (0..=NUMBERS).for_each(|n| odb.remember(pair(n), n as u64));
+        let (last, more) = (odb.recall(&pair(NUMBERS - 1)), odb.recall(&pair(NUMBERS)));
+        assert_eq!((last, more), (Some(NUMBERS as u64 - 1), None));
     }
 }
