@@ -198,7 +198,7 @@ fn candidate<'a>(odb: &Odb, pick: &'a Pick, metadata: &'a Metadata) -> Candidate
     Candidate {
         name: &pick.name,
         trees: pick.trees,
-        changes: &[],
+        text: None,
         paths: changes.into_iter().map(|c| c.path).collect(),
         metadata,
         subject: pick.subject.clone(),

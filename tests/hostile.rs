@@ -107,7 +107,7 @@ fn paths_are_refused_just_where_git_refuses_them() {
                 let git = git_takes(&lab, mode, &blob, &path);
                 let patch = Patch::parse("x.patch", adds("x", mode, &path, "x").into_bytes(), 1);
                 let ours =
-                    patch.as_ref().is_ok_and(|p| p.changes.len() == 1 && *p.changes[0].path() == *path);
+                    patch.as_ref().is_ok_and(|p| p.changes().len() == 1 && *p.changes()[0].path() == *path);
                 assert_eq!(ours, git, "{mode} {path:?}: {patch:?}");
                 *(if git { &mut taken } else { &mut refused }) += 1;
             }

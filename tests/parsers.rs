@@ -90,7 +90,7 @@ fn a_patch_that_was_cut_off_before_its_diff_is_no_empty_one() {
     lab.git("up", &["commit", "-q", "--allow-empty", "-m", "a note\n\nwith | 3 words"]);
     let empty = lab.git("up", &["format-patch", "--stdout", "--always", "-1"]);
     let empty = Patch::parse("x.patch", empty.into_bytes(), 1).expect("a patch");
-    assert!(empty.changes.is_empty());
+    assert!(empty.changes().is_empty());
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn a_binary_change_without_ids_is_the_same_as_itself() {
     lab.commit("up", "binary", &[("b", Some("\u{0}data")), ("c", Some("\u{0}other"))]);
     let whole = lab.git("up", &["format-patch", "--stdout", "--binary", "-1"]) + "\n";
     let bare: String = whole.split_inclusive('\n').filter(|line| !line.starts_with("index ")).collect();
-    let [with, without] =
-        [whole, bare].map(|text| Patch::parse("x.patch", text.into_bytes(), 1).expect("a patch").changes);
+    let [with, without] = [whole, bare]
+        .map(|text| Patch::parse("x.patch", text.into_bytes(), 1).expect("a patch").changes().to_vec());
     assert!(with.iter().all(|c| c.new_id.is_some()) && without.iter().all(|c| c.new_id.is_none()));
     assert!(same_change(&without, &without) && same_change(&with, &without));
     assert!(!same_change(&without[..1], &without[1..]));
@@ -114,7 +114,7 @@ fn a_binary_change_without_ids_is_the_same_as_itself() {
 fn a_patch_that_was_cut_off_in_its_header_is_no_empty_one() {
     let lab = Lab::new();
     lab.commit("up", "a subject\n\nwith a body\n\nof two parts", &[("a", Some("a\n"))]);
-    let whole = |text: &str| Patch::parse("x.patch", text.into(), 1).map(|patch| patch.changes.len());
+    let whole = |text: &str| Patch::parse("x.patch", text.into(), 1).map(|patch| patch.changes().len());
     let cut = |text: &str, end: usize| match Patch::parse("x.patch", text.as_bytes()[..end].to_vec(), 1) {
         Ok(patch) => panic!("an empty patch: {:?}", patch.bytes.as_bstr()),
         Err(fault) => fault.to_string(),
@@ -166,7 +166,7 @@ fn a_patch_with_a_hundred_thousand_hunks_applies_as_git_applies_it() {
     lab.git("up", &["checkout", "-q", "main"]);
     let bytes = std::fs::read(lab.path("series/0001-many.patch")).expect("a patch");
     let patch = Patch::parse("many.patch", bytes, 1).expect("it is right");
-    let Content::Text(hunks) = &patch.changes[0].content else { panic!("it is text") };
+    let Content::Text(hunks) = &patch.changes()[0].content else { panic!("it is text") };
     assert_eq!(hunks.len(), HUNKS);
     lab.carry_code(
         0,

@@ -168,7 +168,7 @@ proptest! {
             }
             let after = tree(&lines);
             let step = Step { name: n.to_string(), before, after, role: Role::Carry };
-            nodes.push(Node { step, metadata: &metadata, changes: &[], differs: None });
+            nodes.push(Node { step, metadata: &metadata, text: None, differs: None });
             before = after;
         }
         let graph = Graph::of(&odb, &nodes, &BTreeMap::new()).expect("all objects are there");

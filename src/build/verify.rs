@@ -70,7 +70,7 @@ pub fn verify(
     for record in manifest.patches.iter().filter(|p| p.commit.is_some()) {
         let missing = || VerifyError::Patch { name: record.name.clone(), digest: record.digest.clone() };
         let patch = patches(&record.file, &record.digest).ok_or_else(missing)?;
-        tree = apply_to_tree(odb, &tree, &patch.changes)
+        tree = apply_to_tree(odb, &tree, patch.changes())
             .map_err(|source| VerifyError::Apply { name: record.name.clone(), source })?;
         layers.push((patch, tree));
     }

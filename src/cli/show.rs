@@ -32,7 +32,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
     let locked = lock.and_then(|l| l.patches.iter().find(|p| p.name == patch.name()));
     let manifest: Option<Manifest> = lock.map(|l| recorded_manifest(&site, l)).transpose()?.flatten();
     let record = manifest.as_ref().and_then(|m| m.patches.iter().find(|p| p.name == patch.name()));
-    let files: Vec<String> = patch.changes.iter().map(|c| c.path().to_string()).collect();
+    let files: Vec<String> = patch.changes().iter().map(|c| c.path().to_string()).collect();
     if ui.json {
         let document = serde_json::json!({
             "version": 1, "project": project.name, "name": patch.name(), "file": patch.file,

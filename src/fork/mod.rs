@@ -78,8 +78,8 @@ pub fn patch_files(repo: &Repo, odb: &Odb, locals: &[Local]) -> Result<Vec<Vec<u
         if back.header != local.header {
             return Err(lossy("author, date or message would change".into()));
         }
-        let tree =
-            apply_to_tree(odb, &local.before, &back.changes).map_err(|e: PlaceError| lossy(e.to_string()))?;
+        let tree = apply_to_tree(odb, &local.before, back.changes())
+            .map_err(|e: PlaceError| lossy(e.to_string()))?;
         if tree != local.after {
             return Err(lossy("its tree would change".into()));
         }

@@ -16,7 +16,7 @@ use petgraph::visit::{Dfs, Reversed};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::queue::{FileChange, Metadata};
+use crate::queue::{FileChange, Metadata, Patch};
 use crate::replay::origins::{Known, needs};
 use crate::replay::sequence::Step;
 use crate::store::{ObjectError, Objects};
@@ -62,8 +62,8 @@ pub struct Node<'a> {
     pub step: Step,
     /// What its header says.
     pub metadata: &'a Metadata,
-    /// What it does to files.
-    pub changes: &'a [FileChange],
+    /// Its text, if it has one.
+    pub text: Option<&'a Patch>,
     /// What differs between its trees, if that is known.
     pub differs: Option<&'a [Change]>,
 }
@@ -82,7 +82,7 @@ impl Node<'_> {
     fn paths(&self) -> Vec<BString> {
         let paths: BTreeSet<&BString> = match self.differs {
             Some(differs) => differs.iter().map(|change| &change.path).collect(),
-            None => self.changes.iter().flat_map(FileChange::paths).collect(),
+            None => self.text.iter().flat_map(|patch| &patch.paths).collect(),
         };
         paths.into_iter().cloned().collect()
     }
@@ -153,7 +153,7 @@ impl Graph {
     /// The graph with hints: names that one patch brings in and another uses. What is proved or declared needs none.
     pub fn with_hints(mut self, nodes: &[Node<'_>]) -> Self {
         let named: Vec<(&str, &[FileChange])> =
-            nodes.iter().map(|n| (n.step.name.as_str(), n.changes)).collect();
+            nodes.iter().map(|n| (n.step.name.as_str(), n.text.map_or(&[][..], Patch::changes))).collect();
         let mut hints = hints::hints(&named);
         hints.retain(|h| !self.closure(&h.patch).contains(&h.needs.as_str()));
         self.hints = hints;

@@ -27,7 +27,7 @@ pub(super) struct Edit<'a> {
 impl<'a> Edit<'a> {
     /// A patch's.
     pub(super) fn of_patch(odb: &Odb, patch: &Candidate<'a>) -> Result<Vec<Self>, StoreError> {
-        match by_text(patch.changes) {
+        match patch.text.and_then(|text| by_text(text.changes())) {
             Some(edits) if !edits.is_empty() => Ok(edits),
             _ => Self::between(odb, &patch.trees.0, &patch.trees.1),
         }

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use crate::queue::{FileChange, Metadata};
+use crate::queue::{Metadata, Patch};
 use crate::store::{Odb, Repo, StoreError, on_all_cores};
 use crate::trunk::{Range, Upstream, delta};
 use crate::workspace::Bearing;
@@ -43,8 +43,8 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// The trees before and after it.
     pub trees: (ObjectId, ObjectId),
-    /// What its text changes.
-    pub changes: &'a [FileChange],
+    /// Its text, if it has one.
+    pub text: Option<&'a Patch>,
     /// The paths that it touches.
     pub paths: BTreeSet<BString>,
     /// What its header says.

@@ -233,11 +233,11 @@ fn failing(manifest: Option<&Manifest>) -> Vec<(&str, &str)> {
 }
 
 fn paths(patch: &Patch) -> impl Iterator<Item = &BString> {
-    patch.changes.iter().flat_map(|c| c.paths())
+    patch.paths.iter()
 }
 
 fn lines(patch: &Patch) -> usize {
-    let hunks = patch.changes.iter().filter_map(|c| match &c.content {
+    let hunks = patch.changes().iter().filter_map(|c| match &c.content {
         Content::Text(hunks) => Some(hunks),
         _ => None,
     });
@@ -272,7 +272,7 @@ fn churn(
     for patch in patches {
         let Some(commit) = commits.get(patch.name()).filter(|id| odb.has(id)) else { continue };
         let Some(parent) = odb.commit(commit)?.parents.first().copied() else { continue };
-        for change in &patch.changes {
+        for change in patch.changes() {
             let Some(path) = change.old_path.as_ref().filter(|p| touched.contains_key(*p)) else { continue };
             let Content::Text(hunks) = &change.content else { continue };
             for hunk in hunks {

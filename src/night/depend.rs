@@ -103,7 +103,7 @@ pub(super) fn stack<'a>(site: &Site<'_>, queue: &'a Queue) -> Result<Stack<'a>, 
             // A left-out patch stands on an older base, where its neighbours are others.
             Ok((before, after, Source::Lock | Source::Applied)) if patch.hold.is_none() => {
                 let step = Step { name, before, after, role: Role::Carry };
-                nodes.push(Node { step, metadata: &patch.metadata, changes: &patch.changes, differs: None });
+                nodes.push(Node { step, metadata: &patch.metadata, text: Some(patch), differs: None });
             }
             _ => absent.push(name),
         }

@@ -39,13 +39,13 @@ impl<'p> Seen<'p> {
     fn node(&self) -> Option<Node<'_>> {
         let (before, after) = self.planned.applied?;
         let step = Step { name: self.planned.report.name.clone(), before, after, role: Role::Carry };
-        let Patch { metadata, changes, .. } = self.patch;
-        Some(Node { step, metadata, changes, differs: self.differs.as_deref() })
+        let (metadata, text) = (&self.patch.metadata, Some(self.patch));
+        Some(Node { step, metadata, text, differs: self.differs.as_deref() })
     }
 
     fn paths(&self) -> impl Iterator<Item = &BString> {
         let differs = self.differs.iter().flat_map(|differs| differs.iter());
-        self.patch.changes.iter().flat_map(|c| c.paths()).chain(differs.map(|change| &change.path))
+        self.patch.paths.iter().chain(differs.map(|change| &change.path))
     }
 }
 

@@ -34,7 +34,7 @@ pub fn rewrite(
     };
     let broken = || NightError::RoundTrip { name: name.to_owned() };
     let mut anew = Patch::parse(&patch.file, bytes, patch.strip).map_err(|_| broken())?;
-    if apply_to_tree(odb, before, &anew.changes).map_err(|_| broken())? != *after {
+    if apply_to_tree(odb, before, anew.changes()).map_err(|_| broken())? != *after {
         return Err(broken().into());
     }
     anew.hold = patch.hold.clone();

@@ -67,7 +67,7 @@ impl Carried {
     fn worked_on(&self) -> Vec<&str> {
         let other = |p: &&Patch| {
             let sum = follows(&p.metadata).map(|(_, sum)| sum);
-            sum.is_some_and(|sum| sum != change_sum(&p.changes))
+            sum.is_some_and(|sum| sum != change_sum(p.changes()))
         };
         self.patches.iter().filter(other).map(Patch::name).collect()
     }
@@ -429,7 +429,7 @@ fn made(
                 message = add_trailer(&message, name, value.trim());
             }
         }
-        let follows = format!("{} {}", change.head, change_sum(&plain.changes));
+        let follows = format!("{} {}", change.head, change_sum(plain.changes()));
         local.header.message = set_trailer(&message, "Carry-Follows", &follows);
     }
     patch_files(site, odb, &out)

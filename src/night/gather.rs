@@ -226,8 +226,7 @@ impl Gather<'_> {
 
     fn patch(&self, patch: &Queued) -> Patch {
         let date = Timestamp::from_second(patch.header.date.seconds).unwrap_or_default();
-        let paths = patch.changes.iter().flat_map(|c| c.paths());
-        let paths: BTreeSet<String> = paths.map(ToString::to_string).collect();
+        let paths: BTreeSet<String> = patch.paths.iter().map(ToString::to_string).collect();
         Patch {
             subject: patch.subject(),
             owner: patch.metadata.owner.clone().unwrap_or_else(|| patch.header.author.name.to_string()),
@@ -272,7 +271,7 @@ impl Gather<'_> {
     fn hottest(&self, from: &str, to: &str, queue: &Queue) -> Result<Vec<Hot>, NightError> {
         let mut touched: BTreeMap<BString, BTreeSet<&str>> = BTreeMap::new();
         for patch in &queue.patches {
-            for path in patch.changes.iter().flat_map(|c| c.paths()) {
+            for path in &patch.paths {
                 touched.entry(path.clone()).or_default().insert(patch.name());
             }
         }
@@ -343,7 +342,7 @@ fn edges(manifest: &Manifest, patches: &[Patch]) -> Vec<Edge> {
 
 fn lines_of(patch: &Queued) -> [usize; 2] {
     let mut lines = [0, 0];
-    for change in &patch.changes {
+    for change in patch.changes() {
         let Content::Text(hunks) = &change.content else { continue };
         for line in hunks.iter().flat_map(|h| &h.lines) {
             match line.kind {

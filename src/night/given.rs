@@ -30,7 +30,7 @@ impl Given {
         };
         let (before, after) = (*before, *after);
         let strictly =
-            || apply_to_tree(&Scratch::over(odb), &before, &patch.changes).is_ok_and(|tree| tree == after);
+            || apply_to_tree(&Scratch::over(odb), &before, patch.changes()).is_ok_and(|tree| tree == after);
         let known = || both.as_deref().and_then(|both| gives(odb, patch, prepared, both));
         let same = *as_it_is || known().unwrap_or_else(strictly);
         Some(Self { before, after, same })
@@ -41,7 +41,7 @@ impl Given {
 /// at: one that stands as on the patch's own base, or is not there as it was not there, takes the patch as it did
 /// there. Not known for a text that does more to a file that both changed than to change it in its place.
 fn gives(odb: &Odb, patch: &Patch, prepared: &Prepared, both: &[Both]) -> Option<bool> {
-    let changes = &patch.changes;
+    let changes = patch.changes();
     let in_place = |c: &FileChange| {
         let moded = c.old_mode.is_some() && c.old_mode != c.new_mode && c.new_mode.is_some();
         c.kind == ChangeKind::Modify && c.old_path == c.new_path && !moded
@@ -149,7 +149,7 @@ mod tests {
             let replayed = replay(&odb, &[step], tip, Vec::new(), &Differences::default(), None);
             let placed = &replayed.expect("objects are there").placed[0];
             let Some(given) = Given::of(&odb, &patch, &prepared, placed) else { continue };
-            let strict = apply_to_tree(&Scratch::over(&odb), &given.before, &patch.changes);
+            let strict = apply_to_tree(&Scratch::over(&odb), &given.before, patch.changes());
             let strict = strict.is_ok_and(|tree| tree == given.after);
             assert_eq!(given.same, strict, "{}", String::from_utf8_lossy(&diff));
             if strict { same += 1 } else { other += 1 }

@@ -97,12 +97,12 @@ impl Anew {
         let mut anew = Patch::parse(&l.patch.file, written, l.patch.strip).map_err(|_| broken())?;
         anew.hold = l.patch.hold.clone();
         if anew.header != l.patch.header
-            || apply_to_tree(&Scratch::over(odb), &before, &anew.changes).map_err(|_| broken())? != after
+            || apply_to_tree(&Scratch::over(odb), &before, anew.changes()).map_err(|_| broken())? != after
         {
             return Err(broken());
         }
-        let drift = same_change(&l.patch.changes, &anew.changes);
-        out.loss = Loss::between(&l.patch.changes, &anew.changes);
+        let drift = same_change(l.patch.changes(), anew.changes());
+        out.loss = Loss::between(l.patch.changes(), anew.changes());
         out.rewritten = Some((anew, drift));
         Ok(out)
     }
@@ -123,7 +123,7 @@ fn note_doubled(
     stack: &ObjectId,
     both: Option<&[Both]>,
 ) -> Result<(), NightError> {
-    for change in patch.changes.iter().filter(|change| Loss::may_double(change)) {
+    for change in patch.changes().iter().filter(|change| Loss::may_double(change)) {
         let Some(path) = &change.old_path else { continue };
         let at = |tree: &ObjectId| entry_at(odb, tree, path.as_bstr()).map_err(StoreError::from);
         let (base, ours) = match both {

@@ -52,7 +52,7 @@ fn write_messages(
         let header = Header { message: anew, ..patch.header.clone() };
         let bytes = patch.with_header(&header);
         let again = Patch::parse(&patch.file, bytes.clone(), patch.strip);
-        if !again.is_ok_and(|again| same_change(&again.changes, &patch.changes) && again.header == header) {
+        if !again.is_ok_and(|again| same_change(again.changes(), patch.changes()) && again.header == header) {
             return Err(NightError::RoundTrip { name: patch.name().to_owned() }.into());
         }
         let path = format!("{}/{}", site.project.patches, patch.file);

@@ -282,13 +282,11 @@ fn candidates<'a>(
     for (patch, prepared) in queue.patches.iter().zip(prepared) {
         if let (Ok((before, after, _)), None) = (&prepared.trees, &patch.hold) {
             let trees = (*before, *after);
-            let paths = patch.changes.iter().flat_map(|c| c.paths());
-            let paths = paths.cloned().collect();
             candidates.push(Candidate {
                 name: patch.name(),
                 trees,
-                changes: &patch.changes,
-                paths,
+                text: Some(patch),
+                paths: patch.paths.iter().cloned().collect(),
                 metadata: &patch.metadata,
                 subject: patch.subject(),
                 mail: patch.header.author.email.clone(),
@@ -431,10 +429,8 @@ impl Context<'_> {
             return Ok(Some((before, after)));
         }
         report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
-        let omitted = self.patch.omitted();
-        if !omitted.is_empty() {
-            report.note =
-                Some(format!("it holds no data for {}: empty if new, else as before", omitted.join(", ")));
+        if let Some(note) = self.patch.note_of_omitted() {
+            report.note = Some(note);
         }
         if own.is_some_and(|(_, _, source)| *source == Source::Blobs) {
             report.note =

@@ -11,6 +11,7 @@ use super::sign::signature_ref;
 use super::writeback::{Built, FileChange, build_id};
 use super::{Events, Going, Night, NightError, Options, Outlet, Site};
 use crate::build::manifest::Manifest;
+use crate::queue::keep_readings;
 use crate::store::git::without_secrets;
 use crate::store::{Objects, RefUpdate};
 use crate::trunk::differences::keep;
@@ -135,12 +136,16 @@ pub fn publish(
         None => make_with_lock(site, &head, built.commits, built.lock)?,
     };
     let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
+    let patches = built.queue.patches.iter().chain(&built.rewritten);
     std::thread::scope(|threads| {
-        // By the trees' ids: what is kept is right, whatever comes of the transaction.
-        let kept = threads.spawn(|| keep(&site.differences_file(), differences));
+        // By the ids of trees and texts: what is kept is right, whatever comes of the transaction.
+        let kept = threads.spawn(|| {
+            keep(&site.differences_file(), differences)?;
+            keep_readings(&site.readings_file(), patches)
+        });
         let made = transact(site, &turn, head, push, refs, witness, made)?;
         if let Err(e) = kept.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
-            events.note(&format!("what the patches change could not be kept for the next night: {e}"));
+            events.note(&format!("what was read of the patches could not be kept for the next night: {e}"));
         }
         Ok(made)
     })

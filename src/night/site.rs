@@ -9,7 +9,7 @@ use gix_hash::ObjectId;
 
 use super::NightError;
 use super::journal::{INDEX_LOCK, still, wait_for_index};
-use crate::queue::Queue;
+use crate::queue::{Queue, Readings};
 use crate::store::git::Git;
 use crate::store::{Drivers, Repo, unlock};
 use crate::trunk::{self, differences::Differences};
@@ -154,11 +154,17 @@ impl<'a> Site<'a> {
 
     /// The queue, with all its faults if it has some.
     pub fn queue(&self) -> Result<Queue, NightError> {
-        Queue::load(&self.workspace.patches(self.project)).map_err(|faults| NightError::Queue {
+        let known = Readings::at(self.readings_file());
+        Queue::load(&self.workspace.patches(self.project), &known).map_err(|faults| NightError::Queue {
             project: self.project.name.clone(),
             folder: self.project.patches.clone(),
             faults,
         })
+    }
+
+    /// Where it is kept what was read of its patch files.
+    pub fn readings_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.patches", self.project.name))
     }
 
     /// What its patches changed when they were replayed last, as far as that is known here.

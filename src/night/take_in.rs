@@ -10,7 +10,7 @@ use super::writeback::FileChange;
 use super::{Events, NightError, Site};
 use crate::fork::{self, ForkError, Local};
 use crate::queue::import::Import;
-use crate::queue::{Queue, QueueError, Reason, file_name};
+use crate::queue::{Queue, QueueError, Reason, file_name, keep_readings};
 use crate::replay::prepare::{Source, prepare};
 use crate::store::{RefUpdate, pack_refs};
 use crate::trunk::compare::Compare;
@@ -134,10 +134,20 @@ pub fn take_in(
     );
     let base = RefUpdate { name: base_ref(&project.name), old: None, new: Some(taken.base.clone()) };
     write(site, vec![base], &[(message, changes)])?;
-    if let Err(e) = keep_differences(site, &taken, &files) {
-        events.note(&format!("what the patches change could not be kept for the first night: {e}"));
+    if let Err(e) = keep_differences(site, &taken, &files).and_then(|()| keep_read(site)) {
+        events.note(&format!("what was read of the patches could not be kept for the first night: {e}"));
     }
     Ok(taken)
+}
+
+/// Keeps what there is to read in each patch file.
+fn keep_read(site: &Site<'_>) -> Result<(), NightError> {
+    let queue = site.queue()?;
+    for patch in &queue.patches {
+        patch.patch_id();
+    }
+    let path = site.readings_file();
+    keep_readings(&path, queue.patches.iter()).map_err(|source| NightError::Io { path, source })
 }
 
 /// Keeps what each patch changes: the first night moves just that.
@@ -253,14 +263,7 @@ fn from_files(
     let mut tree = base_tree;
     let mut files = Vec::new();
     for (patch, prepared) in queue.patches.iter().zip(prepared) {
-        let omitted = patch.omitted();
-        if !omitted.is_empty() {
-            notes.push(format!(
-                "{}: it holds no data for {}: empty if new, else as before",
-                patch.name(),
-                omitted.join(", ")
-            ));
-        }
+        notes.extend(patch.note_of_omitted().map(|note| format!("{}: {note}", patch.name())));
         let after = match prepared.trees {
             _ if patch.hold.is_some() => None,
             Ok((before, after, Source::Applied)) if before == tree => Some(after),

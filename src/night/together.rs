@@ -11,7 +11,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 
 use super::outcome::Planned;
-use crate::queue::{Patch, Queue};
+use crate::queue::{Patch, Queue, Readings};
 use crate::workspace::{Outcome, Workspace};
 
 /// A patch of a project, written `project/patch`.
@@ -312,7 +312,7 @@ fn links(workspace: &Workspace) -> Vec<Link> {
         if !names_another(&folder) {
             continue;
         }
-        let Ok(queue) = Queue::load(&folder) else { continue };
+        let Ok(queue) = Queue::load(&folder, &Readings::default()) else { continue };
         let named = |patch: &Patch| -> Vec<Link> {
             let from = Member { project: project.name.clone(), patch: patch.name().to_owned() };
             let to = |value: &String| {

@@ -208,7 +208,7 @@ pub fn address(site: &Site<'_>, trunk: &str, queue: &Queue, seen: &mut Seen) -> 
         let Some(patch) = patch else { continue };
         trouble.mails = addresses(patch.metadata.owner.as_deref().unwrap_or_default());
         if trouble.mails.is_empty() && patch.metadata.owner.is_none() {
-            let paths = patch.changes.iter().flat_map(|c| c.paths());
+            let paths = patch.paths.iter();
             let all: Vec<String> = paths.flat_map(|path| owners.of(&path.to_string()).to_vec()).collect();
             trouble.mails = addresses(&all.join(","));
         }

@@ -21,7 +21,7 @@ use crate::build::manifest::{
 };
 use crate::build::{Layer, UpstreamRange, stack};
 use crate::check::Ended;
-use crate::queue::{Patch, Series};
+use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
 use crate::store::{Objects as _, Place, RefUpdate};
 use crate::trunk::delta::Change;
@@ -59,6 +59,10 @@ pub struct Built {
     pub refs: Vec<RefUpdate>,
     /// What differs between the trees that the next run moves.
     pub differences: Vec<([ObjectId; 2], Vec<Change>)>,
+    /// The queue as it was read.
+    pub queue: Arc<Queue>,
+    /// Its patches that are written anew.
+    pub rewritten: Vec<Patch>,
 }
 
 /// The commits of a build.
@@ -125,9 +129,9 @@ pub fn build(
     let next = Next { commit, patches: &commits, base, range: &range.commits };
     // What is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of these
     // needs another, but the commits the first.
-    let (manifest, refs, head, made, changes, locked, losses) = std::thread::scope(|threads| {
+    let (manifest, refs, head, made, changes, locked, left) = std::thread::scope(|threads| {
         let (view, next, from) = (odb.place(), &next, previous.clone());
-        let (planned, queue) = (patches.as_slice(), &queue);
+        let (planned, queue) = (patches.as_slice(), queue.as_ref());
         let open = |view: Option<Place>| view.map_or_else(|| site.store.odb(), |view| Ok(view.open()));
         let found = threads.spawn(move || {
             let last = Arc::new(lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten());
@@ -223,16 +227,21 @@ pub fn build(
             new: Some(blob.to_string()),
         }];
         let made = made.map(joined).transpose()?.flatten();
-        let losses: Vec<Option<Loss>> = left.into_iter().map(|l| l.loss).collect();
-        Ok::<_, NightError>((manifest, refs, head, made, changes, locked, losses))
+        let left: Vec<(Option<Loss>, Option<Patch>)> =
+            left.into_iter().map(|l| (l.loss, l.rewritten.map(|(anew, _)| anew))).collect();
+        Ok::<_, NightError>((manifest, refs, head, made, changes, locked, left))
     })?;
-    let (mut reports, mut moved) = (Vec::with_capacity(losses.len()), Vec::with_capacity(losses.len()));
-    for (patch, loss) in patches.into_iter().zip(losses) {
+    let (mut reports, mut moved) = (Vec::with_capacity(left.len()), Vec::with_capacity(left.len()));
+    let mut rewritten = Vec::new();
+    for (patch, (loss, anew)) in patches.into_iter().zip(left) {
         moved.extend(patch.moved(&differences));
         reports.push(PatchReport { loss, ..patch.report });
+        rewritten.extend(anew);
     }
     let (tip, commits, lock, differences) = (*tip, changes, locked, moved);
-    Ok((Built { reports, tip, commit, head, made, commits, lock, refs, differences }, manifest))
+    let built =
+        Built { reports, tip, commit, head, made, commits, lock, refs, differences, queue, rewritten };
+    Ok((built, manifest))
 }
 
 /// The series without the patches that leave the queue.

@@ -209,7 +209,7 @@ fn hidden(fields: &Fields) -> Option<Header> {
 fn reread(header: &Header) -> Option<Header> {
     let text = write_visible(header, &[]);
     let (fields, rest) = fields(text.find_byte(b'\n').map_or(&text[..], |n| &text[n + 1..]))?;
-    let body = &rest[..super::patch::message_end(rest)];
+    let body = &rest[..super::text::message_end(rest)];
     Some(visible(&fields, body))
 }
 

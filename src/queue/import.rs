@@ -60,7 +60,7 @@ pub fn folder(path: &Path) -> Result<Import, Vec<QueueError>> {
             .map_err(|why| fail(QueueError::new(file.as_str(), 0, Reason::Io(why))))?;
         let base = file.rsplit('/').next().unwrap_or(&file);
         if base.starts_with("0000-")
-            && Patch::parse(&file, bytes.clone(), 1).is_ok_and(|p| p.changes.is_empty())
+            && Patch::parse(&file, bytes.clone(), 1).is_ok_and(|p| p.changes().is_empty())
         {
             import.notes.push(format!("'{file}' is a cover letter and stays behind"));
             continue;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::error::{QueueError, Reason};
 use super::patch::Patch;
+use super::readings::Readings;
 use super::series::{Entry, Series, stem};
 
 /// No patch is larger; a file that is would only fill the memory.
@@ -24,8 +25,9 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Reads the queue in `folder`. A folder that is not there, or is empty, is an empty queue.
-    pub fn load(folder: &Path) -> Result<Self, Vec<QueueError>> {
+    /// Reads the queue in `folder`. A folder that is not there, or is empty, is an empty queue. Patch files that are
+    /// `known` are not taken apart again.
+    pub fn load(folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
         let mut listed = BTreeSet::new();
         list(folder, "", &mut listed).map_err(|e| vec![e])?;
         let series = match read(&folder.join("series")) {
@@ -33,7 +35,7 @@ impl Queue {
             Err(_) if listed.is_empty() && !folder.join("series").exists() => Vec::new(),
             Err(why) => return Err(vec![QueueError::new("series", 0, Reason::Io(why))]),
         };
-        let queue = Self::from_folder(&series, folder);
+        let queue = Self::from_folder(&series, folder, known);
         let mut faults = queue.as_ref().err().cloned().unwrap_or_default();
         if let Ok(series) = Series::parse("series", &series) {
             let named: BTreeSet<&str> = series.entries().map(|entry| entry.file.as_str()).collect();
@@ -50,12 +52,13 @@ impl Queue {
         mut read: impl FnMut(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Self, Vec<QueueError>> {
         let series = Series::parse("series", series).map_err(|e| vec![e])?;
-        let patches = series.entries().map(|entry| patch(entry, &mut read)).collect();
+        let known = Readings::default();
+        let patches = series.entries().map(|entry| patch(entry, &mut read, &known)).collect();
         Self::of(series, patches)
     }
 
     /// The same of the files in a folder, on all cores.
-    fn from_folder(series: &[u8], folder: &Path) -> Result<Self, Vec<QueueError>> {
+    fn from_folder(series: &[u8], folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
         let series = Series::parse("series", series).map_err(|e| vec![e])?;
         let entries: Vec<&Entry> = series.entries().collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -63,7 +66,7 @@ impl Queue {
         let patches = std::thread::scope(|threads| {
             let load = |entries: &[&Entry]| -> Vec<_> {
                 let mut read = |file: &str| read(&folder.join(file));
-                entries.iter().map(|entry| patch(entry, &mut read)).collect()
+                entries.iter().map(|entry| patch(entry, &mut read, known)).collect()
             };
             let mut shares = entries.chunks(share);
             let first = shares.next().unwrap_or_default();
@@ -101,9 +104,16 @@ impl Queue {
 }
 
 /// One patch of a series.
-fn patch(entry: &Entry, read: &mut impl FnMut(&str) -> Result<Vec<u8>, String>) -> Result<Patch, QueueError> {
+fn patch(
+    entry: &Entry,
+    read: &mut impl FnMut(&str) -> Result<Vec<u8>, String>,
+    known: &Readings,
+) -> Result<Patch, QueueError> {
     let bytes = read(&entry.file).map_err(|why| QueueError::new(entry.file.as_str(), 0, Reason::Io(why)))?;
-    let mut patch = Patch::parse(&entry.file, bytes, entry.strip)?;
+    let mut patch = match known.patch(&entry.file, entry.strip, bytes) {
+        Ok(patch) => patch,
+        Err(bytes) => Patch::parse(&entry.file, bytes, entry.strip)?,
+    };
     patch.hold = entry.hold.clone().or(patch.hold);
     Ok(patch)
 }
@@ -116,7 +126,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("it has {size} bytes, more than a patch may have"));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.read_to_end(&mut bytes).map_err(io)?;
+    // By way of `take` the size is not asked for once more.
+    file.by_ref().take(LARGEST).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
@@ -169,8 +180,11 @@ mod tests {
             ("bad.patch", "From: x\nSubject: y\n\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n-a\n"),
             ("sub/unlisted.patch", PATCH),
         ]);
-        let faults: Vec<String> =
-            Queue::load(dir.path()).expect_err("four faults").iter().map(ToString::to_string).collect();
+        let faults: Vec<String> = Queue::load(dir.path(), &Readings::default())
+            .expect_err("four faults")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(faults.len(), 4, "{faults:#?}");
         assert!(faults[0].starts_with("missing.patch: cannot be read"));
         assert_eq!(faults[1], "series, line 3: 'A' is named twice");
@@ -181,13 +195,13 @@ mod tests {
     #[test]
     fn held_patches_are_loaded_and_say_why() {
         let dir = folder(&[("series", "#hold a.patch waits\n"), ("a.patch", PATCH)]);
-        let queue = Queue::load(dir.path()).expect("it is right");
+        let queue = Queue::load(dir.path(), &Readings::default()).expect("it is right");
         assert_eq!(queue.patches[0].hold.as_deref(), Some("waits"));
     }
 
     #[test]
     fn an_empty_folder_is_an_empty_queue_and_patches_without_series_are_a_fault() {
-        assert!(Queue::load(folder(&[]).path()).expect("empty").patches.is_empty());
-        assert!(Queue::load(folder(&[("a.patch", PATCH)]).path()).is_err());
+        assert!(Queue::load(folder(&[]).path(), &Readings::default()).expect("empty").patches.is_empty());
+        assert!(Queue::load(folder(&[("a.patch", PATCH)]).path(), &Readings::default()).is_err());
     }
 }

@@ -16,7 +16,9 @@ mod patch;
 mod patch_id;
 mod path;
 mod place;
+mod readings;
 mod series;
+mod text;
 mod trailers;
 
 pub use apply::{apply, apply_hunks};
@@ -32,5 +34,6 @@ pub use patch::{Patch, digest, file_name, render};
 pub use patch_id::patch_id;
 pub use path::checked_as as checked_path;
 pub use place::{PlaceError, apply_to_tree, recorded_blobs, same_change};
+pub use readings::{Readings, keep_readings};
 pub use series::{Entry, Item, Series, stem};
 pub use trailers::{add_trailer, set_trailer, without_trailers};

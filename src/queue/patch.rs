@@ -1,21 +1,25 @@
 //! A patch file as a value, and back.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 use sha2::{Digest, Sha256};
 
 use super::change::{Content, FileChange};
-use super::diff::{parse_diff, starts_change};
-use super::error::{QueueError, Reason};
-use super::header::{self, Date, Fields, Header, Identity};
-use super::metadata::{Metadata, read_metadata};
+use super::error::QueueError;
+use super::header::{self, Header};
+use super::metadata::Metadata;
 use super::patch_id::patch_id;
+use super::readings::Reading;
 use super::series::stem;
+use super::text::{Text, read};
 
 /// One local change: one commit's worth, one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// What its diff says is read when it is asked for, where the same text was read before ([`super::Readings`]).
+#[derive(Debug, Clone)]
 pub struct Patch {
     /// The file, from the queue's folder, with `/` between components.
     pub file: String,
@@ -29,17 +33,25 @@ pub struct Patch {
     pub digest: String,
     /// Author, date and message.
     pub header: Header,
-    /// What it does to files; empty for a patch that is only a message.
-    pub changes: Vec<FileChange>,
     /// What its header says in the field's own words.
     pub metadata: Metadata,
-    /// The text with its transfer encoding undone, where the mail has one.
-    decoded: Option<Vec<u8>>,
-    /// Where the diff starts in the text.
-    diff_start: usize,
-    /// Where the part between message and diff starts: the `---` line, if there is one.
-    message_end: usize,
+    /// The paths that it touches, the old ones of moved files too.
+    pub paths: Vec<BString>,
+    /// The binary files that it names without holding their data: they are passed over.
+    pub omitted: Vec<BString>,
+    patch_id: OnceLock<Option<ObjectId>>,
+    text: OnceLock<Text>,
 }
+
+/// A patch is what its file is.
+impl PartialEq for Patch {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |patch: &Self| (patch.file.clone(), patch.strip, patch.hold.clone());
+        place(self) == place(other) && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Patch {}
 
 impl Patch {
     /// Its name: the file's stem.
@@ -52,77 +64,93 @@ impl Patch {
         self.header.message.lines().next().unwrap_or_default().to_str_lossy().into_owned()
     }
 
-    /// The binary files that it names without holding their data: they are passed over.
-    pub fn omitted(&self) -> Vec<String> {
-        let omitted = self.changes.iter().filter(|c| c.content == Content::BinaryOmitted);
-        omitted.map(|c| c.path().to_string()).collect()
+    /// What is to be said of binary files that it names without holding their data.
+    pub fn note_of_omitted(&self) -> Option<String> {
+        let files: Vec<String> = self.omitted.iter().map(ToString::to_string).collect();
+        let files = files.join(", ");
+        (!files.is_empty()).then(|| format!("it holds no data for {files}: empty if new, else as before"))
+    }
+
+    /// What it does to files; empty for a patch that is only a message.
+    pub fn changes(&self) -> &[FileChange] {
+        &self.text().changes
     }
 
     /// Its patch-id, if its diff is written as git writes it.
     pub fn patch_id(&self) -> Option<ObjectId> {
-        let text: &[u8] = self.decoded.as_deref().unwrap_or(&self.bytes);
-        let diff = &text[self.diff_start..];
-        let files = diff.lines().filter(|l| l.starts_with(b"diff --git ")).count();
-        (self.strip == 1 && files == self.changes.len()).then(|| patch_id(diff))?
+        let told = || {
+            let (whole, text) = self.whole();
+            let diff = &whole[text.diff_start..];
+            let files = diff.lines().filter(|l| l.starts_with(b"diff --git ")).count();
+            (self.strip == 1 && files == text.changes.len()).then(|| patch_id(diff))?
+        };
+        *self.patch_id.get_or_init(told)
+    }
+
+    /// The same, if it was worked out already.
+    pub(super) fn known_id(&self) -> Option<Option<ObjectId>> {
+        self.patch_id.get().copied()
+    }
+
+    /// The whole text without transfer encoding, and its parts.
+    fn whole(&self) -> (&[u8], &Text) {
+        let text = self.text();
+        (text.decoded.as_deref().unwrap_or(&self.bytes), text)
+    }
+
+    fn text(&self) -> &Text {
+        self.text.get_or_init(|| match read(&self.file, &self.bytes, self.strip) {
+            Ok((text, ..)) => text,
+            // It was read before, or there would be no patch. Were it not so, it must change nothing.
+            Err(_) => Text::that_fits_nowhere(&self.paths, self.bytes.len()),
+        })
     }
 
     /// Reads a patch file. `file` is its name in the queue, `strip` the `-p` level.
     pub fn parse(file: &str, bytes: Vec<u8>, strip: usize) -> Result<Self, QueueError> {
-        let fail = |line, reason| QueueError::new(file, line, reason);
-        let decoded = decode(&bytes).map_err(|r| fail(1, r))?;
-        let text: &[u8] = decoded.as_deref().unwrap_or(&bytes);
-        let start = match text.find_byte(b'\n') {
-            Some(n) if text.starts_with(b"From ") => n + 1,
-            _ => 0,
-        };
-        let fields = header::fields(&text[start..]).filter(|(fields, _)| known(fields));
-        let body_start = fields.as_ref().map_or(start, |(_, rest)| text.len() - rest.len());
-        let message_end = body_start + message_end(&text[body_start..]);
-        let body = &text[body_start..message_end];
-        let header = match &fields {
-            Some((fields, _)) if is_mail(fields) => header::from_mail(fields, body),
-            Some((fields, _)) => from_tags(file, fields, body),
-            None => from_text(file, body),
-        };
-        let diff_start = message_end + diff_offset(&text[message_end..]);
-        let first_line = text[..diff_start].lines_with_terminator().count() + 1;
-        let changes = parse_diff(file.as_bytes(), &text[diff_start..], first_line, strip)?;
-        if changes.is_empty() && fields.is_none() {
-            return Err(fail(1, Reason::Diff("the file has neither a mail's header nor a diff")));
-        }
-        if changes.is_empty() && text[message_end..diff_start].lines().any(is_of_diffstat) {
-            return Err(fail(first_line, Reason::Diff("a diffstat and no diff: the file was cut off")));
-        }
-        if changes.is_empty() && is_cut(text, start, fields.as_ref().map(|(f, _)| f), body_start, message_end)
-        {
-            return Err(fail(first_line, Reason::CutOff));
-        }
-        let extra: Vec<(String, BString)> = fields.map(|(f, _)| f).unwrap_or_default();
-        let metadata = read_metadata(&header.message, &extra);
-        let hold = metadata.hold.clone();
-        let digest = digest(&bytes);
-        let file = file.to_owned();
+        let (text, header, metadata) = read(file, &bytes, strip)?;
+        let mut paths: Vec<BString> = text.changes.iter().flat_map(FileChange::paths).cloned().collect();
+        paths.dedup();
+        let omitted = text.changes.iter().filter(|c| c.content == Content::BinaryOmitted);
         Ok(Self {
-            file,
+            file: file.to_owned(),
             strip,
-            hold,
-            digest,
+            hold: metadata.hold.clone(),
+            digest: digest(&bytes),
             header,
-            changes,
             metadata,
-            decoded,
-            diff_start,
-            message_end,
+            paths,
+            omitted: omitted.map(|c| c.path().clone()).collect(),
+            patch_id: OnceLock::new(),
+            text: text.into(),
             bytes,
         })
+    }
+
+    /// A patch whose text was read before, by what was read of it.
+    pub(super) fn again(reading: Reading, digest: String, bytes: Vec<u8>) -> Self {
+        let Reading { file, strip, header, metadata, paths, omitted, patch_id } = reading;
+        Self {
+            hold: metadata.hold.clone(),
+            patch_id: patch_id.map_or_else(OnceLock::new, OnceLock::from),
+            text: OnceLock::new(),
+            file,
+            strip,
+            bytes,
+            digest,
+            header,
+            metadata,
+            paths,
+            omitted,
+        }
     }
 
     /// The file's bytes with another diff (of strip level 1). What stands above stays to the byte; a stale
     /// diffstat between the `---` line and the diff, and a signature under it, go.
     pub fn with_diff(&self, diff: &[u8]) -> Vec<u8> {
-        let text: &[u8] = self.decoded.as_deref().unwrap_or(&self.bytes);
-        let mut out = text[..self.message_end].to_vec();
-        let between = &text[self.message_end..self.diff_start];
+        let (text, Text { message_end, diff_start, .. }) = self.whole();
+        let mut out = text[..*message_end].to_vec();
+        let between = &text[*message_end..*diff_start];
         if between.starts_with(b"---") {
             out.extend_from_slice(b"---\n\n");
         } else {
@@ -134,14 +162,14 @@ impl Patch {
 
     /// The file's bytes with another header; what stands between it and the diff, and the diff, stay to the byte.
     pub fn with_header(&self, header: &Header) -> Vec<u8> {
-        let text: &[u8] = self.decoded.as_deref().unwrap_or(&self.bytes);
+        let (text, Text { message_end, diff_start, .. }) = self.whole();
         let mut out = header::write(header);
-        let rule = text[self.message_end..].lines().next().is_some_and(|line| line.trim_end() == b"---");
+        let rule = text[*message_end..].lines().next().is_some_and(|line| line.trim_end() == b"---");
         if rule {
             out.truncate(out.len() - header::END.len());
-            out.extend_from_slice(&text[self.message_end..]);
+            out.extend_from_slice(&text[*message_end..]);
         } else {
-            out.extend_from_slice(&text[self.diff_start..]);
+            out.extend_from_slice(&text[*diff_start..]);
         }
         out
     }
@@ -184,144 +212,9 @@ pub fn file_name(subject: &str, taken: &BTreeSet<String>) -> String {
     (2u32..).map(|n| format!("{name}-{n}.patch")).find(|n| !is_taken(n)).unwrap_or(first)
 }
 
-/// Where the message ends, as `git mailinfo` sees it: at a `---` line, a diff, or an `Index:` line.
-pub(super) fn message_end(text: &[u8]) -> usize {
-    let mut at = 0;
-    let mut lines = text.lines_with_terminator().peekable();
-    while let Some(line) = lines.next() {
-        let plain = line.trim_end();
-        let rule = plain == b"---" || line.starts_with(b"diff -") || line.starts_with(b"Index: ");
-        if rule || starts_change(line, lines.peek().copied()) {
-            return at;
-        }
-        at += line.len();
-    }
-    at
-}
-
-/// Where the first change starts.
-fn diff_offset(text: &[u8]) -> usize {
-    let mut at = 0;
-    let mut lines = text.lines_with_terminator().peekable();
-    while let Some(line) = lines.next() {
-        if starts_change(line, lines.peek().copied()) || line.starts_with(b"@@ -") {
-            return at;
-        }
-        at += line.len();
-    }
-    at
-}
-
-/// Does this line count what a diff changes (`git help diff`, `--stat`)?
-fn is_of_diffstat(line: &[u8]) -> bool {
-    let counted = |(_, count): (&[u8], &[u8])| {
-        let count = count.trim_start();
-        count.starts_with(b"Bin") || count.first().is_some_and(u8::is_ascii_digit)
-    };
-    line.starts_with(b" ") && line.split_once_str(" | ").is_some_and(counted)
-}
-
-/// Was a mail without a diff cut off? Its fields begin at `start`, its body and what is under its message at the places that
-/// are given. Git ends fields with an empty line, a message without a diff with a line end and, if not told otherwise, a
-/// signature; what we write has a `---` line. What is no mail ends as it likes.
-fn is_cut(text: &[u8], start: usize, fields: Option<&Fields>, body: usize, message_end: usize) -> bool {
-    if start == 0 && !fields.is_some_and(is_mail) {
-        return false;
-    }
-    let ours = text.starts_with(header::BEGIN);
-    let ended = text[message_end..].starts_with(b"---")
-        || text[body..].lines().any(|line| line.trim_end_with(|c| c == '\r') == b"-- ");
-    let head = text[start..body].trim_end_with(|c| c == '\r' || c == '\n');
-    let gap = text[start + head.len()..body].find_iter(b"\n").count();
-    gap < 2 || (!ended && (ours || !text.ends_with(b"\n")))
-}
-
-/// Is this a header of ours or of the field's, and not a sentence with a colon?
-fn known(fields: &Fields) -> bool {
-    const NAMES: [&str; 8] =
-        ["from", "subject", "date", "description", "author", "origin", "bug", "forwarded"];
-    fields.iter().any(|(n, _)| NAMES.contains(&n.to_ascii_lowercase().as_str()))
-}
-
-fn is_mail(fields: &Fields) -> bool {
-    header::get(fields, "From").is_some()
-        && header::get(fields, "Subject").is_some()
-        && header::get(fields, "Description").is_none()
-        && header::get(fields, "Author").is_none()
-}
-
-/// A header in the form of DEP-3 alone (<https://dep-team.pages.debian.net/deps/dep3/>).
-fn from_tags(file: &str, fields: &Fields, body: &[u8]) -> Header {
-    let author = header::get(fields, "Author").or(header::get(fields, "From")).map(|v| header::person(v));
-    let date =
-        header::get(fields, "Date").or(header::get(fields, "Last-Update")).and_then(|v| header::date(v));
-    let told = header::get(fields, "Description").or(header::get(fields, "Subject")).unwrap_or_default();
-    let mut lines = told.lines().map(|l| l.strip_prefix(b" ").unwrap_or(l));
-    let subject = lines.next().unwrap_or_default().trim();
-    let subject = if subject.is_empty() { stem(file).as_bytes() } else { subject };
-    let mut message = [subject, b"\n"].concat();
-    let long: Vec<&[u8]> = lines.map(|l| if l == b"." { &b""[..] } else { l }).collect();
-    let tags = fields
-        .iter()
-        .filter(|(n, _)| {
-            !["description", "subject", "author", "from"].contains(&n.to_ascii_lowercase().as_str())
-        })
-        .map(|(n, v)| [n.as_bytes(), b": ", v].concat())
-        .collect::<Vec<_>>();
-    for part in [long.join(&b'\n').trim(), body.trim(), tags.join(&b'\n').as_slice()] {
-        if !part.is_empty() {
-            message.extend_from_slice(b"\n");
-            message.extend_from_slice(part);
-            message.extend_from_slice(b"\n");
-        }
-    }
-    build(author, date, message)
-}
-
-/// Free text above a diff, as quilt writes it.
-fn from_text(file: &str, body: &[u8]) -> Header {
-    let body = body.trim();
-    let text = if body.is_empty() { stem(file).as_bytes() } else { body };
-    build(None, None, [text, b"\n"].concat())
-}
-
-fn build(author: Option<Identity>, date: Option<Date>, message: Vec<u8>) -> Header {
-    Header {
-        author: author
-            .unwrap_or_else(|| Identity { name: "unknown".into(), email: "unknown@localhost".into() }),
-        date: date.unwrap_or(Date { seconds: 0, offset_minutes: 0 }),
-        message: message.into(),
-    }
-}
-
-/// The text of a mail whose body has a transfer encoding; `None` if it has none.
-fn decode(bytes: &[u8]) -> Result<Option<Vec<u8>>, Reason> {
-    let start = match bytes.find_byte(b'\n') {
-        Some(n) if bytes.starts_with(b"From ") => n + 1,
-        _ => 0,
-    };
-    let Some((fields, rest)) = header::fields(&bytes[start..]) else { return Ok(None) };
-    let encoding = header::get(&fields, "Content-Transfer-Encoding").unwrap_or_default().to_ascii_lowercase();
-    if !matches!(encoding.as_slice(), b"quoted-printable" | b"base64") {
-        return Ok(None);
-    }
-    let mail =
-        mailparse::parse_mail(&bytes[start..]).map_err(|_| Reason::Mail("its encoding cannot be undone"))?;
-    let body = mail.get_body_raw().map_err(|_| Reason::Mail("its encoding cannot be undone"))?;
-    let head = bytes[..bytes.len() - rest.len()].to_str_lossy();
-    let mut text = String::new();
-    for line in head.lines() {
-        let encoded = line.to_ascii_lowercase().starts_with("content-transfer-encoding:");
-        text.push_str(if encoded { "Content-Transfer-Encoding: 8bit" } else { line });
-        text.push('\n');
-    }
-    let mut text = text.into_bytes();
-    text.extend_from_slice(&body);
-    Ok(Some(text))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::header::{Date, Identity};
     use super::*;
     use proptest::prelude::*;
 
@@ -343,7 +236,7 @@ mod tests {
         let patch = Patch::parse("a.patch", text.clone(), 1).expect("it parses");
         assert_eq!(patch.header, h);
         assert_eq!(patch.with_diff(DIFF), text);
-        assert_eq!(patch.changes.len(), 1);
+        assert_eq!(patch.changes().len(), 1);
     }
 
     #[test]
@@ -382,7 +275,7 @@ mod tests {
     fn a_file_without_header_and_diff_is_refused() {
         assert!(Patch::parse("x.patch", b"just words\n".to_vec(), 1).is_err());
         let empty = render(&header(b"A", b"Start of the queue\n"), b"");
-        assert!(Patch::parse("x.patch", empty, 1).expect("an empty patch").changes.is_empty());
+        assert!(Patch::parse("x.patch", empty, 1).expect("an empty patch").changes().is_empty());
     }
 
     #[test]
@@ -410,7 +303,7 @@ mod tests {
             };
             let patch = Patch::parse("x.patch", render(&h, DIFF), 1).expect("what is written is read");
             prop_assert_eq!(&patch.header, &h);
-            prop_assert_eq!(patch.changes.len(), 1);
+            prop_assert_eq!(patch.changes().len(), 1);
             prop_assert_eq!(patch.with_diff(DIFF), render(&h, DIFF));
         }
 

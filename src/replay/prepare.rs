@@ -100,12 +100,12 @@ fn find(
             return Ok(Ok((before, after, Source::LastGood)));
         }
     }
-    let problem = match apply_to_tree(objects, stack, &patch.changes) {
+    let problem = match apply_to_tree(objects, stack, patch.changes()) {
         Ok(after) => return Ok(Ok((*stack, after, Source::Applied))),
         Err(PlaceError::Object(e)) => return Err(e),
         Err(problem) => problem,
     };
-    match recorded_blobs(objects, &patch.changes) {
+    match recorded_blobs(objects, patch.changes()) {
         Ok(Some((before, after))) => Ok(Ok((before, after, Source::Blobs))),
         Ok(None) => Ok(Err(problem)),
         Err(PlaceError::Object(e)) => Err(e),

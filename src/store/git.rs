@@ -5,13 +5,16 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use bstr::ByteSlice;
 
 /// The variable that says how many seconds a remote may say nothing.
 const SILENCE: &str = "GIT_CARRY_SILENCE";
+
+/// So many bytes a pipe takes that nobody reads yet (`pipe(7)`, "PIPE_BUF").
+const PIPE: usize = 4096;
 
 /// Variables that would point a call at another repository than the one asked for (hooks export them).
 const INHERITED: [&str; 9] = [
@@ -123,7 +126,7 @@ impl Git {
 
     /// A call with these arguments.
     pub fn call<'a, A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Call<'a> {
-        let mut command = Command::new("git");
+        let mut command = Command::new(program());
         for name in INHERITED {
             command.env_remove(name);
         }
@@ -146,6 +149,31 @@ impl Git {
         command.args(args);
         Call { command, stdin: Vec::new(), silence: None, progress: None, out: None }
     }
+}
+
+/// Where the `git` program is. It is looked up once: a call would try every folder of `PATH` again.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let name = Path::new("git");
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        // What a folder means that is not told from the root depends on where a call runs.
+        let folders = std::env::split_paths(&folders).take_while(|folder| folder.is_absolute());
+        folders
+            .map(|folder| folder.join(name))
+            .find(|file| is_program(file))
+            .unwrap_or_else(|| name.to_owned())
+    })
+}
+
+#[cfg(unix)]
+fn is_program(file: &Path) -> bool {
+    file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_program(_: &Path) -> bool {
+    false
 }
 
 impl Git {
@@ -250,9 +278,17 @@ impl<'a> Call<'a> {
         self.command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
         let mut child = self.command.spawn().map_err(GitError::Missing)?;
         let stdin = std::mem::take(&mut self.stdin);
+        // A program that ends before it read all closes the pipe: its exit code tells.
         if let Some(mut pipe) = child.stdin.take() {
-            // A program that ends before it read all closes the pipe: its exit code tells.
-            std::thread::spawn(move || pipe.write_all(&stdin));
+            match stdin.len() {
+                0..=PIPE => drop(pipe.write_all(&stdin)),
+                _ => drop(std::thread::spawn(move || pipe.write_all(&stdin))),
+            }
+        }
+        if self.silence.is_none() && self.progress.is_none() {
+            let said = child.wait_with_output().map_err(GitError::Missing)?;
+            let stderr = without_secrets(&String::from_utf8_lossy(&said.stderr));
+            return Ok(Answer { code: said.status.code(), stdout: said.stdout, stderr });
         }
         let (sender, said) = mpsc::channel();
         listen(child.stdout.take(), true, sender.clone());

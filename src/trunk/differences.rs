@@ -3,22 +3,19 @@
 //! version, is as good as none.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bstr::BString;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::delta::Change;
 use crate::store::tree::Entry;
+use crate::store::{self, kept};
 
-/// What such a file begins with. Behind it are the SHA-256 of the rest, and the rest, as `postcard` writes it.
-const BEGIN: &[u8] = b"git-carry differences 1\n";
-/// How long a SHA-256 is.
-const SUM: usize = 32;
+/// What such a file begins with.
+const HEADING: &[u8] = b"git-carry differences 1\n";
 
 /// Differences that were kept. They are read when they are asked for first.
 #[derive(Debug, Default)]
@@ -52,12 +49,7 @@ impl Differences {
 }
 
 fn read(file: &Path) -> Option<HashMap<[ObjectId; 2], Vec<Change>>> {
-    let bytes = std::fs::read(file).ok()?;
-    let (sum, rest) = bytes.strip_prefix(BEGIN)?.split_at_checked(SUM)?;
-    if Sha256::digest(rest).as_slice() != sum {
-        return None;
-    }
-    let all: Vec<Kept<BString>> = postcard::from_bytes(rest).ok()?;
+    let all: Vec<Kept<BString>> = postcard::from_bytes(&kept(file, HEADING)?).ok()?;
     let entry = |side: Side| side.map(|(mode, id)| Entry { mode, id });
     let change = |(path, old, new)| Change { path, old: entry(old), new: entry(new) };
     Some(all.into_iter().map(|kept| (kept.trees, kept.changes.into_iter().map(change).collect())).collect())
@@ -72,14 +64,7 @@ pub fn keep<'c>(
     let change = |change: &'c Change| (&change.path, side(&change.old), side(&change.new));
     let kept =
         |(trees, changes): (_, &'c [Change])| Kept { trees, changes: changes.iter().map(change).collect() };
-    let rest = postcard::to_stdvec(&pairs.map(kept).collect::<Vec<_>>()).map_err(std::io::Error::other)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut half = tempfile::Builder::new().prefix(".carry-").tempfile_in(folder)?;
-    for part in [BEGIN, Sha256::digest(&rest).as_slice(), &rest] {
-        half.write_all(part)?;
-    }
-    half.persist(file).map_err(|e| e.error)?;
-    Ok(())
+    store::keep(file, HEADING, &pairs.map(kept).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

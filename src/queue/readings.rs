@@ -1,0 +1,236 @@
+//! What was read of patch files, kept in a file from run to run by the SHA-256 of their bytes: a patch file that did not
+//! change is not taken apart again. What is kept is all but the diff, which few patches of a run are asked for.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use bstr::{BString, ByteSlice};
+use gix_hash::ObjectId;
+use serde::{Deserialize, Serialize};
+
+use super::header::{Date, Header, Identity};
+use super::metadata::Metadata;
+use super::patch::{Patch, digest};
+use crate::store::{keep, kept};
+
+/// What such a file begins with: by another version the same text may say something else.
+const HEADING: &[u8] = concat!("git-carry patches 1 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+
+/// What was read before. The file is read when it is asked for first.
+#[derive(Debug, Default)]
+pub struct Readings {
+    file: Option<PathBuf>,
+    known: OnceLock<Known>,
+}
+
+/// The file's bytes, and where in them each text's reading is, by the text's SHA-256.
+#[derive(Debug, Default)]
+struct Known {
+    bytes: Vec<u8>,
+    places: HashMap<String, Range<usize>>,
+}
+
+/// What was read of a patch file.
+pub(super) struct Reading {
+    pub file: String,
+    pub strip: usize,
+    pub header: Header,
+    pub metadata: Metadata,
+    pub paths: Vec<BString>,
+    pub omitted: Vec<BString>,
+    /// Its patch-id, if that was asked for.
+    pub patch_id: Option<Option<ObjectId>>,
+}
+
+/// The same as it is kept. `postcard` writes no field's name, and a patch has few of metadata's many: they are JSON.
+#[derive(Serialize, Deserialize)]
+struct Kept<S, T, P> {
+    file: S,
+    strip: usize,
+    author: [T; 2],
+    date: (i64, i32),
+    message: T,
+    metadata: String,
+    paths: P,
+    omitted: P,
+    patch_id: Option<Option<ObjectId>>,
+}
+
+impl Readings {
+    /// Those that are kept in a file; it need not be there.
+    pub fn at(file: PathBuf) -> Self {
+        Self { file: Some(file), known: OnceLock::new() }
+    }
+
+    /// The patch that these bytes are, if the very same were read before as this file with this strip level.
+    pub(super) fn patch(&self, file: &str, strip: usize, bytes: Vec<u8>) -> Result<Patch, Vec<u8>> {
+        let known = self.known.get_or_init(|| self.file.as_deref().and_then(read).unwrap_or_default());
+        if known.places.is_empty() {
+            return Err(bytes);
+        }
+        let digest = digest(&bytes);
+        let reading = || known.bytes.get(known.places.get(&digest)?.clone()).and_then(Reading::of_kept);
+        match reading().filter(|known| known.file == file && known.strip == strip) {
+            Some(reading) => Ok(Patch::again(reading, digest, bytes)),
+            None => Err(bytes),
+        }
+    }
+}
+
+fn read(file: &Path) -> Option<Known> {
+    let bytes = kept(file, HEADING)?;
+    let (index, all) = postcard::take_from_bytes::<Vec<(String, usize)>>(&bytes).ok()?;
+    let mut at = bytes.len() - postcard::from_bytes::<&[u8]>(all).ok()?.len();
+    let places = index.into_iter().map(|(digest, len)| {
+        at += len;
+        (digest, at - len..at)
+    });
+    let places = places.collect();
+    Some(Known { bytes, places })
+}
+
+/// Keeps what was read of these patches in a file, in the place of all that it had.
+pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) -> std::io::Result<()> {
+    let (mut index, mut all) = (Vec::new(), Vec::new());
+    for patch in patches {
+        let before = all.len();
+        let Header { author, date, message } = &patch.header;
+        let metadata = match patch.metadata == Metadata::default() {
+            true => String::new(),
+            false => serde_json::to_string(&patch.metadata)?,
+        };
+        let kept = Kept {
+            file: &patch.file,
+            strip: patch.strip,
+            author: [&author.name, &author.email],
+            date: (date.seconds, date.offset_minutes),
+            message,
+            metadata,
+            paths: &patch.paths,
+            omitted: &patch.omitted,
+            patch_id: patch.known_id(),
+        };
+        all = postcard::to_extend(&kept, all).map_err(std::io::Error::other)?;
+        index.push((&patch.digest, all.len() - before));
+    }
+    keep(file, HEADING, &(index, all.as_bstr()))
+}
+
+impl Reading {
+    fn of_kept(bytes: &[u8]) -> Option<Self> {
+        let kept: Kept<String, BString, Vec<BString>> = postcard::from_bytes(bytes).ok()?;
+        let metadata = match kept.metadata.as_str() {
+            "" => Metadata::default(),
+            text => serde_json::from_str(text).ok()?,
+        };
+        let ([name, email], (seconds, offset_minutes)) = (kept.author, kept.date);
+        let (author, date) = (Identity { name, email }, Date { seconds, offset_minutes });
+        Some(Self {
+            file: kept.file,
+            strip: kept.strip,
+            header: Header { author, date, message: kept.message },
+            metadata,
+            paths: kept.paths,
+            omitted: kept.omitted,
+            patch_id: kept.patch_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::patch_id;
+
+    const DIFF: &str = "diff --git a/x b/x\nindex 1..2 100644\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
+
+    fn texts() -> Vec<(&'static str, usize, Vec<u8>)> {
+        let of = |head: &str, diff: &str| [head, diff].concat().into_bytes();
+        let mail = "From: Zo\u{eb} <z@x>\nDate: Tue, 14 Nov 2023 22:13:20 -0500\nSubject: [PATCH] UPSTREAM: 12: say\n\n\
+                    more\n\nChange-Id: I123\nCarry-Hold: waits\nCarry-Group: g\nCarry-Required: yes\nFixes: 12\n---\n\n";
+        let coded = "From: a <a@b>\nSubject: [PATCH] x\nContent-Transfer-Encoding: quoted-printable\n\nb=C3=B6dy\n---\n\n";
+        let moved = "diff --git a/a b/b\nsimilarity index 100%\nrename from a\nrename to b\n";
+        let binary = "diff --git a/i.png b/i.png\nindex 1111111..2222222 100644\nBinary files a/i.png and b/i.png differ\n";
+        vec![
+            ("mail.patch", 1, of(mail, DIFF)),
+            ("sub/coded.patch", 1, of(coded, DIFF)),
+            ("bare.patch", 0, DIFF.replace("a/x", "x").replace("b/x", "x").into_bytes()),
+            ("moved.patch", 1, of(mail, &[moved, binary].concat())),
+            ("dep3.diff", 1, of("Description: fix\n long\nForwarded: no\nBug: u\nBug-X: v\n---\n", DIFF)),
+            ("empty.patch", 1, of("From: a <a@b>\nSubject: [PATCH] start\n\n---\n\n", "")),
+        ]
+    }
+
+    fn told(patch: &Patch) -> impl PartialEq + std::fmt::Debug {
+        let Patch { file, strip, hold, digest, header, metadata, paths, omitted, .. } = patch.clone();
+        let parts =
+            (patch.changes().to_vec(), patch.patch_id(), patch.with_diff(b"d"), patch.with_header(&header));
+        ((file, strip, hold, digest), (header, metadata, paths, omitted), parts)
+    }
+
+    #[test]
+    fn what_was_read_is_as_if_it_were_read_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("p.patches");
+        let parse = |(name, strip, text): &(&str, usize, Vec<u8>)| Patch::parse(name, text.clone(), *strip);
+        let patches: Vec<Patch> = texts().iter().map(parse).collect::<Result<_, _>>().expect("all are right");
+        // Some with their patch-id, some without.
+        for patch in patches.iter().step_by(2) {
+            assert_eq!(
+                patch.patch_id(),
+                (patch.strip == 1)
+                    .then(|| patch_id(DIFF.as_bytes()))
+                    .flatten()
+                    .filter(|_| !patch.paths.is_empty())
+            );
+        }
+        keep_readings(&file, patches.iter()).expect("written");
+        let known = Readings::at(file);
+        for (patch, (name, strip, text)) in patches.iter().zip(texts()) {
+            let again = known.patch(name, strip, text.clone()).expect("it is known");
+            assert!(again.known_id().is_some() == patch.known_id().is_some());
+            assert_eq!(told(&again), told(patch), "{name}");
+            assert_eq!(again, *patch);
+            let not_same = [
+                ("other.patch", strip, text.clone()),
+                (name, strip + 1, text.clone()),
+                (name, strip, [text.as_slice(), b"\n"].concat()),
+            ];
+            for (name, strip, text) in not_same {
+                assert_eq!(known.patch(name, strip, text.clone()).expect_err("it is another"), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_as_good_as_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("p.patches");
+        let (name, strip, text) = texts().remove(0);
+        let patch = Patch::parse(name, text.clone(), strip).expect("a patch");
+        assert!(Readings::at(file.clone()).patch(name, strip, text.clone()).is_err());
+        keep_readings(&file, std::iter::once(&patch)).expect("written");
+        let whole = std::fs::read(&file).expect("a file");
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&file, bytes).expect("written");
+            assert!(Readings::at(file.clone()).patch(name, strip, text.clone()).is_err(), "byte {at}");
+        }
+    }
+
+    /// This cannot be, as only what was read is kept. Were it so, the patch must not be taken for one that changes nothing.
+    #[test]
+    fn a_text_that_cannot_be_read_again_fits_nowhere() {
+        let patch = Patch::parse("x.patch", DIFF.into(), 1).expect("a patch");
+        let Patch { file, strip, header, metadata, paths, omitted, digest, .. } = patch;
+        let reading = Reading { file, strip, header, metadata, paths, omitted, patch_id: None };
+        let patch = Patch::again(reading, digest, b"no patch".to_vec());
+        assert_eq!(patch.changes()[0].path(), "x");
+        for content in [&b""[..], b"a\n", b"\n"] {
+            assert!(crate::queue::apply(&patch.changes()[0], content).is_err());
+        }
+    }
+}
