@@ -376,7 +376,7 @@ fn put_by(
 /// A lock with one project's part alone, and without what only the workspace needs to know.
 pub(super) fn lock_text(project: &str, part: &ProjectLock) -> Result<Vec<u8>, FleetError> {
     let part = ProjectLock { queue: None, ..part.clone() };
-    let lock = Lock { version: 1, projects: BTreeMap::from([(project.to_owned(), part)]) };
+    let lock = Lock { projects: BTreeMap::from([(project.to_owned(), part)]), ..Lock::default() };
     let text = lock.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
     Ok(text.into_bytes())
 }

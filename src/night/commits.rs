@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bstr::BString;
 
-use super::journal::Head;
 use super::leave::Left;
+use super::turn::Head;
 use super::writeback::FileChange;
 use super::{NightError, Site, TrunkMove};
 use crate::queue::digest;
@@ -52,7 +52,6 @@ pub(super) fn files(
 
 /// The lock with a project's part of it anew.
 pub fn lock_file(mut all: Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
-    all.version = 1;
     all.projects.insert(project.to_owned(), lock);
     let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
     Ok(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) })

@@ -9,8 +9,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bstr::ByteSlice;
@@ -18,8 +16,9 @@ use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::commits::{commit_files, lock_file};
+use super::turn::{head, still};
 use super::{FileChange, NightError, Site};
-use crate::store::git::{Git, GitError, joined, without_secrets};
+use crate::store::git::{GitError, joined, without_secrets};
 use crate::store::{RefUpdate, Repo, SILENCE, listing};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
@@ -59,57 +58,6 @@ pub struct WorkspaceMove {
     /// The bytes of each file, in the run that made them; a later run asks git.
     #[serde(skip)]
     pub texts: BTreeMap<String, Vec<u8>>,
-}
-
-/// Projects may run side by side, but they share the workspace's branch and its lock: one transaction at a time.
-static TURN: Mutex<()> = Mutex::new(());
-/// How many turns this process has had.
-static TURNS: AtomicU64 = AtomicU64::new(0);
-/// Held while the workspace's files and index are looked at or written.
-static FILES: Mutex<()> = Mutex::new(());
-
-/// The right to change the workspace, until it is dropped.
-pub struct Turn(#[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
-
-/// Waits until no other project of this process changes the workspace.
-pub fn turn() -> Turn {
-    // A project that panicked has left its journal, and the next run looks at that.
-    Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-impl Turn {
-    /// May another project have changed the workspace since?
-    pub fn is_late(&self, head: &Head) -> bool {
-        head.turns != TURNS.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // Before the lock goes: whoever asked where the branch is while this turn lasted has to ask again.
-        TURNS.fetch_add(1, Ordering::Release);
-    }
-}
-
-/// Keeps the workspace's files and index as they are, until it is dropped.
-pub fn still() -> MutexGuard<'static, ()> {
-    FILES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The commit that the workspace's branch was at, and when that was asked.
-#[derive(Debug, Clone)]
-pub struct Head {
-    /// None on a branch without one.
-    pub commit: Option<String>,
-    turns: u64,
-}
-
-impl Head {
-    /// Asks git.
-    pub fn ask(git: &Git) -> Result<Self, NightError> {
-        let turns = TURNS.load(Ordering::Acquire);
-        Ok(Self { commit: head(git)?, turns })
-    }
 }
 
 fn place(folder: &Path, project: &str) -> PathBuf {
@@ -370,13 +318,6 @@ fn happened(site: &Site<'_>, journal: &Journal) -> Result<bool, NightError> {
         (name == journal.witness.name.as_bytes()).then(|| id.to_str_lossy().into_owned())
     });
     Ok(there == journal.witness.new)
-}
-
-/// The commit that the workspace's branch is at; none on a branch without one.
-pub fn head(git: &Git) -> Result<Option<String>, NightError> {
-    let answer = git.call(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).answer()?;
-    let id = answer.stdout.trim().to_str_lossy().into_owned();
-    Ok((answer.code == Some(0)).then_some(id))
 }
 
 impl WorkspaceMove {

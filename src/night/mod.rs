@@ -60,6 +60,7 @@ mod take_in;
 pub mod task;
 pub mod together;
 pub mod troubles;
+mod turn;
 pub mod upstream;
 pub mod upstreaming;
 mod verify;
@@ -99,6 +100,7 @@ pub use writeback::FileChange;
 use broken::{Agree, broken_at, plan_without, still_broken};
 use settle::Answers;
 use together::Together;
+use turn::Head;
 
 use crate::build::manifest::Manifest;
 use crate::build::signature::key_of;
@@ -107,7 +109,7 @@ use crate::resolution::{RecordError, Resolution};
 use crate::store::git::{GitError, without_secrets};
 use crate::store::{StoreError, is_sound, listing};
 use crate::trunk::{self, FetchError};
-use crate::workspace::{Advance, HookEvent, Project, ProjectLock, Workspace};
+use crate::workspace::{Advance, HookEvent, Project, Workspace};
 
 /// Runs one night on a project. The caller holds the workspace's guard.
 pub fn run(
@@ -285,7 +287,7 @@ fn spend(
         artifacts: None,
         signed_by: None,
     };
-    if let Some(lock) = lock.filter(|l| draft.is_none() && is_quiet(l, &planned, &tip)) {
+    if let Some(lock) = lock.filter(|l| draft.is_none() && planned.is_quiet(l, &tip)) {
         let known = publish::recorded_manifest(site, lock)?;
         night.patches = planned.reports();
         if known.is_some() && publish::in_place(site, lock, options)? {
@@ -295,6 +297,7 @@ fn spend(
     }
 
     ready()?;
+    let mut head = Head::asked(&site.git)?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
     let proving = Proving { jobs: options.jobs, again: options.again, stop: options.stop.clone() };
@@ -327,6 +330,10 @@ fn spend(
             }
         }
     };
+    if !checks.is_empty() {
+        // That took its time: somebody may have committed.
+        head = Head::asked(&site.git)?;
+    }
     still_wanted(site, options)?;
     let goes_out = pushed && !options.dry_run;
     let pack = match project.artifacts.as_ref().filter(|_| goes_out) {
@@ -340,9 +347,9 @@ fn spend(
     };
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
     let written = draft.is_none() && options.outlet.is_none() && !options.dry_run;
-    let fate = writeback::Fate { pushed, breaches: &night.policy, written };
+    let fate = writeback::Fate { pushed, breaches: &night.policy, written, head };
     let proved = (stacked, checks, files);
-    let (mut built, manifest) = writeback::build(site, lock, &tip, &night.trunk, planned, proved, &fate)?;
+    let (mut built, manifest) = writeback::build(site, lock, &tip, &night.trunk, planned, proved, fate)?;
     if let Some(draft) = draft {
         built.commits.insert(0, (draft.message.clone(), draft.files.clone()));
     }
@@ -483,18 +490,4 @@ fn furthest(
         bound = nearer;
     }
     Ok(Furthest { of: commits, ..bound })
-}
-
-/// Does the plan say what the lock already records?
-fn is_quiet(lock: &ProjectLock, planned: &outcome::Planned, tip: &ObjectId) -> bool {
-    let tip = tip.to_string();
-    lock.deploy.is_some()
-        && lock.base == tip
-        && lock.patches.len() == planned.patches.len()
-        && lock.patches.iter().zip(&planned.patches).all(|(was, is)| {
-            was.name == is.report.name
-                && was.digest == is.digest
-                && was.tree == is.applied.map(|(_, after)| after.to_string())
-                && was.outcome.left_out() == is.report.outcome.left_out()
-        })
 }

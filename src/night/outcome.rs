@@ -145,6 +145,20 @@ impl Planned {
     pub fn reports(&self) -> Vec<PatchReport> {
         self.patches.iter().map(|p| p.report.clone()).collect()
     }
+
+    /// Does it say what the lock already records?
+    pub fn is_quiet(&self, lock: &ProjectLock, tip: &ObjectId) -> bool {
+        let tip = tip.to_string();
+        lock.deploy.is_some()
+            && lock.base == tip
+            && lock.patches.len() == self.patches.len()
+            && lock.patches.iter().zip(&self.patches).all(|(was, is)| {
+                was.name == is.report.name
+                    && was.digest == is.digest
+                    && was.tree == is.applied.map(|(_, after)| after.to_string())
+                    && was.outcome.left_out() == is.report.outcome.left_out()
+            })
+    }
 }
 
 /// Replays the queue on `tip`, with the answers that were recorded.

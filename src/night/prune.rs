@@ -8,9 +8,10 @@ use bstr::BStr;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Push, still};
+use super::journal::Push;
 use super::publish::{build_ref, manifest_ref, remote_refs};
 use super::sign::signature_ref;
+use super::turn::still;
 use super::writeback::build_id;
 use super::{Events, NightError, Site};
 use crate::store::git::without_secrets;

@@ -6,8 +6,9 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
-use super::journal::{Head, Journal, Push, Recovered, Turn, WorkspaceMove, move_refs, recover, turn};
+use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover};
 use super::sign::signature_ref;
+use super::turn::{Head, Turn, turn};
 use super::writeback::{Built, FileChange, build_id};
 use super::{Events, Going, Night, NightError, Options, Outlet, Site};
 use crate::build::manifest::Manifest;

@@ -8,7 +8,8 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::NightError;
-use super::journal::{INDEX_LOCK, still, wait_for_index};
+use super::journal::{INDEX_LOCK, wait_for_index};
+use super::turn::still;
 use crate::queue::{Queue, Readings};
 use crate::store::git::Git;
 use crate::store::{Drivers, Repo, unlock};

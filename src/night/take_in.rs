@@ -328,9 +328,8 @@ fn lock(site: &Site<'_>, taken: &Taken, files: &[One]) -> Result<String, TakeErr
             fixes: Vec::new(),
         });
     }
-    let mut lock = Lock { version: 1, projects: site.workspace.lock.projects.clone() };
-    let project =
-        ProjectLock { base: taken.base.clone(), deploy: None, queue: None, patches, landed: Vec::new() };
+    let mut lock = Lock { projects: site.workspace.lock.projects.clone(), ..Lock::default() };
+    let project = ProjectLock { base: taken.base.clone(), patches, ..ProjectLock::default() };
     lock.projects.insert(site.project.name.clone(), project);
     Ok(lock.render().map_err(|e| format(e.to_string()))?)
 }

@@ -9,9 +9,9 @@ use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::artifacts::folder;
-use super::journal::head;
 use super::publish::{build_ref, manifest_ref};
 use super::sign::trust;
+use super::turn::head;
 use super::writeback::build_id;
 use super::{Events, NightError, Site};
 use crate::build::artifact::{Source, weigh};

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 
 use super::commits::{Made, files, make_with_lock};
-use super::journal::Head;
 use super::leave::{Left, leave};
 use super::outcome::{PatchReport, Planned, PlannedPatch};
 use super::policy::{self, Breach, today};
 use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::risk::{Next, from_previous};
+use super::turn::{Asked, Head};
 use super::{NightError, Site, TrunkMove, edges};
 use crate::build::manifest::{
     self, ArtifactRecord, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk,
@@ -107,6 +107,8 @@ pub struct Fate<'a> {
     pub breaches: &'a [Breach],
     /// Are the workspace's commits made of its own files and lock alone, by this run?
     pub written: bool,
+    /// The commit that the workspace's branch is at, as git says it.
+    pub head: Asked,
 }
 
 /// Works out the files, the lock and the manifest of a build whose commits are made, what was said of it, and the files
@@ -118,7 +120,7 @@ pub fn build(
     trunk: &TrunkMove,
     planned: Planned,
     (stacked, checks, artifacts): (Stacked, Vec<CheckRecord>, Vec<ArtifactRecord>),
-    fate: &Fate<'_>,
+    fate: Fate<'_>,
 ) -> Result<(Built, Manifest), NightError> {
     let project = site.project;
     let identity = &site.workspace.config.identity;
@@ -144,9 +146,8 @@ pub fn build(
             let edges = edges::edges(&odb, planned, &queue.patches, (*last).as_ref())?;
             Ok((edges, joined(risk)?))
         });
-        let head = threads.spawn(|| Head::ask(&site.git));
         let left = leave(site, &odb, planned, &queue.patches)?;
-        let head = joined(head)?;
+        let head = fate.head.answer()?;
         let series = series_after(site, &queue.series, &left)?;
         let seconds = odb.commit(tip)?.committer.seconds;
         let tip_date = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string();
@@ -169,6 +170,7 @@ pub fn build(
             queue: lock.and_then(|l| l.queue.clone()),
             patches: kept,
             landed,
+            ..ProjectLock::default()
         };
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
@@ -238,6 +240,8 @@ pub fn build(
         reports.push(PatchReport { loss, ..patch.report });
         rewritten.extend(anew);
     }
+    // Thousands of objects and what was known of them take their time to go, and nobody waits for that.
+    std::thread::spawn(move || drop((odb, differences)));
     let (tip, commits, lock, differences) = (*tip, changes, locked, moved);
     let built =
         Built { reports, tip, commit, head, made, commits, lock, refs, differences, queue, rewritten };

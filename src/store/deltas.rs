@@ -11,7 +11,7 @@ use gix_pack::data::Entry;
 use gix_pack::data::entry::Header;
 use libdeflater::Decompressor;
 
-use super::pack::patched;
+use super::delta::patched;
 
 /// What is on the way to another object is kept up to this size. The library keeps only what was asked for, so each
 /// tree of a history would be made from the bottom of its chain again.

@@ -102,6 +102,11 @@ pub struct Call<'a> {
     out: Option<File>,
 }
 
+/// A call that goes on beside other work.
+pub struct Started {
+    child: Option<Child>,
+}
+
 /// What a call said.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -273,23 +278,11 @@ impl<'a> Call<'a> {
 
     /// Makes the call and returns whatever it said.
     pub fn answer(mut self) -> Result<Answer, GitError> {
-        let words = self.words();
-        let out = self.out.take().map_or_else(Stdio::piped, Stdio::from);
-        self.command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
-        let mut child = self.command.spawn().map_err(GitError::Missing)?;
-        let stdin = std::mem::take(&mut self.stdin);
-        // A program that ends before it read all closes the pipe: its exit code tells.
-        if let Some(mut pipe) = child.stdin.take() {
-            match stdin.len() {
-                0..=PIPE => drop(pipe.write_all(&stdin)),
-                _ => drop(std::thread::spawn(move || pipe.write_all(&stdin))),
-            }
-        }
         if self.silence.is_none() && self.progress.is_none() {
-            let said = child.wait_with_output().map_err(GitError::Missing)?;
-            let stderr = without_secrets(&String::from_utf8_lossy(&said.stderr));
-            return Ok(Answer { code: said.status.code(), stdout: said.stdout, stderr });
+            return self.start()?.answer();
         }
+        let words = self.words();
+        let mut child = self.spawn()?;
         let (sender, said) = mpsc::channel();
         listen(child.stdout.take(), true, sender.clone());
         listen(child.stderr.take(), false, sender);
@@ -327,6 +320,26 @@ impl<'a> Call<'a> {
         Ok(Answer { code: status.code(), stdout, stderr })
     }
 
+    /// Makes the call, and does not wait for what it says.
+    pub fn start(mut self) -> Result<Started, GitError> {
+        Ok(Started { child: Some(self.spawn()?) })
+    }
+
+    fn spawn(&mut self) -> Result<Child, GitError> {
+        let out = self.out.take().map_or_else(Stdio::piped, Stdio::from);
+        self.command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
+        let mut child = self.command.spawn().map_err(GitError::Missing)?;
+        let stdin = std::mem::take(&mut self.stdin);
+        // A program that ends before it read all closes the pipe: its exit code tells.
+        if let Some(mut pipe) = child.stdin.take() {
+            match stdin.len() {
+                0..=PIPE => drop(pipe.write_all(&stdin)),
+                _ => drop(std::thread::spawn(move || pipe.write_all(&stdin))),
+            }
+        }
+        Ok(child)
+    }
+
     /// The arguments as a message shows them: without the pins, the settings and secrets.
     fn words(&self) -> String {
         let all: Vec<String> =
@@ -338,6 +351,26 @@ impl<'a> Call<'a> {
             words = rest;
         }
         words.join(" ")
+    }
+}
+
+impl Started {
+    /// Whatever the call says.
+    pub fn answer(mut self) -> Result<Answer, GitError> {
+        let gone = || GitError::Missing(std::io::ErrorKind::NotFound.into());
+        let said = self.child.take().ok_or_else(gone)?.wait_with_output().map_err(GitError::Missing)?;
+        let stderr = without_secrets(&String::from_utf8_lossy(&said.stderr));
+        Ok(Answer { code: said.status.code(), stdout: said.stdout, stderr })
+    }
+}
+
+/// A call that nobody waits for any more is ended.
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use gix_hash::{Hasher, ObjectId};
 use gix_hashtable::HashSet;
 
 use super::tree::{Entry, Index, MODE_TREE};
-use super::{ObjectError, pack};
+use super::{ObjectError, delta};
 
 /// The hash of a large folder is kept at every so many bytes.
 const MARK: usize = 4096;
@@ -176,7 +176,7 @@ impl Growing {
             let delta = folder.change(changes, hash)?;
             let id = folder.hash(hash)?;
             if self.known.insert(id) {
-                let base = folder.made.filter(|(_, depth)| *depth < pack::DEPTH);
+                let base = folder.made.filter(|(_, depth)| *depth < delta::DEPTH);
                 let small = delta.filter(|delta| delta.len() < folder.raw.len() / 2);
                 let body = match (base, small) {
                     (Some((base, depth)), Some(delta)) if base != id => {
@@ -233,7 +233,7 @@ impl Folder {
         }
         if moving.is_empty() {
             over.sort_by_key(|(at, _)| *at);
-            let delta = pack::delta_over(&self.raw, &over);
+            let delta = delta::delta_over(&self.raw, &over);
             let first = over.first().map_or(self.raw.len(), |(at, _)| *at);
             self.marks.truncate(self.marks.partition_point(|(at, _)| *at <= first));
             let raw = Arc::make_mut(&mut self.raw);
@@ -262,7 +262,7 @@ impl Folder {
             }
         }
         self.marks.clear();
-        let delta = pack::delta(&old, &raw);
+        let delta = delta::delta(&old, &raw);
         (self.raw, self.index) = (Arc::new(raw), Some(index));
         Ok(Some(delta))
     }
@@ -343,7 +343,7 @@ mod tests {
             for made in grown.trees {
                 let data = match made.body {
                     Body::Whole(data) => data.to_vec(),
-                    Body::Delta { base, delta, .. } => pack::patched(&bytes[&base], &delta).expect("a difference"),
+                    Body::Delta { base, delta, .. } => delta::patched(&bytes[&base], &delta).expect("a difference"),
                 };
                 prop_assert_eq!(object_id(SHA1, Kind::Tree, &data)?, made.id);
                 bytes.insert(made.id, data);

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{self, VecDeque};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,10 +11,10 @@ use gix_object::{Exists, Find, Kind};
 
 use super::deltas::Deltas;
 use super::promised::{Promised, not_had};
-use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, grow, pack};
+use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, delta, grow, pack};
 
 /// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
-pub(super) const PACKED: usize = 12 << 20;
+pub(super) const PACKED: usize = 8 << 20;
 /// The same for a view whose reads are few.
 pub(super) const SMALL: usize = 2 << 20;
 /// The same for what the library reads: lent objects, and those that stand on others in no usual way.
@@ -23,7 +22,7 @@ const BASES: usize = 4 << 20;
 /// Bytes of whole objects that it keeps.
 const RECENT: usize = 1 << 20;
 /// Bytes of new objects that are kept whole beside their differences.
-const WHOLE: usize = 8 << 20;
+const WHOLE: usize = 4 << 20;
 
 /// So many numbers of pairs are remembered: thousands of files that came, each held against thousands that went, are millions.
 const NUMBERS: usize = 1 << 17;
@@ -110,8 +109,8 @@ impl New {
                 Body::Whole(_) => 1,
                 Body::Delta { depth, .. } => depth + 1,
             };
-            let old = self.data(base).filter(|_| depth <= pack::DEPTH)?;
-            let delta = pack::delta(&old, &data);
+            let old = self.data(base).filter(|_| depth <= delta::DEPTH)?;
+            let delta = delta::delta(&old, &data);
             (delta.len() < data.len() / 2).then_some((base, depth, delta))
         });
         let data: Arc<Vec<u8>> = data.into();
@@ -193,7 +192,7 @@ impl New {
         match &made.body {
             Body::Whole(data) => Some(data.clone()),
             Body::Delta { .. } if self.whole.contains_key(&made.id) => self.whole.get(&made.id).cloned(),
-            Body::Delta { base, delta, .. } => Some(pack::patched(&self.data(*base)?, delta)?.into()),
+            Body::Delta { base, delta, .. } => Some(delta::patched(&self.data(*base)?, delta)?.into()),
         }
     }
 
@@ -269,25 +268,9 @@ impl Odb {
             .collect();
         let failed =
             |e: std::io::Error| StoreError::Write { path: self.folder.clone(), reason: e.to_string() };
-        let packed = pack::encode(&items).map_err(failed)?;
-        let folder = self.folder.join("pack");
-        std::fs::create_dir_all(&folder).map_err(failed)?;
-        // The index comes last: a pack without one is not looked at.
-        for (bytes, ending) in [(&packed.pack, "pack"), (&packed.index, "idx")] {
-            let mut builder = tempfile::Builder::new();
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt;
-                builder.permissions(std::fs::Permissions::from_mode(0o444));
-            }
-            // git's own housekeeping clears what a killed run leaves under this name.
-            let mut file = builder.prefix("tmp_pack_").tempfile_in(&folder).map_err(failed)?;
-            file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
-            let place = folder.join(format!("pack-{}.{ending}", packed.name));
-            file.persist(&place).map_err(|e| failed(e.error))?;
-            if let (Some(deltas), "idx") = (self.deltas.borrow_mut().as_mut(), ending) {
-                deltas.add(&place);
-            }
+        let index = pack::write(&items, &self.folder.join("pack")).map_err(failed)?;
+        if let Some(deltas) = self.deltas.borrow_mut().as_mut() {
+            deltas.add(&index);
         }
         Ok(new.order.len())
     }
@@ -422,7 +405,7 @@ impl Objects for Odb {
         let mut deltas = self.deltas.borrow_mut();
         let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED));
         let (back, delta) = deltas.between(old, new)?;
-        Some(Over { back, bytes: pack::over(&delta)? })
+        Some(Over { back, bytes: delta::over(&delta)? })
     }
 
     fn place(&self) -> Option<Place> {

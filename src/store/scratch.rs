@@ -9,7 +9,7 @@ use gix_object::Kind;
 
 use super::grow::{self, Body, Made};
 use super::odb::object_id;
-use super::{Drivers, GitVersion, ObjectError, Objects, pack};
+use super::{Drivers, GitVersion, ObjectError, Objects, delta};
 
 /// Reads from the objects under it; keeps new ones to itself.
 pub struct Scratch<'a> {
@@ -76,7 +76,7 @@ impl Objects for Scratch<'_> {
                 Body::Whole(data) => data,
                 Body::Delta { base, delta, .. } => {
                     let broken = || ObjectError { id, reason: "it is no difference to its base".into() };
-                    pack::patched(&self.tree(&base)?, &delta).ok_or_else(broken)?.into()
+                    delta::patched(&self.tree(&base)?, &delta).ok_or_else(broken)?.into()
                 }
             };
             self.new.borrow_mut().insert(id, data);

@@ -72,10 +72,10 @@ impl Outcome {
 }
 
 /// The whole file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// The format, 1.
+    /// The format: 2, or 1, in which each patch says `since` itself.
     pub version: u32,
     /// The projects, by name.
     #[serde(default, rename = "project", skip_serializing_if = "BTreeMap::is_empty")]
@@ -95,6 +95,13 @@ pub struct ProjectLock {
     /// last; none where no fleet's night was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// In the file alone, where it is said once for all patches that do not say otherwise: since which trunk commit their
+    /// outcome lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// That commit's date, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_date: Option<String>,
     /// The patches, in the queue's order.
     #[serde(default, rename = "patch", skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<PatchLock>,
@@ -117,8 +124,10 @@ pub struct PatchLock {
     /// What became of it.
     pub outcome: Outcome,
     /// The trunk commit with which this outcome began.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub since: String,
     /// That commit's date, in RFC 3339: how long the outcome lasts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub since_date: String,
     /// For a held patch: the day on which a run first met it as held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,7 +209,7 @@ pub enum LockError {
         line: usize,
     },
     /// Another version of the tool wrote it.
-    #[error("{file} has version {version}; this tool reads version 1")]
+    #[error("{file} has version {version}; this tool reads version {}", FORMAT)]
     Version {
         /// The file.
         file: String,
@@ -222,31 +231,80 @@ pub enum LockError {
 const HEAD: &str = "# Written by git carry: what the last replay recorded. People do not edit it; to start a project\n\
     # anew, delete its [project.…] part and import again.\n";
 
+/// The newest format.
+const FORMAT: u32 = 2;
+
+/// One without projects.
+impl Default for Lock {
+    fn default() -> Self {
+        Self { version: FORMAT, projects: BTreeMap::new() }
+    }
+}
+
+impl ProjectLock {
+    /// Most patches have their outcome since the same commit: it is said once. A lock of a thousand patches is a third shorter by
+    /// that, in each commit.
+    fn fold(&mut self) {
+        let mut counts: BTreeMap<[&str; 2], usize> = BTreeMap::new();
+        for patch in &self.patches {
+            *counts.entry([&patch.since, &patch.since_date]).or_default() += 1;
+        }
+        let most =
+            counts.into_iter().max_by_key(|(_, count)| *count).map(|(since, _)| since.map(str::to_owned));
+        let Some([since, date]) = most else { return };
+        for patch in self.patches.iter_mut().filter(|p| p.since == since && p.since_date == date) {
+            patch.since.clear();
+            patch.since_date.clear();
+        }
+        (self.since, self.since_date) = (Some(since), Some(date));
+    }
+
+    /// Tells each patch what is said once for all. The name of a patch of which nothing says it, if there is one.
+    fn unfold(&mut self) -> Result<(), String> {
+        let (since, date) = (self.since.take(), self.since_date.take());
+        for patch in self.patches.iter_mut().filter(|p| p.since.is_empty() && p.since_date.is_empty()) {
+            let (Some(since), Some(date)) = (&since, &date) else { return Err(patch.name.clone()) };
+            (patch.since, patch.since_date) = (since.clone(), date.clone());
+        }
+        Ok(())
+    }
+}
+
 impl Lock {
     /// Reads a lock; an empty file is an empty lock. `file` is what errors call it.
     pub fn parse(file: &str, text: &str) -> Result<Self, LockError> {
         if text.trim().is_empty() {
-            return Ok(Self { version: 1, ..Self::default() });
+            return Ok(Self::default());
         }
         let marker =
             |l: &str| l.starts_with("<<<<<<<") || l.starts_with("=======") || l.starts_with(">>>>>>>");
         if let Some(at) = text.lines().position(marker) {
             return Err(LockError::Markers { file: file.into(), line: at + 1 });
         }
-        let lock: Self = toml::from_str(text).map_err(|e| {
+        let mut lock: Self = toml::from_str(text).map_err(|e| {
             let at = e.span().map_or(0, |s| s.start);
             let line = text.get(..at).map_or(1, |head| head.matches('\n').count() + 1);
             LockError::Syntax { file: file.into(), line, what: e.message().to_owned() }
         })?;
-        if lock.version != 1 {
+        if !(1..=FORMAT).contains(&lock.version) {
             return Err(LockError::Version { file: file.into(), version: lock.version });
+        }
+        for project in lock.projects.values_mut() {
+            project.unfold().map_err(|name| {
+                let line =
+                    text.lines().position(|line| line == format!("name = {name:?}")).map_or(1, |at| at + 1);
+                let what = format!("nothing says since when the outcome of patch '{name}' lasts");
+                LockError::Syntax { file: file.into(), line, what }
+            })?;
         }
         Ok(lock)
     }
 
     /// The file's text, the same for the same content.
     pub fn render(&self) -> Result<String, toml::ser::Error> {
-        Ok(format!("{HEAD}{}", toml::to_string(self)?))
+        let mut lock = Self { version: FORMAT, ..self.clone() };
+        lock.projects.values_mut().for_each(ProjectLock::fold);
+        Ok(format!("{HEAD}{}", toml::to_string(&lock)?))
     }
 }
 
@@ -260,7 +318,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in word(),
+        fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in "[a-z]{1,2}",
             good in proptest::option::of((word(), word(), word()))) -> PatchLock {
             PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, held_since: None, culprit: None, evolved: None, proposed: Vec::new(), fixes: Vec::new(),
                 good: good.map(|(base, before, after)| Good { base, before, after }) }
@@ -271,11 +329,32 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(base in word(), deploy in proptest::option::of(word()),
             patches in proptest::collection::vec(patch(), 0..4)) {
-            let mut lock = Lock { version: 1, ..Lock::default() };
-            lock.projects.insert("p".into(), ProjectLock { base, deploy, queue: None, patches, landed: Vec::new() });
+            let mut lock = Lock::default();
+            lock.projects.insert("p".into(), ProjectLock { base, deploy, patches, ..ProjectLock::default() });
             let text = lock.render().expect("it can be written");
             prop_assert_eq!(Lock::parse("carry.lock", &text).expect("it can be read"), lock);
         }
+    }
+
+    #[test]
+    fn since_when_an_outcome_lasts_is_said_once_for_most() {
+        let patch = |name: &str, since: &str| {
+            let lines = format!("name = \"{name}\"\ndigest = \"d\"\noutcome = \"clean\"\n{since}");
+            format!("\n[[project.p.patch]]\n{lines}")
+        };
+        let (old, new) = ("since = \"old\"\nsince_date = \"1\"\n", "since = \"new\"\nsince_date = \"2\"\n");
+        let patches = [patch("a", old), patch("b", new), patch("c", old)].concat();
+        let first = format!("version = 1\n\n[project.p]\nbase = \"b\"\n{patches}");
+        let lock = Lock::parse("l", &first).expect("the first format");
+        let text = lock.render().expect("it can be written");
+        let patches = [patch("a", ""), patch("b", new), patch("c", "")].concat();
+        let short = format!("{HEAD}version = 2\n\n[project.p]\nbase = \"b\"\n{old}{patches}");
+        assert_eq!(text, short);
+        assert_eq!(Lock::parse("l", &text).expect("the second").projects, lock.projects);
+        let err = Lock::parse("l", &short.replace(&format!("\"b\"\n{old}"), "\"b\"\n"))
+            .expect_err("nothing says it");
+        let what = "nothing says since when the outcome of patch 'a' lasts".to_owned();
+        assert_eq!(err, LockError::Syntax { file: "l".into(), line: 9, what });
     }
 
     #[test]
