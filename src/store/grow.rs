@@ -1,6 +1,6 @@
 //! Folders that change again and again, kept open: each is changed where it lies, hashed from its first new byte on, and
 //! kept as a difference to what it was. All that is done on a thread of its own, as nobody needs a folder's id before
-//! the last change is made.
+//! the last change is made. A large root waits for that: what it was after one step is hashed beside what it was after others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,21 @@ use super::{ObjectError, delta};
 
 /// The hash of a large folder is kept at every so many bytes.
 const MARK: usize = 4096;
+
+/// What of the root is done on all cores.
+#[derive(Clone, Copy)]
+struct Sharing {
+    /// A root with as many bytes waits until it is asked for.
+    large: usize,
+    /// So many steps are not parted.
+    steps: usize,
+}
+
+/// A whole one stands before as many differences, so it can as well be the first of a share.
+const SHARING: Sharing = Sharing { large: 32 << 10, steps: delta::DEPTH + 1 };
+
+/// What happens to a folder in a step: names and their new entries, none where one goes.
+type Changes = Vec<(BString, Option<Entry>)>;
 
 /// Something that is done to the folders, in order.
 enum Act {
@@ -70,9 +85,13 @@ pub struct Grower {
 impl Grower {
     /// Opens the root `id`, which has the bytes `raw`.
     pub fn open(id: ObjectId, raw: Arc<Vec<u8>>) -> Self {
+        Self::open_for(id, raw, SHARING)
+    }
+
+    fn open_for(id: ObjectId, raw: Arc<Vec<u8>>, sharing: Sharing) -> Self {
         let (acts, todo) = channel();
         std::thread::spawn(move || {
-            let mut growing = Growing { root: id, ..Growing::default() };
+            let mut growing = Growing { root: id, sharing, ..Growing::default() };
             for act in todo {
                 growing.act(act);
             }
@@ -116,9 +135,12 @@ impl Grower {
 
 struct Growing {
     folders: Vec<Folder>,
-    open: BTreeMap<usize, Vec<(BString, Option<Entry>)>>,
+    open: BTreeMap<usize, Changes>,
     known: HashSet,
     root: ObjectId,
+    /// What happens to a large root, and in which step.
+    waiting: Vec<(usize, Changes)>,
+    sharing: Sharing,
     grown: Grown,
     failed: Option<ObjectError>,
 }
@@ -130,6 +152,8 @@ impl Default for Growing {
             open: BTreeMap::new(),
             known: HashSet::default(),
             root: gix_hash::Kind::Sha1.null(),
+            waiting: Vec::new(),
+            sharing: SHARING,
             grown: Grown::default(),
             failed: None,
         }
@@ -137,6 +161,7 @@ impl Default for Growing {
 }
 
 /// A folder as it is now.
+#[derive(Clone)]
 struct Folder {
     parent: Option<(usize, BString)>,
     raw: Arc<Vec<u8>>,
@@ -161,6 +186,9 @@ impl Growing {
                 self.grown.roots.push(self.root);
             }
             Act::Tell(tell) => {
+                if let Err(error) = self.catch_up() {
+                    self.failed.get_or_insert(error);
+                }
                 let grown = std::mem::take(&mut self.grown);
                 // Who asked may have given up.
                 let _ = tell.send(self.failed.clone().map_or(Ok(grown), Err));
@@ -173,22 +201,16 @@ impl Growing {
         let (step, hash) = (self.grown.roots.len(), self.root.kind());
         while let Some((at, changes)) = self.open.pop_last() {
             let Some(folder) = self.folders.get_mut(at) else { continue };
-            let delta = folder.change(changes, hash)?;
-            let id = folder.hash(hash)?;
+            if at == 0 && (folder.raw.len() >= self.sharing.large || !self.waiting.is_empty()) {
+                self.waiting.push((step, changes));
+                continue;
+            }
+            let was = folder.made;
+            let (id, body) = folder.make(changes, hash)?;
             if self.known.insert(id) {
-                let base = folder.made.filter(|(_, depth)| *depth < delta::DEPTH);
-                let small = delta.filter(|delta| delta.len() < folder.raw.len() / 2);
-                let body = match (base, small) {
-                    (Some((base, depth)), Some(delta)) if base != id => {
-                        Body::Delta { base, depth: depth + 1, delta }
-                    }
-                    _ => Body::Whole(Arc::new(folder.raw.to_vec())),
-                };
-                let depth = if let Body::Delta { depth, .. } = &body { *depth } else { 0 };
-                folder.made = Some((id, depth));
                 self.grown.trees.push(Made { step, id, body });
-            } else if folder.made.is_none_or(|(made, _)| made != id) {
-                folder.made = None;
+            } else {
+                folder.made = was.filter(|(made, _)| *made == id);
             }
             match folder.parent.clone() {
                 Some((parent, name)) => {
@@ -199,15 +221,82 @@ impl Growing {
         }
         Ok(())
     }
+
+    /// Makes what the root was after each step, on all cores.
+    fn catch_up(&mut self) -> Result<(), ObjectError> {
+        let (waiting, hash) = (std::mem::take(&mut self.waiting), self.root.kind());
+        let Some(root) = self.folders.first_mut().filter(|_| !waiting.is_empty()) else { return Ok(()) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = waiting.len().div_ceil(cores).next_multiple_of(self.sharing.steps);
+        let made = std::thread::scope(|threads| {
+            let mut shares = waiting.chunks(share).enumerate();
+            let first = shares.next().map(|(_, share)| share).unwrap_or_default();
+            let begin = || root.clone();
+            let others: Vec<_> = shares
+                .map(|(n, steps)| (begin(), &waiting[..n * share], steps))
+                .map(|(mut folder, before, steps)| {
+                    threads.spawn(move || {
+                        let before = before.iter().flat_map(|(_, changes)| changes.iter().cloned());
+                        folder.change(before.collect(), hash)?;
+                        folder.made = None;
+                        Ok((make_all(&mut folder, steps, hash)?, folder))
+                    })
+                })
+                .collect();
+            let mut made = make_all(root, first, hash)?;
+            for other in others {
+                let (more, last) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                made.extend(more);
+                *root = last;
+            }
+            Ok(made)
+        })?;
+        let (mut made, first) = (made.into_iter().peekable(), waiting[0].0);
+        for (step, known) in self.grown.roots.iter_mut().enumerate().skip(first) {
+            if let Some(tree) = made.next_if(|tree| tree.step == step) {
+                self.root = tree.id;
+                if self.known.insert(tree.id) {
+                    self.grown.trees.push(tree);
+                }
+            }
+            *known = self.root;
+        }
+        self.grown.trees.sort_by_key(|tree| tree.step);
+        Ok(())
+    }
+}
+
+/// What a folder is after each of some steps.
+fn make_all(
+    folder: &mut Folder,
+    steps: &[(usize, Changes)],
+    hash: gix_hash::Kind,
+) -> Result<Vec<Made>, ObjectError> {
+    let made = |(step, changes): &(usize, Changes)| {
+        let (id, body) = folder.make(changes.clone(), hash)?;
+        Ok(Made { step: *step, id, body })
+    };
+    steps.iter().map(made).collect()
 }
 
 impl Folder {
+    /// Makes changes; what it is then, and how that is kept.
+    fn make(&mut self, changes: Changes, hash: gix_hash::Kind) -> Result<(ObjectId, Body), ObjectError> {
+        let delta = self.change(changes, hash)?;
+        let id = self.hash(hash)?;
+        let base = self.made.filter(|(_, depth)| *depth < delta::DEPTH);
+        let small = delta.filter(|delta| delta.len() < self.raw.len() / 2);
+        let body = match (base, small) {
+            (Some((base, depth)), Some(delta)) if base != id => Body::Delta { base, depth: depth + 1, delta },
+            _ => Body::Whole(Arc::new(self.raw.to_vec())),
+        };
+        let depth = if let Body::Delta { depth, .. } = &body { *depth } else { 0 };
+        self.made = Some((id, depth));
+        Ok((id, body))
+    }
+
     /// Makes changes; the difference to what it was.
-    fn change(
-        &mut self,
-        changes: Vec<(BString, Option<Entry>)>,
-        hash: gix_hash::Kind,
-    ) -> Result<Option<Vec<u8>>, ObjectError> {
+    fn change(&mut self, changes: Changes, hash: gix_hash::Kind) -> Result<Option<Vec<u8>>, ObjectError> {
         let mut index = match self.index.take() {
             Some(index) => index,
             None => Index::of(&self.raw, hash)?,
@@ -315,7 +404,7 @@ mod tests {
     proptest! {
         #[test]
         fn trees_that_grow_have_the_ids_and_bytes_of_trees_made_anew(
-            first in 1usize..400,
+            first in 1usize..400, large in prop_oneof![Just(0), Just(4000), Just(usize::MAX)], asked in 0usize..50,
             steps in proptest::collection::vec(proptest::collection::vec(
                 (0usize..420, any::<u8>(), prop_oneof![3 => Just(0o100644), 1 => Just(0o100755), 1 => Just(MODE_TREE), 1 => Just(0)]), 0..4), 1..40),
         ) {
@@ -324,9 +413,15 @@ mod tests {
                 (0..first).map(|n| (name(n), entry(1, 0o100644))).collect();
             entries.insert("~".into(), entry(0, 0o100644));
             let start = raw(&entries);
-            let grower = Grower::open(object_id(SHA1, Kind::Tree, &start)?, Arc::new(start));
-            let mut expected = Vec::new();
-            for step in &steps {
+            let sharing = Sharing { large, steps: 3 };
+            let grower = Grower::open_for(object_id(SHA1, Kind::Tree, &start)?, Arc::new(start), sharing);
+            let (mut expected, mut roots, mut trees) = (Vec::new(), Vec::new(), Vec::new());
+            for (n, step) in steps.iter().enumerate() {
+                if n == asked {
+                    let grown = grower.tell()?;
+                    roots.extend(grown.roots);
+                    trees.extend(grown.trees);
+                }
                 for (n, byte, mode) in step {
                     let new = (*mode != 0).then(|| entry(*byte, *mode));
                     match new {
@@ -339,8 +434,10 @@ mod tests {
                 expected.push(raw(&entries));
             }
             let grown = grower.tell()?;
+            roots.extend(grown.roots);
+            trees.extend(grown.trees);
             let mut bytes: BTreeMap<ObjectId, Vec<u8>> = BTreeMap::new();
-            for made in grown.trees {
+            for made in trees {
                 let data = match made.body {
                     Body::Whole(data) => data.to_vec(),
                     Body::Delta { base, delta, .. } => delta::patched(&bytes[&base], &delta).expect("a difference"),
@@ -349,7 +446,7 @@ mod tests {
                 bytes.insert(made.id, data);
             }
             let ids: Result<Vec<_>, _> = expected.iter().map(|raw| object_id(SHA1, Kind::Tree, raw)).collect();
-            prop_assert_eq!(grown.roots, ids?);
+            prop_assert_eq!(roots, ids?);
         }
     }
 }

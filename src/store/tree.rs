@@ -194,6 +194,7 @@ impl RawTree {
 }
 
 /// Where the entries of a stored tree begin, for a tree that is asked many times.
+#[derive(Clone)]
 pub struct Index {
     starts: Vec<u32>,
     id_len: usize,
