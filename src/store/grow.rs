@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use bstr::{BStr, BString};
-use gix_hash::{Hasher, ObjectId};
+use gix_hash::ObjectId;
 use gix_hashtable::HashSet;
 
-use super::tree::{Entry, Index, MODE_TREE};
+use super::folder::{Changes, Folder};
+use super::tree::{Entry, MODE_TREE};
 use super::{ObjectError, delta};
 
-/// The hash of a large folder is kept at every so many bytes.
-const MARK: usize = 4096;
+pub use super::folder::Body;
 
 /// What of the root is done on all cores.
 #[derive(Clone, Copy)]
@@ -25,11 +25,8 @@ struct Sharing {
     steps: usize,
 }
 
-/// A whole one stands before as many differences, so it can as well be the first of a share.
+/// A chain of differences is as long: a share can as well begin with one.
 const SHARING: Sharing = Sharing { large: 32 << 10, steps: delta::DEPTH + 1 };
-
-/// What happens to a folder in a step: names and their new entries, none where one goes.
-type Changes = Vec<(BString, Option<Entry>)>;
 
 /// Something that is done to the folders, in order.
 enum Act {
@@ -51,21 +48,6 @@ pub struct Made {
     pub id: ObjectId,
     /// What is kept of it.
     pub body: Body,
-}
-
-/// How it is kept.
-pub enum Body {
-    /// As it is.
-    Whole(Arc<Vec<u8>>),
-    /// As a difference to a tree that was made before, and how many differences it stands on.
-    Delta {
-        /// What it is a difference to.
-        base: ObjectId,
-        /// How many it stands on.
-        depth: usize,
-        /// The difference.
-        delta: Vec<u8>,
-    },
 }
 
 /// What came of some steps.
@@ -160,23 +142,11 @@ impl Default for Growing {
     }
 }
 
-/// A folder as it is now.
-#[derive(Clone)]
-struct Folder {
-    parent: Option<(usize, BString)>,
-    raw: Arc<Vec<u8>>,
-    index: Option<Index>,
-    /// The hash of its first bytes, at some places.
-    marks: Vec<(usize, Hasher)>,
-    /// What it was last made as, and how many differences that stands on.
-    made: Option<(ObjectId, usize)>,
-}
-
 impl Growing {
     fn act(&mut self, act: Act) {
         match act {
             Act::Open { parent, raw } => {
-                self.folders.push(Folder { parent, raw, index: None, marks: Vec::new(), made: None });
+                self.folders.push(Folder::of(parent, raw));
             }
             Act::Set { folder, name, entry } => self.open.entry(folder).or_default().push((name, entry)),
             Act::End => {
@@ -238,7 +208,7 @@ impl Growing {
                     threads.spawn(move || {
                         let before = before.iter().flat_map(|(_, changes)| changes.iter().cloned());
                         folder.change(before.collect(), hash)?;
-                        folder.made = None;
+                        (folder.made, folder.whole) = (None, None);
                         Ok((make_all(&mut folder, steps, hash)?, folder))
                     })
                 })
@@ -279,104 +249,6 @@ fn make_all(
     steps.iter().map(made).collect()
 }
 
-impl Folder {
-    /// Makes changes; what it is then, and how that is kept.
-    fn make(&mut self, changes: Changes, hash: gix_hash::Kind) -> Result<(ObjectId, Body), ObjectError> {
-        let delta = self.change(changes, hash)?;
-        let id = self.hash(hash)?;
-        let base = self.made.filter(|(_, depth)| *depth < delta::DEPTH);
-        let small = delta.filter(|delta| delta.len() < self.raw.len() / 2);
-        let body = match (base, small) {
-            (Some((base, depth)), Some(delta)) if base != id => Body::Delta { base, depth: depth + 1, delta },
-            _ => Body::Whole(Arc::new(self.raw.to_vec())),
-        };
-        let depth = if let Body::Delta { depth, .. } = &body { *depth } else { 0 };
-        self.made = Some((id, depth));
-        Ok((id, body))
-    }
-
-    /// Makes changes; the difference to what it was.
-    fn change(&mut self, changes: Changes, hash: gix_hash::Kind) -> Result<Option<Vec<u8>>, ObjectError> {
-        let mut index = match self.index.take() {
-            Some(index) => index,
-            None => Index::of(&self.raw, hash)?,
-        };
-        // The last word on a name counts.
-        let changes: BTreeMap<BString, Option<Entry>> = changes.into_iter().collect();
-        // Entries of one length are written over; anything else moves what follows.
-        let mut over: Vec<(usize, Vec<u8>)> = Vec::with_capacity(changes.len());
-        let mut moving = Vec::new();
-        for (name, entry) in changes {
-            let there = index.find(&self.raw, name.as_ref());
-            if let (Some((range, was)), Some(entry)) = (&there, &entry)
-                && was.is_tree() == entry.is_tree()
-            {
-                let mut bytes = Vec::with_capacity(range.len());
-                entry.write(name.as_ref(), &mut bytes);
-                if bytes.len() == range.len() {
-                    over.push((range.start, bytes));
-                    continue;
-                }
-            }
-            moving.push((name, entry));
-        }
-        if moving.is_empty() {
-            over.sort_by_key(|(at, _)| *at);
-            let delta = delta::delta_over(&self.raw, &over);
-            let first = over.first().map_or(self.raw.len(), |(at, _)| *at);
-            self.marks.truncate(self.marks.partition_point(|(at, _)| *at <= first));
-            let raw = Arc::make_mut(&mut self.raw);
-            for (at, bytes) in over {
-                raw[at..at + bytes.len()].copy_from_slice(&bytes);
-            }
-            self.index = Some(index);
-            return Ok(Some(delta));
-        }
-        let old = self.raw.clone();
-        let mut raw = old.to_vec();
-        for (at, bytes) in over {
-            raw[at..at + bytes.len()].copy_from_slice(&bytes);
-        }
-        for (name, entry) in moving {
-            if let Some((range, _)) = index.find(&raw, name.as_ref()) {
-                raw.drain(range);
-                index = Index::of(&raw, hash)?;
-            }
-            if let Some(entry) = entry {
-                let at = index.place(&raw, name.as_ref(), entry.is_tree());
-                let mut bytes = Vec::new();
-                entry.write(name.as_ref(), &mut bytes);
-                raw.splice(at..at, bytes);
-                index = Index::of(&raw, hash)?;
-            }
-        }
-        self.marks.clear();
-        let delta = delta::delta(&old, &raw);
-        (self.raw, self.index) = (Arc::new(raw), Some(index));
-        Ok(Some(delta))
-    }
-
-    /// Its id, from the last place before its first new byte on.
-    fn hash(&mut self, hash: gix_hash::Kind) -> Result<ObjectId, ObjectError> {
-        let (mut at, mut hasher) = match self.marks.last() {
-            Some((at, hasher)) => (*at, hasher.clone()),
-            None => {
-                let mut hasher = gix_hash::hasher(hash);
-                hasher.update(format!("tree {}\0", self.raw.len()).as_bytes());
-                (0, hasher)
-            }
-        };
-        while self.raw.len() - at > MARK {
-            hasher.update(&self.raw[at..at + MARK]);
-            at += MARK;
-            self.marks.push((at, hasher.clone()));
-        }
-        hasher.update(&self.raw[at..]);
-        // It only fails on bytes made to collide.
-        hasher.try_finalize().map_err(|e| ObjectError { id: hash.null(), reason: e.to_string() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,6 +271,52 @@ mod tests {
         let mut out = Vec::new();
         all.into_iter().for_each(|(name, entry)| entry.write(name.as_ref(), &mut out));
         out
+    }
+
+    /// The bytes of trees that were made, each of which is what its id says.
+    fn bytes_of(trees: Vec<Made>) -> Result<BTreeMap<ObjectId, Vec<u8>>, ObjectError> {
+        let mut bytes: BTreeMap<ObjectId, Vec<u8>> = BTreeMap::new();
+        for made in trees {
+            let data = match made.body {
+                Body::Whole(data) => data.to_vec(),
+                Body::Delta { base, delta, .. } => {
+                    delta::patched(&bytes[&base], &delta).expect("a difference")
+                }
+            };
+            assert_eq!(object_id(SHA1, Kind::Tree, &data)?, made.id);
+            bytes.insert(made.id, data);
+        }
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_folder_is_kept_whole_once_however_often_it_changes() {
+        let name = |n: u16| BString::from(format!("folder {n:04}"));
+        let mut entries: BTreeMap<BString, Entry> =
+            (0..300).map(|n| (name(n), entry(1, MODE_TREE))).collect();
+        let start = raw(&entries);
+        for (large, most) in
+            [(usize::MAX, 1), (0, std::thread::available_parallelism().map_or(1, usize::from))]
+        {
+            let sharing = Sharing { large, ..SHARING };
+            let id = object_id(SHA1, Kind::Tree, &start).expect("an id");
+            let grower = Grower::open_for(id, Arc::new(start.clone()), sharing);
+            let mut roots = Vec::new();
+            for n in 0..3 * SHARING.steps as u16 {
+                let new = entry((large as u8).wrapping_add(n as u8), MODE_TREE);
+                entries.insert(name(n % 300), new);
+                grower.set(0, name(n % 300), Some(new));
+                grower.end();
+                roots.push(raw(&entries));
+            }
+            let grown = grower.tell().expect("all is made");
+            let wholes = grown.trees.iter().filter(|made| matches!(made.body, Body::Whole(_))).count();
+            assert!((1..=most).contains(&wholes), "{wholes} are whole");
+            let bytes = bytes_of(grown.trees).expect("ids");
+            let made: Vec<&Vec<u8>> = grown.roots.iter().map(|id| &bytes[id]).collect();
+            assert!(made == roots.iter().collect::<Vec<_>>());
+            entries = (0..300).map(|n| (name(n), entry(1, MODE_TREE))).collect();
+        }
     }
 
     proptest! {
@@ -436,15 +354,7 @@ mod tests {
             let grown = grower.tell()?;
             roots.extend(grown.roots);
             trees.extend(grown.trees);
-            let mut bytes: BTreeMap<ObjectId, Vec<u8>> = BTreeMap::new();
-            for made in trees {
-                let data = match made.body {
-                    Body::Whole(data) => data.to_vec(),
-                    Body::Delta { base, delta, .. } => delta::patched(&bytes[&base], &delta).expect("a difference"),
-                };
-                prop_assert_eq!(object_id(SHA1, Kind::Tree, &data)?, made.id);
-                bytes.insert(made.id, data);
-            }
+            bytes_of(trees)?;
             let ids: Result<Vec<_>, _> = expected.iter().map(|raw| object_id(SHA1, Kind::Tree, raw)).collect();
             prop_assert_eq!(roots, ids?);
         }

@@ -7,6 +7,7 @@ mod cores;
 mod delta;
 mod deltas;
 mod drivers;
+mod folder;
 pub mod git;
 pub mod grow;
 mod kept;
