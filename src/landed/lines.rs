@@ -1,9 +1,9 @@
 //! The lines that a change adds and removes, told apart by their text alone: how much two changes have in common.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
 use bstr::ByteSlice;
+use foldhash::HashMap;
 
 use super::edits::Edit;
 use crate::store::tree::Entry;
@@ -20,7 +20,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Those of what happens to some files.
     pub(super) fn of_edits(edits: &[Edit<'_>]) -> Self {
-        let mut net = HashMap::new();
+        let mut net = HashMap::default();
         for (line, step) in edits.iter().filter_map(|edit| edit.lines.as_ref()).flatten() {
             note(&mut net, line, *step);
         }
@@ -30,7 +30,7 @@ impl Lines {
 
     /// Those of some changes.
     pub(super) fn of_changes(odb: &Odb, changes: &[Change]) -> Result<Self, StoreError> {
-        let mut net = HashMap::new();
+        let mut net = HashMap::default();
         if odb.is_partial() {
             let sides = changes.iter().flat_map(|change| [change.old, change.new]).flatten();
             odb.bring(&sides.filter(Entry::is_file).map(|entry| entry.id).collect::<Vec<_>>())?;

@@ -1,8 +1,7 @@
 //! Merges of one file's versions in any order, as it is asked what a patch needs: each version comes again and again, with
 //! and without patches before it. Its lines are read once, and what a patch does to them is worked out once.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 use imara_diff::Token;
 
