@@ -238,3 +238,19 @@ fn a_check_that_failed_by_chance_is_run_again_when_that_is_asked_for() {
     std::fs::write(&luck, "").expect("written");
     assert_eq!(lab.json(0, &["nightly", "--again"])[0]["done"], "published");
 }
+
+#[test]
+fn who_commits_while_a_check_runs_keeps_the_commit() {
+    let commit = "[[project.p.check]]\nname = \"unit\"\nrun = [\"sh\", \"-c\", \"git -C 'WS' -c user.name=n -c user.email=n@e commit -q --allow-empty -m meanwhile\"]\n";
+    let patches = [("one", "a", "ours")];
+    let lab = lab(&patches, "");
+    let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let commit = commit.replace("WS", lab.path("ws").to_str().expect("a path"));
+    lab.commit("ws", "a check", &[("carry.toml", Some(&format!("{config}\n{commit}")))]);
+    lab.carry_code(0, &["nightly"]);
+    let subjects = lab.git("ws", &["log", "-3", "--format=%s"]);
+    let subjects: Vec<&str> = subjects.lines().collect();
+    assert!(subjects[0].starts_with("carry: p: replay"), "{subjects:?}");
+    assert_eq!(subjects[1..], ["meanwhile", "a check"]);
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+}

@@ -336,3 +336,37 @@ fn a_file_that_upstream_moved_takes_its_patch_along() {
         change("z", &[]).replace("z line", "a line").replace("a line 20", "ours").trim_end()
     );
 }
+
+#[test]
+fn what_was_read_of_a_patch_stands_for_no_other_text_and_a_damaged_file_of_it_for_nothing() {
+    let lab = three();
+    lab.carry_code(0, &["nightly"]);
+    let moved = change("a", &[(1, "theirs"), (28, "theirs")]);
+    lab.commit("up", "upstream moves", &[("a", Some(&moved))]);
+    let fetch = ["fetch", "-q", "../../../../up", "+main:refs/carry/trunk"];
+    lab.git("ws/.git/carry/p.git", &fetch);
+    let kept = lab.path("ws/.git/carry/p.patches");
+    let told = || {
+        let mut night = lab.json(0, &["rebase", "--dry-run"]);
+        assert!(night["patches"].as_array().is_some_and(|patches| patches.len() == 3), "{night}");
+        night["manifest"].take()
+    };
+    let with = told();
+    let whole = std::fs::read(&kept).expect("it is kept");
+    std::fs::remove_file(&kept).expect("gone");
+    assert_eq!(told(), with);
+    for damaged in [&whole[..whole.len() / 2], &[&whole[..], b"more"].concat(), b"\xff"] {
+        std::fs::write(&kept, damaged).expect("written");
+        assert_eq!(told(), with);
+    }
+    std::fs::write(&kept, &whole).expect("as it was");
+
+    // An edit by hand counts, and what is cut off is refused.
+    let file = lab.path("ws/patches/p/only-on-b.patch");
+    let text = std::fs::read_to_string(&file).expect("a patch");
+    std::fs::write(&file, text.replace("[PATCH] only on b", "[PATCH] on b alone")).expect("written");
+    let shown = lab.carry_code(0, &["show", "only-on-b"]);
+    assert!(shown.contains("on b alone"), "{shown}");
+    std::fs::write(&file, &text[..text.len() - 20]).expect("written");
+    assert!(lab.carry_code(2, &["status"]).contains("only-on-b.patch, line "));
+}
