@@ -31,6 +31,11 @@ impl Happened {
     }
 }
 
+/// Does a hook of the project wait for this?
+pub fn any(project: &Project, event: HookEvent) -> bool {
+    project.hooks.iter().any(|hook| hook.on == event)
+}
+
 /// Runs the hooks that wait for this, one after the other. One that fails ends the row.
 pub fn fire(workspace: &Workspace, project: &Project, happened: &Happened) -> Result<(), NightError> {
     let waits = |(_, hook): &(usize, &Hook)| hook.on == happened.event;

@@ -399,6 +399,9 @@ fn still_wanted(site: &Site<'_>, options: &Options) -> Result<(), NightError> {
 
 /// Asks the hooks whether a build may go out.
 fn before_publish(site: &Site<'_>, manifest: &Manifest, options: &Options) -> Result<(), NightError> {
+    if !hooks::any(site.project, HookEvent::BeforePublish) {
+        return Ok(());
+    }
     let deploy = &manifest.deploy;
     let happened = hooks::Happened {
         event: HookEvent::BeforePublish,

@@ -14,7 +14,7 @@ use super::promote::gates_of;
 use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
 use super::risk::{Next, from_previous};
 use super::turn::{Asked, Head};
-use super::{NightError, Site, TrunkMove, edges};
+use super::{NightError, Site, TrunkMove, edges, hooks};
 use crate::build::manifest::{
     self, ArtifactRecord, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk,
     VerdictRecord,
@@ -176,7 +176,7 @@ pub fn build(
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
         // hook may yet stop leaves nothing behind.
         let is_due = fate.written && verdict.publishable;
-        let may_stop = project.hooks.iter().any(|hook| hook.on == HookEvent::BeforePublish);
+        let may_stop = hooks::any(project, HookEvent::BeforePublish);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
             move || Ok(make_with_lock(site, &head, changes, locked).ok())
