@@ -46,8 +46,8 @@ pub struct Patch {
 /// A patch is what its file is.
 impl PartialEq for Patch {
     fn eq(&self, other: &Self) -> bool {
-        let place = |patch: &Self| (patch.file.clone(), patch.strip, patch.hold.clone());
-        place(self) == place(other) && self.bytes == other.bytes
+        (&self.file, self.strip, &self.hold, &self.bytes)
+            == (&other.file, other.strip, &other.hold, &other.bytes)
     }
 }
 

@@ -15,8 +15,30 @@ use super::metadata::Metadata;
 use super::patch::{Patch, digest};
 use crate::store::{keep, kept};
 
-/// What such a file begins with: by another version the same text may say something else.
-const HEADING: &[u8] = concat!("git-carry patches 1 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+/// What reads a patch file. Read by another version of it the same text may say something else.
+const READER: [&str; 11] = [
+    include_str!("binary.rs"),
+    include_str!("change.rs"),
+    include_str!("diff.rs"),
+    include_str!("header.rs"),
+    include_str!("metadata.rs"),
+    include_str!("patch.rs"),
+    include_str!("patch_id.rs"),
+    include_str!("path.rs"),
+    include_str!("readings.rs"),
+    include_str!("series.rs"),
+    include_str!("text.rs"),
+];
+
+/// What such a file begins with: of another reader's nothing is taken.
+fn heading() -> &'static [u8] {
+    static HEADING: OnceLock<Vec<u8>> = OnceLock::new();
+    HEADING.get_or_init(|| {
+        let mut sum = crc32fast::Hasher::new();
+        READER.iter().for_each(|source| sum.update(source.as_bytes()));
+        format!("git-carry patches {} {:08x}\n", env!("CARGO_PKG_VERSION"), sum.finalize()).into_bytes()
+    })
+}
 
 /// What was read before. The file is read when it is asked for first.
 #[derive(Debug, Default)]
@@ -80,7 +102,7 @@ impl Readings {
 }
 
 fn read(file: &Path) -> Option<Known> {
-    let bytes = kept(file, HEADING)?;
+    let bytes = kept(file, heading())?;
     let (index, all) = postcard::take_from_bytes::<Vec<(String, usize)>>(&bytes).ok()?;
     let mut at = bytes.len() - postcard::from_bytes::<&[u8]>(all).ok()?.len();
     let places = index.into_iter().map(|(digest, len)| {
@@ -115,7 +137,7 @@ pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) 
         all = postcard::to_extend(&kept, all).map_err(std::io::Error::other)?;
         index.push((&patch.digest, all.len() - before));
     }
-    keep(file, HEADING, &(index, all.as_bstr()))
+    keep(file, heading(), &(index, all.as_bstr()))
 }
 
 impl Reading {
