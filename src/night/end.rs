@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::beat::{Beat, beat};
-use super::hooks::{Happened, any, fire};
+use super::hooks::{Happened, fire, is_awaited};
 use super::notify::{Delivery, Desk};
 use super::{Done, Events, Night, NightError, PatchReport, Site, troubles};
 use crate::notify::{Ended, Kind, News, Seen, Trouble, document};
@@ -16,7 +16,7 @@ use crate::workspace::{HookEvent, Outcome, Project, Workspace};
 
 /// Begins a night of a project: runs what is to run before, which may stop it. Returns whether anything ran.
 pub fn begin(workspace: &Workspace, project: &Project, events: &dyn Events) -> Result<bool, NightError> {
-    let any = any(project, HookEvent::BeforeNight);
+    let any = is_awaited(project, HookEvent::BeforeNight);
     if any {
         events.step("running the hooks before the night");
         fire(workspace, project, &Happened::plain(HookEvent::BeforeNight))?;

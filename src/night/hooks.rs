@@ -32,7 +32,7 @@ impl Happened {
 }
 
 /// Does a hook of the project wait for this?
-pub fn any(project: &Project, event: HookEvent) -> bool {
+pub fn is_awaited(project: &Project, event: HookEvent) -> bool {
     project.hooks.iter().any(|hook| hook.on == event)
 }
 

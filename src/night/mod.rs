@@ -330,10 +330,6 @@ fn spend(
             }
         }
     };
-    if !checks.is_empty() {
-        // That took its time: somebody may have committed.
-        head = Head::asked(&site.git)?;
-    }
     still_wanted(site, options)?;
     let goes_out = pushed && !options.dry_run;
     let pack = match project.artifacts.as_ref().filter(|_| goes_out) {
@@ -345,6 +341,10 @@ fn spend(
         }
         None => None,
     };
+    if !checks.is_empty() || pack.is_some() {
+        // That took its time: somebody may have committed.
+        head = Head::asked(&site.git)?;
+    }
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
     let written = draft.is_none() && options.outlet.is_none() && !options.dry_run;
     let fate = writeback::Fate { pushed, breaches: &night.policy, written, head };
@@ -399,7 +399,7 @@ fn still_wanted(site: &Site<'_>, options: &Options) -> Result<(), NightError> {
 
 /// Asks the hooks whether a build may go out.
 fn before_publish(site: &Site<'_>, manifest: &Manifest, options: &Options) -> Result<(), NightError> {
-    if !hooks::any(site.project, HookEvent::BeforePublish) {
+    if !hooks::is_awaited(site.project, HookEvent::BeforePublish) {
         return Ok(());
     }
     let deploy = &manifest.deploy;

@@ -176,7 +176,7 @@ pub fn build(
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
         // hook may yet stop leaves nothing behind.
         let is_due = fate.written && verdict.publishable;
-        let may_stop = hooks::any(project, HookEvent::BeforePublish);
+        let may_stop = hooks::is_awaited(project, HookEvent::BeforePublish);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
             move || Ok(make_with_lock(site, &head, changes, locked).ok())

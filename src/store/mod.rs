@@ -25,6 +25,7 @@ pub mod tree;
 mod upkeep;
 mod version;
 mod walk;
+mod words;
 mod worktree;
 
 use std::path::PathBuf;

@@ -262,8 +262,11 @@ impl ProjectLock {
     /// Tells each patch what is said once for all. The name of a patch of which nothing says it, if there is one.
     fn unfold(&mut self) -> Result<(), String> {
         let (since, date) = (self.since.take(), self.since_date.take());
-        for patch in self.patches.iter_mut().filter(|p| p.since.is_empty() && p.since_date.is_empty()) {
-            let (Some(since), Some(date)) = (&since, &date) else { return Err(patch.name.clone()) };
+        for patch in self.patches.iter_mut().filter(|p| p.since.is_empty() || p.since_date.is_empty()) {
+            let says_neither = patch.since.is_empty() && patch.since_date.is_empty();
+            let (Some(since), Some(date), true) = (&since, &date, says_neither) else {
+                return Err(patch.name.clone());
+            };
             (patch.since, patch.since_date) = (since.clone(), date.clone());
         }
         Ok(())
@@ -351,6 +354,8 @@ mod tests {
         let short = format!("{HEAD}version = 2\n\n[project.p]\nbase = \"b\"\n{old}{patches}");
         assert_eq!(text, short);
         assert_eq!(Lock::parse("l", &text).expect("the second").projects, lock.projects);
+        let half = Lock::parse("l", &text.replace("since_date = \"2\"\n", "")).expect_err("its date is gone");
+        assert!(matches!(half, LockError::Syntax { line: 16, .. }), "{half}");
         let err = Lock::parse("l", &short.replace(&format!("\"b\"\n{old}"), "\"b\"\n"))
             .expect_err("nothing says it");
         let what = "nothing says since when the outcome of patch 'a' lasts".to_owned();
