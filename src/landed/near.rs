@@ -10,9 +10,12 @@ use super::lines::{Lines, per_cent};
 use super::moved::SOME;
 use super::revised::plain;
 use super::touches::Touches;
-use crate::store::{Odb, StoreError};
+use crate::store::{Odb, StoreError, stretches_on_all_cores};
 use crate::trunk::delta::Change;
 use crate::trunk::{Range, Upstream, delta};
+
+/// So many commits at least are looked at one after the other: they read versions of the same files.
+const STRETCH: usize = 16;
 
 /// An upstream commit, and the patches with which it shares a path.
 pub(super) struct Near<'a> {
@@ -39,7 +42,6 @@ pub(super) fn near<'a>(
     if by_path.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let mut out = Vec::new();
     // How many of a patch's lines a commit can share at most, by the paths that it touches.
     let mut own = Vec::with_capacity(patches.len());
     let mut by_place: Vec<BTreeMap<BString, u32>> = Vec::with_capacity(patches.len());
@@ -51,11 +53,11 @@ pub(super) fn near<'a>(
         own.push(Lines::of_edits(&edits));
     }
     let subjects: Vec<String> = patches.iter().map(|p| plain(&p.subject)).collect();
-    for Touches { at, before, touched } in touches {
+    let look = |odb: &Odb, Touches { at, before, touched }: &Touches| {
         let touched: Vec<&BString> = touched.paths.iter().filter(|path| by_path.contains_key(path)).collect();
         let upstream = &range.commits[*at];
         if touched.is_empty() || upstream.commit.parents.is_empty() {
-            continue;
+            return Ok(None);
         }
         let (id, title) = (upstream.id.to_string(), plain(&upstream.commit.subject()));
         let can = |at: &usize| {
@@ -65,17 +67,25 @@ pub(super) fn near<'a>(
         let of = touched.iter().filter_map(|path| by_path.get(path)).flatten().copied();
         let of: BTreeSet<usize> = of.filter(|at| !patches[*at].rejected.contains(&id) && can(at)).collect();
         if of.is_empty() {
-            continue;
+            return Ok(None);
         }
         // Most that touch a busy file have no line in common with the patch: what else they change is not read.
         let changes = delta::changes(odb, before, &upstream.commit.tree)?;
         let (here, elsewhere): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(|change| touched.contains(&&change.path));
         let lines = Lines::of_changes(odb, &here)?;
-        if of.iter().any(|at| subjects[*at] == title || own[*at].shared(&lines) > 0) {
-            let lines = lines.and(Lines::of_changes(odb, &elsewhere)?);
-            out.push(Near { upstream, lines, patches: of.into_iter().collect() });
+        if !of.iter().any(|at| subjects[*at] == title || own[*at].shared(&lines) > 0) {
+            return Ok(None);
         }
+        let lines = lines.and(Lines::of_changes(odb, &elsewhere)?);
+        Ok::<_, StoreError>(Some(Near { upstream, lines, patches: of.into_iter().collect() }))
+    };
+    let look = |odb: &Odb, stretch: &[Touches]| -> Result<Vec<Near<'a>>, StoreError> {
+        stretch.iter().filter_map(|touches| look(odb, touches).transpose()).collect()
+    };
+    let mut out = Vec::new();
+    for found in stretches_on_all_cores(odb, touches, STRETCH, &look) {
+        out.extend(found?);
     }
     Ok((out, own))
 }

@@ -10,8 +10,11 @@ use super::edits::Edit;
 use super::touches::Touches;
 use super::{Candidate, Evidence, Rung, told};
 use crate::queue::patch_id;
-use crate::store::{Odb, Repo, StoreError};
+use crate::store::{Odb, Repo, StoreError, on_all_cores, stretches_on_all_cores};
 use crate::trunk::Range;
+
+/// So many commits at least are looked at one after the other: they read versions of the same files.
+const STRETCH: usize = 16;
 
 /// The commits of the range that touch the very paths of open patches, with those patches.
 pub(super) fn alike(
@@ -25,25 +28,32 @@ pub(super) fn alike(
     for (at, patch) in patches.iter().enumerate().filter(|(_, p)| !p.paths.is_empty() && open(p)) {
         by_paths.entry(&patch.paths).or_default().push(at);
     }
-    let mut alike = Vec::new();
-    let mut ours: BTreeMap<usize, Option<Net>> = BTreeMap::new();
-    for Touches { at, before, touched } in touches.iter().filter(|t| !t.touched.others) {
-        let Some(open) = by_paths.get(&touched.paths) else { continue };
+    let met: Vec<(&Touches, &Vec<usize>)> = touches
+        .iter()
+        .filter(|t| !t.touched.others)
+        .filter_map(|t| Some((t, by_paths.get(&t.touched.paths)?)))
+        .collect();
+    let ours: Vec<usize> = met
+        .iter()
+        .flat_map(|(_, patches)| patches.iter().copied())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let own = |odb: &Odb, at: &usize| Ok::<_, StoreError>((*at, net(&Edit::of_patch(odb, &patches[*at])?)));
+    let ours: HashMap<usize, Option<Net>> =
+        on_all_cores(odb, &ours, &own).into_iter().collect::<Result<_, _>>()?;
+    let look = |odb: &Odb, (Touches { at, before, .. }, patches): &(&Touches, &Vec<usize>)| {
         let theirs = net(&Edit::between(odb, before, &range.commits[*at].commit.tree)?);
-        let mut same = Vec::new();
-        for at in open {
-            let own = match ours.remove(at) {
-                Some(own) => own,
-                None => net(&Edit::of_patch(odb, &patches[*at])?),
-            };
-            if own.is_none() || theirs.is_none() || own == theirs {
-                same.push(*at);
-            }
-            ours.insert(*at, own);
-        }
-        if !same.is_empty() {
-            alike.push((*at, same));
-        }
+        let is_same = |own: &Option<Net>| own.is_none() || theirs.is_none() || *own == theirs;
+        let same = patches.iter().copied().filter(|at| ours.get(at).is_some_and(is_same)).collect();
+        Ok::<(usize, Vec<usize>), StoreError>((*at, same))
+    };
+    let look = |odb: &Odb, stretch: &[(&Touches, &Vec<usize>)]| {
+        stretch.iter().map(|met| look(odb, met)).collect::<Result<Vec<_>, _>>()
+    };
+    let mut alike = Vec::new();
+    for found in stretches_on_all_cores(odb, &met, STRETCH, &look) {
+        alike.extend(found?.into_iter().filter(|(_, same)| !same.is_empty()));
     }
     Ok(alike)
 }

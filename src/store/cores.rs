@@ -9,12 +9,18 @@ use super::{Objects, Odb, Place, odb};
 const FEW: usize = 16;
 /// More threads than this are not used.
 const MOST: usize = 8;
+/// So many stretches has a core of things that have much in common with their neighbours.
+const STRETCHES: usize = 2;
+
+/// So many threads are worth starting here.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST)
+}
 
 /// Does `own` on this thread, and `other` on each other core with a view of its own.
 fn beside(view: &dyn Fn() -> Option<Place>, own: &dyn Fn(), other: &(dyn Fn(&Odb) + Sync)) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
     std::thread::scope(|threads| {
-        for place in (1..cores).filter_map(|_| view()) {
+        for place in (1..cores()).filter_map(|_| view()) {
             threads.spawn(move || other(&place.open()));
         }
         own();
@@ -44,6 +50,19 @@ pub fn long_on_all_cores<T: Sync, R: Send>(
     work: &(dyn Fn(&Odb, &T) -> R + Sync),
 ) -> Vec<R> {
     at_once(odb, items, 2, odb::PACKED, work)
+}
+
+/// What `work` makes of stretches of `items`, in their order, so that what neighbours have in common is read once: of at least
+/// `least` items each, and more than there are cores, as some take longer than others.
+pub fn stretches_on_all_cores<T: Sync, R: Send>(
+    odb: &Odb,
+    items: &[T],
+    least: usize,
+    work: &(dyn Fn(&Odb, &[T]) -> R + Sync),
+) -> Vec<R> {
+    let length = items.len().div_ceil(cores() * STRETCHES).max(least).max(1);
+    let stretches: Vec<&[T]> = items.chunks(length).collect();
+    at_once(odb, &stretches, 2, odb::PACKED, &|odb, stretch| work(odb, stretch))
 }
 
 /// The same where so many things are worth a thread, and views keep so much of what they read.

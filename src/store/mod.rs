@@ -35,7 +35,7 @@ use gix_hash::ObjectId;
 
 pub use chain::{Chain, NewCommit, chain};
 pub use commit::{Commit, Signature};
-pub use cores::{long_on_all_cores, on_all_cores, share};
+pub use cores::{long_on_all_cores, on_all_cores, share, stretches_on_all_cores};
 pub use delta::{common_end, common_start};
 pub use drivers::{Driven, Drivers};
 pub use kept::{keep, kept};
