@@ -121,6 +121,7 @@ fn a_full_disk_at_any_step_is_told_and_loses_nothing() {
                     "couldn't write",
                 ];
                 assert!(full.iter().any(|words| said.contains(words)), "{room} KiB: {said}");
+                assert!(said.contains("hint: "), "{room} KiB: {said}");
             }
             None => panic!("{room} KiB: ended by a signal: {said}"),
         }
@@ -148,6 +149,7 @@ fn a_read_only_disk_is_told_and_what_only_looks_still_works() {
     let out = lab.carry(&["nightly"]);
     assert_eq!(out.status.code(), Some(1), "{}", text(&out));
     assert!(text(&out).contains("ead-only"), "{}", text(&out));
+    assert!(text(&out).contains("hint: mount that disk"), "{}", text(&out));
     lab.carry_code(0, &["status"]);
     lab.carry_code(0, &["manifest", "show"]);
     assert_eq!(state(&lab), before);

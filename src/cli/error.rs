@@ -117,6 +117,11 @@ impl CliError {
     }
 
     fn told(&self) -> (Vec<String>, Option<String>) {
+        let (more, hint) = self.told_of_its_kind();
+        (more, hint.or_else(|| of_the_system(&self.to_string())))
+    }
+
+    fn told_of_its_kind(&self) -> (Vec<String>, Option<String>) {
         match self {
             Self::Night(e) | Self::Take(TakeError::Night(e)) => night(e),
             Self::Stage(StageError::Night(e)) => night(e),
@@ -145,6 +150,30 @@ impl CliError {
     }
 }
 
+/// What to do where the system did not let something be written: it says so in the same words whether this program asked it
+/// or git did.
+fn of_the_system(message: &str) -> Option<String> {
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    // A server that lets nobody in says it like this: `Permission denied (publickey)`.
+    let is_let_in =
+        !message.contains("Permission denied (") || message.contains("Permission denied (os error");
+    if says(&["No space left", "no space left", "Disk quota exceeded"]) {
+        Some(
+            "make room on that disk (df -h), and run again: what was begun is finished then, or made anew"
+                .into(),
+        )
+    } else if says(&["couldn't write", "unable to write", "write error"]) {
+        // Git does not say why.
+        Some("look whether that disk is full (df -h), and run again: what was begun is finished then, or made anew".into())
+    } else if says(&["Read-only file system"]) {
+        Some("mount that disk so that it can be written, and run again; what only looks works: git carry status".into())
+    } else if says(&["Permission denied", "insufficient permission"]) && is_let_in {
+        Some("run it as the user to whom that belongs, or let this one write there; what only looks works: git carry status".into())
+    } else {
+        None
+    }
+}
+
 /// A message may have lines of its own; within a line nothing is obeyed.
 pub(super) fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
@@ -164,6 +193,10 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
         NightError::Dirty { files } => {
             let some = files.iter().take(10).cloned().collect();
             (some, Some("commit them, or put them away with: git stash --include-untracked".into()))
+        }
+        NightError::Meanwhile { files } => {
+            let some = files.iter().take(10).cloned().collect();
+            (some, Some("commit what is not committed, and run again: the next run takes it in".into()))
         }
         NightError::InProgress { operation } => {
             (none(), Some(format!("finish it, or end it with: git {operation} --abort")))
@@ -374,5 +407,26 @@ fn fork(e: &ForkError) -> (Vec<String>, Option<String>) {
             (Vec::new(), Some("please report this, with the commit; nothing was changed".into()))
         }
         ForkError::Store(_) => (Vec::new(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_does_not_let_be_written_has_a_next_step_and_a_server_that_lets_nobody_in_has_not_that_one()
+     {
+        let denied = std::io::Error::from_raw_os_error(13);
+        let hint = |message: &str| of_the_system(message).unwrap_or_default();
+        let own = hint(&format!("'/ws/.git/carry/run.lock' cannot be locked: {denied}"));
+        assert!(own.contains("as the user to whom that belongs"), "{own}");
+        let gits = hint("fatal: Unable to create '/ws/.git/index.lock': Permission denied");
+        assert_eq!(gits, own);
+        assert_eq!(of_the_system("git@example.com: Permission denied (publickey)."), None);
+        assert!(hint(&std::io::Error::from_raw_os_error(28).to_string()).starts_with("make room"));
+        assert!(hint("fatal: couldn't write '/ws/refs/x.lock'").starts_with("look whether"));
+        assert!(hint(&std::io::Error::from_raw_os_error(30).to_string()).starts_with("mount that disk"));
+        assert_eq!(of_the_system("no patch of 'p' is called 'x'"), None);
     }
 }
