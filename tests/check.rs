@@ -254,3 +254,63 @@ fn who_commits_while_a_check_runs_keeps_the_commit() {
     assert_eq!(subjects[1..], ["meanwhile", "a check"]);
     assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
 }
+
+/// A workspace whose next night writes the patch `one` anew, and whose check does this once, in it.
+fn lab_with_an_interruption(does: &str) -> Lab {
+    let lab = lab(&[("one", "a", "ours")], "");
+    lab.carry_code(0, &["nightly"]);
+    let ws = lab.path("ws").canonicalize().expect("a path");
+    let (ws, flag) = (ws.to_str().expect("a path"), lab.path("done"));
+    let once = format!("test -e '{0}' && exit 0; touch '{0}'; cd '{ws}'; {does}", flag.display());
+    let check = format!("[[project.p.check]]\nname = \"unit\"\nrun = [\"sh\", \"-c\", \"{once}\"]\n");
+    let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    lab.commit("ws", "a check", &[("carry.toml", Some(&format!("{config}\n{check}")))]);
+    lab.commit("up", "beside it", &[("a", Some(&numbered("a", &[(8, "theirs")])))]);
+    lab
+}
+
+#[test]
+fn what_somebody_changes_while_a_check_runs_is_not_written_over() {
+    let edit = "sed -i 's/^Subject: .*/& in better words/' patches/p/one.patch";
+    let commit = format!("{edit}; git -c user.name=n -c user.email=n@e commit -qam meanwhile");
+    for (does, is_committed) in [(edit, false), (commit.as_str(), true)] {
+        let lab = lab_with_an_interruption(does);
+        let (deployed, folder) = (lab.deployed(), "ws/patches/p/one.patch");
+        let out = lab.carry(&["nightly"]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{said}");
+        assert!(said.contains("changed while it ran") && said.contains("patches/p/one.patch"), "{said}");
+        assert!(said.contains("hint: commit what is not committed"), "{said}");
+        assert_eq!(lab.deployed(), deployed, "nothing went out");
+        let text = std::fs::read_to_string(lab.path(folder)).expect("a patch");
+        assert!(text.contains("in better words"), "{text}");
+        if !is_committed {
+            lab.git("ws", &["commit", "-qam", "better words"]);
+        }
+        lab.carry_code(0, &["nightly"]);
+        assert_ne!(lab.deployed(), deployed);
+        let text = std::fs::read_to_string(lab.path(folder)).expect("a patch");
+        assert!(text.contains("in better words"), "{text}");
+        assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    }
+}
+
+#[test]
+fn what_the_run_does_not_write_may_change_while_a_check_runs() {
+    let lab = lab_with_an_interruption("echo note > notes; echo >> carry.toml");
+    let deployed = lab.deployed();
+    lab.carry_code(0, &["nightly"]);
+    assert_ne!(lab.deployed(), deployed);
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "M carry.toml\n?? notes");
+}
+
+#[test]
+fn a_lock_that_comes_from_elsewhere_while_a_check_runs_is_not_written_over() {
+    let lab = lab_with_an_interruption("sed -i '0,/^deploy = .*/s///' carry.lock");
+    let deployed = lab.deployed();
+    let out = lab.carry(&["nightly"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("carry.lock"), "{said}");
+    assert_eq!(lab.deployed(), deployed);
+}

@@ -195,3 +195,18 @@ fn a_hook_that_takes_too_long_or_is_not_there_is_ended_and_told_and_its_words_st
     let text = lab.carry_code(2, &["status"]);
     assert!(text.contains("'on' cannot be 'sometimes'") && text.contains("before-publish"), "{text}");
 }
+
+#[test]
+fn who_commits_while_a_hook_looks_at_a_build_keeps_the_commit() {
+    let commit = "git -c user.name=n -c user.email=n@e commit -q --allow-empty -m meanwhile";
+    let lab = lab(&format!(
+        "[[project.p.hook]]\non = \"before-publish\"\nrun = [\"sh\", \"-c\", \"{commit}\"]\nenv = [\"PATH\"]\n"
+    ));
+    lab.carry_code(0, &["nightly"]);
+    let subjects = lab.git("ws", &["log", "-2", "--format=%s"]);
+    let subjects: Vec<&str> = subjects.lines().collect();
+    assert!(subjects[0].starts_with("carry: p: replay"), "{subjects:?}");
+    assert_eq!(subjects[1], "meanwhile");
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
+}

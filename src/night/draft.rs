@@ -1,5 +1,7 @@
 //! A change of the queue that a person asks for: it goes out with the replay that it makes needed, in one transaction.
 
+use std::sync::Arc;
+
 use super::writeback::FileChange;
 use super::{NightError, Site};
 use crate::queue::{Patch, Queue, QueueError, Series};
@@ -11,6 +13,8 @@ use crate::workspace::{PatchLock, ProjectLock};
 pub struct Draft {
     /// The message of the workspace's commit.
     pub message: String,
+    /// The queue as it was read.
+    pub read: Arc<Queue>,
     /// The queue as it is to be.
     pub queue: Queue,
     /// What was recorded, with the names of today.
@@ -25,9 +29,11 @@ impl Draft {
     /// A draft that changes nothing yet. `message` is the first line of the commit's message, without the project.
     pub fn of(site: &Site<'_>, message: &str) -> Result<Self, NightError> {
         let project = &site.project.name;
+        let read = Arc::new(site.queue()?);
         Ok(Self {
             message: format!("carry: {project}: {message}\n"),
-            queue: site.queue()?,
+            queue: Queue::clone(&read),
+            read,
             lock: site.workspace.lock.projects.get(project).cloned(),
             files: Vec::new(),
             resolutions: Vec::new(),

@@ -25,6 +25,12 @@ pub enum NightError {
         /// The files, from the workspace's root.
         files: Vec<String>,
     },
+    /// Files that the run would write were changed while it ran.
+    #[error("what this run would write was changed while it ran; nothing was published")]
+    Meanwhile {
+        /// The files, from the workspace's root.
+        files: Vec<String>,
+    },
     /// Another operation of git is not finished in the workspace.
     #[error("a {operation} is in progress in the workspace")]
     InProgress {
@@ -212,6 +218,7 @@ impl NightError {
         match self {
             Self::NoRepository { .. }
             | Self::Dirty { .. }
+            | Self::Meanwhile { .. }
             | Self::InProgress { .. }
             | Self::IndexLocked { .. }
             | Self::Queue { .. }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{NightError, Site};
+use super::turn::Head;
+use super::{NightError, Options, Site};
+use crate::build::manifest::Manifest;
 use crate::check::{Command, Ended, Stop, run_command};
 use crate::workspace::{Hook, HookEvent, Project, Workspace};
 
@@ -42,6 +44,34 @@ pub fn fire(workspace: &Workspace, project: &Project, happened: &Happened) -> Re
     for (at, hook) in project.hooks.iter().enumerate().filter(waits) {
         run(workspace, project, hook, at, happened)?;
     }
+    Ok(())
+}
+
+/// Asks the hooks whether a build may go out, and where the workspace is after them.
+pub fn before_publish(
+    site: &Site<'_>,
+    manifest: &Manifest,
+    head: &mut Head,
+    options: &Options,
+) -> Result<(), NightError> {
+    if !is_awaited(site.project, HookEvent::BeforePublish) {
+        return Ok(());
+    }
+    let deploy = &manifest.deploy;
+    let happened = Happened {
+        event: HookEvent::BeforePublish,
+        vars: vec![
+            ("CARRY_COMMIT", deploy.commit.clone()),
+            ("CARRY_TREE", deploy.tree.clone()),
+            ("CARRY_BUILD", deploy.build.clone()),
+        ],
+        told: json!({
+            "commit": deploy.commit, "tree": deploy.tree, "build": deploy.build, "manifest": manifest,
+        }),
+        stop: options.stop.clone(),
+    };
+    fire(site.workspace, site.project, &happened)?;
+    *head = Head::ask(&site.git)?;
     Ok(())
 }
 

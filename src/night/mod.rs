@@ -34,6 +34,7 @@ mod journal;
 mod keep;
 pub mod landed;
 mod leave;
+mod meanwhile;
 pub mod noted;
 pub mod notify;
 mod outcome;
@@ -109,7 +110,7 @@ use crate::resolution::{RecordError, Resolution};
 use crate::store::git::{GitError, without_secrets};
 use crate::store::{StoreError, is_sound, listing};
 use crate::trunk::{self, FetchError};
-use crate::workspace::{Advance, HookEvent, Project, Workspace};
+use crate::workspace::{Advance, Project, Workspace};
 
 /// Runs one night on a project. The caller holds the workspace's guard.
 pub fn run(
@@ -358,7 +359,7 @@ fn spend(
     if options.dry_run {
         night.done = Done::DryRun;
     } else if manifest.verdict.publishable {
-        if goes_out && let Err(e) = before_publish(site, manifest, options) {
+        if goes_out && let Err(e) = hooks::before_publish(site, manifest, &mut built.head, options) {
             pack.map_or(Ok(()), artifacts::Pack::discard)?;
             return Err(e);
         }
@@ -395,27 +396,6 @@ fn still_wanted(site: &Site<'_>, options: &Options) -> Result<(), NightError> {
         true => Err(NightError::Stopped { project: site.project.name.clone() }),
         false => Ok(()),
     }
-}
-
-/// Asks the hooks whether a build may go out.
-fn before_publish(site: &Site<'_>, manifest: &Manifest, options: &Options) -> Result<(), NightError> {
-    if !hooks::is_awaited(site.project, HookEvent::BeforePublish) {
-        return Ok(());
-    }
-    let deploy = &manifest.deploy;
-    let happened = hooks::Happened {
-        event: HookEvent::BeforePublish,
-        vars: vec![
-            ("CARRY_COMMIT", deploy.commit.clone()),
-            ("CARRY_TREE", deploy.tree.clone()),
-            ("CARRY_BUILD", deploy.build.clone()),
-        ],
-        told: serde_json::json!({
-            "commit": deploy.commit, "tree": deploy.tree, "build": deploy.build, "manifest": manifest,
-        }),
-        stop: options.stop.clone(),
-    };
-    hooks::fire(site.workspace, site.project, &happened)
 }
 
 /// Puts a published build's files in their place, and takes old ones away. The workspace's lock has the new build.

@@ -7,6 +7,7 @@ use gix_hash::ObjectId;
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
 use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover};
+use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
 use super::writeback::{Built, FileChange, build_id};
@@ -128,6 +129,8 @@ pub fn publish(
     let witness = if push.is_some() { update(build_ref(project, &build)) } else { witness };
 
     let turn = turn();
+    let read = options.draft.as_ref().map_or(&built.queue, |draft| &draft.read);
+    meanwhile::is_as_read(site, read, &built.commits)?;
     // Another project may have gone out since this one looked: its commit is the one to stand on, and its part of the
     // lock stays.
     let is_late = turn.is_late(&built.head);

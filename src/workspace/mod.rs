@@ -119,6 +119,11 @@ fn parsed(text: String) -> Result<Lock, LockError> {
     Ok(lock)
 }
 
+fn read(root: &Path, name: &str) -> Result<String, WorkspaceError> {
+    let path = root.join(name);
+    std::fs::read_to_string(&path).map_err(|source| WorkspaceError::Io { path, source })
+}
+
 impl Workspace {
     /// The workspace that `from` is in.
     pub fn find(from: &Path) -> Result<Self, WorkspaceError> {
@@ -128,18 +133,19 @@ impl Workspace {
 
     /// The workspace at `root`.
     pub fn load(root: &Path) -> Result<Self, WorkspaceError> {
-        let read = |name: &str| {
-            let path = root.join(name);
-            std::fs::read_to_string(&path).map_err(|source| WorkspaceError::Io { path, source })
-        };
-        let config = Config::parse(CONFIG, &read(CONFIG)?)?;
-        let lock = match read(LOCK) {
+        let config = Config::parse(CONFIG, &read(root, CONFIG)?)?;
+        Ok(Self { root: root.to_owned(), config, lock: Self::lock_at(root)?, apart: BTreeMap::new() })
+    }
+
+    /// What the lock of the workspace at `root` says now.
+    pub fn lock_at(root: &Path) -> Result<Lock, WorkspaceError> {
+        let text = match read(root, LOCK) {
             Err(WorkspaceError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 String::new()
             }
             other => other?,
         };
-        Ok(Self { root: root.to_owned(), config, lock: parsed(lock)?, apart: BTreeMap::new() })
+        Ok(parsed(text)?)
     }
 
     /// The project `name`, or the only one.
