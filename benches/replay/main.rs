@@ -7,17 +7,20 @@
 //! - `GIT_CARRY_BENCH="UPSTREAM FORK TIP BASE ONTO"`: a real queue, of two repositories, the fork's ref, and the upstream
 //!   commits under the queue and to replay onto (`BASE` may be `-` where the fork has a marker). Of the queue those
 //!   patches are measured that apply on both, as the peers stop at a conflict.
+//! - Several of these, with `;` between them, are measured one after the other; a table of how often `git carry rebase` goes into
+//!   each peer's time, and of how it grows, ends the run. So the table of `docs/performance.md` is made by
+//!   `GIT_CARRY_BENCH="… ; generated 1000 7000 200; generated 1000 70000 200; flat 1000 7000 200; flat 1000 70000 200"
+//!   GIT_CARRY_BENCH_LAST=rebase cargo bench --bench replay`, where `…` is the real queue.
 //! - `GIT_CARRY_BENCH_GIT`: the git program to measure; `GIT_CARRY_BENCH_JSON`: a file for the table as JSON.
 //! - `GIT_CARRY_BENCH_LAST=replay` or `rebase`: no peer after that one; `GIT_CARRY_BENCH_KEEP=1`: the repositories stay.
 
 mod peers;
+mod table;
 mod works;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-use serde_json::json;
 
 const CARRY: &str = env!("CARGO_BIN_EXE_git-carry");
 const ROUNDS: usize = 5;
@@ -29,9 +32,21 @@ fn main() {
         peers::libgit2(&std::env::args().skip(at + 1).collect::<Vec<_>>());
         return;
     }
+    let given = std::env::var("GIT_CARRY_BENCH").unwrap_or_else(|_| "generated 200 7000 200".into());
+    let measured: Vec<table::Table> = given.split(';').map(measured).collect();
+    if let Some(path) = std::env::var_os("GIT_CARRY_BENCH_JSON") {
+        let all: Vec<_> = measured.iter().map(table::Table::document).collect();
+        std::fs::write(path, format!("{:#}\n", serde_json::json!(all))).expect("it is written");
+    }
+    if measured.len() > 1 {
+        table::print_all(&measured);
+    }
+}
+
+/// One work, told when it is measured.
+fn measured(given: &str) -> table::Table {
     let mut dir = tempfile::tempdir().expect("a folder");
     dir.disable_cleanup(std::env::var_os("GIT_CARRY_BENCH_KEEP").is_some());
-    let given = std::env::var("GIT_CARRY_BENCH").unwrap_or_else(|_| "generated 200 7000 200".into());
     let words: Vec<&str> = given.split_whitespace().collect();
     let work = match words[..] {
         [shape @ ("generated" | "flat"), ref counts @ ..] => {
@@ -43,8 +58,11 @@ fn main() {
         _ => works::real(dir.path(), &words),
     };
     let store = works::linear(dir.path(), &work);
+    let patches = must(&store, "git", &["rev-list", "--count", "base..measured"]);
     let rows = peers::measure(dir.path(), &work, &store);
-    print(&work.name, &must(&store, "git", &["rev-list", "--count", "base..measured"]), &rows);
+    let table = table::Table { name: work.name, patches: patches.parse().expect("a number"), rows };
+    table.print();
+    table
 }
 
 /// What one program needed.
@@ -59,33 +77,6 @@ struct Measured {
     /// The most memory that it held, in bytes.
     memory: u64,
     tree: String,
-}
-
-fn print(name: &str, patches: &str, rows: &[Row]) {
-    let Some(own) = rows[0].result.as_ref() else { panic!("git carry rebase failed") };
-    println!("{name} ({patches} patches that apply; medians of up to {ROUNDS} whole processes)\n");
-    println!("| program | time | times git carry rebase | memory | same tree |");
-    println!("| --- | --- | --- | --- | --- |");
-    let mut told = Vec::new();
-    for row in rows {
-        let Some(measured) = &row.result else {
-            println!("| {} | it failed | | | |", row.name);
-            told.push(json!({ "program": row.name }));
-            continue;
-        };
-        let ratio = measured.time.as_secs_f64() / own.time.as_secs_f64();
-        let same = measured.tree == own.tree;
-        let (ms, mib) = (measured.time.as_secs_f64() * 1000.0, measured.memory >> 20);
-        let word = if same { "yes" } else { "no" };
-        println!("| {} | {ms:.0} ms | {ratio:.2} | {mib} MiB | {word} |", row.name);
-        told.push(json!({
-            "program": row.name, "milliseconds": ms, "ratio": ratio, "memory": measured.memory, "same_tree": same,
-        }));
-    }
-    if let Some(path) = std::env::var_os("GIT_CARRY_BENCH_JSON") {
-        let all = json!({ "work": name, "patches": patches.parse::<u64>().ok(), "programs": told });
-        std::fs::write(path, format!("{all:#}\n")).expect("it is written");
-    }
 }
 
 fn command(at: &Path, program: &str, args: &[&str]) -> Command {
@@ -111,31 +102,61 @@ fn must(at: &Path, program: &str, args: &[&str]) -> String {
     out
 }
 
-/// The middle of some rounds, and the most memory; each is prepared for anew. What it prints is kept.
-fn median(
-    mut prepare: impl FnMut(),
-    at: &Path,
-    program: &str,
-    args: &[&str],
-) -> Option<(Duration, u64, String)> {
-    use wait4::Wait4;
-    let (mut times, mut most, mut last) = (Vec::new(), 0, String::new());
-    let begin = Instant::now();
-    while times.len() < ROUNDS && (times.is_empty() || begin.elapsed() < LONG) {
-        prepare();
-        let out = tempfile::NamedTempFile::new().expect("a file");
-        let start = Instant::now();
-        let stdout = out.reopen().expect("it opens");
-        let child =
-            command(at, program, args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn();
-        let used = child.ok()?.wait4().ok()?;
-        times.push(start.elapsed());
-        if !used.status.success() {
-            return None;
+/// A program, as it is run once.
+struct Program<'p> {
+    prepare: Box<dyn FnMut() + 'p>,
+    at: &'p Path,
+    program: &'p str,
+    args: &'p [&'p str],
+}
+
+/// The middle of some rounds, the most memory, and what was printed last.
+type Told = Option<(Duration, u64, String)>;
+
+/// Several programs in turns, so that what else the machine does falls on each; each is prepared for anew.
+fn in_turns(programs: &mut [Program<'_>]) -> Vec<Told> {
+    let mut runs: Vec<Option<Vec<(Duration, u64, String)>>> =
+        programs.iter().map(|_| Some(Vec::new())).collect();
+    for round in 0..ROUNDS {
+        for at in 0..programs.len() {
+            // Nobody always comes after the same one.
+            let at = if round % 2 == 0 { at } else { programs.len() - 1 - at };
+            let Some(done) = &mut runs[at] else { continue };
+            if done.iter().map(|(time, ..)| *time).sum::<Duration>() >= LONG {
+                continue;
+            }
+            match once(&mut programs[at]) {
+                Some(run) => done.push(run),
+                None => runs[at] = None,
+            }
         }
-        most = most.max(used.rusage.maxrss);
-        last = std::fs::read_to_string(out.path()).unwrap_or_default();
     }
-    times.sort();
-    Some((*times.get(times.len() / 2)?, most, last))
+    let told = |runs: Option<Vec<(Duration, u64, String)>>| {
+        let mut runs = runs?;
+        let most = runs.iter().map(|(_, memory, _)| *memory).max()?;
+        let last = runs.last()?.2.clone();
+        runs.sort_by_key(|(time, ..)| *time);
+        Some((runs[runs.len() / 2].0, most, last))
+    };
+    runs.into_iter().map(told).collect()
+}
+
+/// One program, as often.
+fn median<'p>(prepare: impl FnMut() + 'p, at: &'p Path, program: &'p str, args: &'p [&'p str]) -> Told {
+    in_turns(&mut [Program { prepare: Box::new(prepare), at, program, args }]).pop().flatten()
+}
+
+/// What it prints is kept. None if it fails, or is not there.
+fn once(program: &mut Program<'_>) -> Option<(Duration, u64, String)> {
+    use wait4::Wait4;
+    (program.prepare)();
+    let out = tempfile::NamedTempFile::new().expect("a file");
+    let stdout = out.reopen().expect("it opens");
+    let mut command = command(program.at, program.program, program.args);
+    let start = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn();
+    let used = child.ok()?.wait4().ok()?;
+    let time = start.elapsed();
+    let text = std::fs::read_to_string(out.path()).unwrap_or_default();
+    used.status.success().then_some((time, used.rusage.maxrss, text))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::works::Work;
-use crate::{CARRY, Measured, Row, median, must, run};
+use crate::{CARRY, Measured, Program, Row, Told, in_turns, median, must, run};
 
 /// The argument by which this program replays by libgit2 alone.
 pub const LIBGIT2: &str = "--replay-by-libgit2";
@@ -19,11 +19,10 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
     let upstream = work.upstream.to_string_lossy().into_owned();
     must(store, "git", &["fetch", "-q", &upstream, "refs/heads/bench:refs/heads/onto"]);
     let mut rows = Vec::new();
-    let mut row =
-        |name: String, run: Option<(std::time::Duration, u64, String)>, tree: &dyn Fn(&str) -> String| {
-            let result = run.map(|(time, memory, out)| Measured { time, memory, tree: tree(&out) });
-            rows.push(Row { name, result });
-        };
+    let mut row = |name: String, run: Told, tree: &dyn Fn(&str) -> String| {
+        let result = run.map(|(time, memory, out)| Measured { time, memory, tree: tree(&out) });
+        rows.push(Row { name, result });
+    };
 
     // As the run before leaves it: the import here, a night elsewhere.
     let differences = ws.join(".git/carry/p.differences");
@@ -31,20 +30,36 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
     let again = || {
         must(&ws, "git", &["reset", "-q", "--hard", &head]);
         std::fs::write(&differences, &kept).expect("written");
-        let _ = run(&own_store, "git", &["update-ref", "-d", "refs/heads/deploy/p"]);
+        let kept = must(
+            &own_store,
+            "git",
+            &["for-each-ref", "--format=%(refname)", "refs/carry/build", "refs/carry/manifest"],
+        );
+        for name in std::iter::once("refs/heads/deploy/p").chain(kept.lines()) {
+            let _ = run(&own_store, "git", &["update-ref", "-d", name]);
+        }
     };
-    let own = median(again, &ws, CARRY, &["rebase"]);
-    let own_tree = tree(&own_store, "refs/heads/deploy/p");
-    row("git carry rebase (patches, lock, manifest and refs written)".into(), own, &|_| own_tree.clone());
-    let dry = median(again, &ws, CARRY, &["rebase", "--dry-run"]);
-    row("git carry rebase --dry-run".into(), dry, &|_| own_tree.clone());
-
-    let args = ["replay", "--onto", "onto", "base..measured"];
     // From 2.51 on git moves the branch itself unless it is told not to.
-    let printing = ["replay", "--ref-action=print", "--onto", "onto", "base..measured"];
-    let replay = median(|| (), store, &git, &printing).or_else(|| median(|| (), store, &git, &args));
+    let is_told = run(store, &git, &["replay", "-h"]).1.contains("--ref-action");
+    let replay: Vec<&str> = ["replay", "--ref-action=print", "--onto", "onto", "base..measured"]
+        .into_iter()
+        .filter(|arg| is_told || !arg.starts_with("--ref-action"))
+        .collect();
+    let mut three = [
+        Program { prepare: Box::new(again), at: &ws, program: CARRY, args: &["rebase"] },
+        Program { prepare: Box::new(again), at: &ws, program: CARRY, args: &["rebase", "--dry-run"] },
+        Program { prepare: Box::new(|| ()), at: store, program: &git, args: &replay },
+    ];
+    let mut told = in_turns(&mut three).into_iter();
+    // The last of the turns may have been a dry run, before which the branch goes.
+    again();
+    must(&ws, CARRY, &["rebase"]);
+    let own_tree = tree(&own_store, "refs/heads/deploy/p");
+    let mut next = || told.next().flatten();
+    row("git carry rebase".into(), next(), &|_| own_tree.clone());
+    row("git carry rebase --dry-run".into(), next(), &|_| own_tree.clone());
     // `update <ref> <new> <old>`
-    row(format!("git replay {version}"), replay, &|out| {
+    row(format!("git replay {version}"), next(), &|out| {
         tree(store, out.split_whitespace().nth(2).unwrap_or("HEAD"))
     });
 
