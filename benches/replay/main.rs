@@ -18,7 +18,7 @@ mod peers;
 mod table;
 mod works;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,9 @@ fn main() {
         return;
     }
     let given = std::env::var("GIT_CARRY_BENCH").unwrap_or_else(|_| "generated 200 7000 200".into());
-    let measured: Vec<table::Table> = given.split(';').map(measured).collect();
+    // They stay until the end: where much has just gone, some file systems (ext4) take several times as long to make new files.
+    let mut places = Vec::new();
+    let measured: Vec<table::Table> = given.split(';').map(|given| measured(given, &mut places)).collect();
     if let Some(path) = std::env::var_os("GIT_CARRY_BENCH_JSON") {
         let all: Vec<_> = measured.iter().map(table::Table::document).collect();
         std::fs::write(path, format!("{:#}\n", serde_json::json!(all))).expect("it is written");
@@ -44,8 +46,9 @@ fn main() {
 }
 
 /// One work, told when it is measured.
-fn measured(given: &str) -> table::Table {
-    let mut dir = tempfile::tempdir().expect("a folder");
+fn measured(given: &str, places: &mut Vec<tempfile::TempDir>) -> table::Table {
+    places.push(tempfile::tempdir().expect("a folder"));
+    let dir = places.last_mut().expect("it was put there");
     dir.disable_cleanup(std::env::var_os("GIT_CARRY_BENCH_KEEP").is_some());
     let words: Vec<&str> = given.split_whitespace().collect();
     let work = match words[..] {
@@ -102,10 +105,21 @@ fn must(at: &Path, program: &str, args: &[&str]) -> String {
     out
 }
 
+/// Where a program runs, and with what in its environment.
+struct Place {
+    at: PathBuf,
+    env: Vec<(&'static str, PathBuf)>,
+}
+
+impl Place {
+    fn at(at: &Path) -> Self {
+        Self { at: at.to_owned(), env: Vec::new() }
+    }
+}
+
 /// A program, as it is run once.
 struct Program<'p> {
-    prepare: Box<dyn FnMut() + 'p>,
-    at: &'p Path,
+    prepare: Box<dyn FnMut() -> Place + 'p>,
     program: &'p str,
     args: &'p [&'p str],
 }
@@ -141,18 +155,23 @@ fn in_turns(programs: &mut [Program<'_>]) -> Vec<Told> {
     runs.into_iter().map(told).collect()
 }
 
-/// One program, as often.
-fn median<'p>(prepare: impl FnMut() + 'p, at: &'p Path, program: &'p str, args: &'p [&'p str]) -> Told {
-    in_turns(&mut [Program { prepare: Box::new(prepare), at, program, args }]).pop().flatten()
+/// One program, as often, at one place.
+fn median<'p>(mut prepare: impl FnMut() + 'p, at: &'p Path, program: &'p str, args: &'p [&'p str]) -> Told {
+    let prepare = move || {
+        prepare();
+        Place::at(at)
+    };
+    in_turns(&mut [Program { prepare: Box::new(prepare), program, args }]).pop().flatten()
 }
 
 /// What it prints is kept. None if it fails, or is not there.
 fn once(program: &mut Program<'_>) -> Option<(Duration, u64, String)> {
     use wait4::Wait4;
-    (program.prepare)();
+    let Place { at, env } = (program.prepare)();
     let out = tempfile::NamedTempFile::new().expect("a file");
     let stdout = out.reopen().expect("it opens");
-    let mut command = command(program.at, program.program, program.args);
+    let mut command = command(&at, program.program, program.args);
+    command.envs(env);
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn();
     let used = child.ok()?.wait4().ok()?;

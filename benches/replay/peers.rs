@@ -1,65 +1,90 @@
 //! The programs that are measured.
 
-use std::path::Path;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crate::works::Work;
-use crate::{CARRY, Measured, Program, Row, Told, in_turns, median, must, run};
+use crate::{CARRY, Measured, Place, Program, Row, Told, command, in_turns, median, must, run};
 
 /// The argument by which this program replays by libgit2 alone.
 pub const LIBGIT2: &str = "--replay-by-libgit2";
+
+/// The repository of the peers: upstream's objects, and the stack as git itself writes it.
+fn theirs(dir: &Path, store: &Path, upstream: &str) -> PathBuf {
+    let theirs = dir.join("theirs.git");
+    must(dir, "git", &["clone", "-q", "--bare", "--shared", upstream, "theirs.git"]);
+    must(&theirs, "git", &["branch", "onto", "bench"]);
+    must(&theirs, "git", &["branch", "base", &must(store, "git", &["rev-parse", "base"])]);
+    let mut export =
+        command(store, "git", &["fast-export", "--reference-excluded-parents", "base..measured"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+    let stream = export.stdout.take().expect("its output");
+    let import = command(&theirs, "git", &["fast-import", "--quiet"]).stdin(stream).status();
+    assert!(import.expect("it runs").success() && export.wait().expect("it runs").success());
+    let trees = [store, theirs.as_path()].map(|at| must(at, "git", &["rev-parse", "measured^{tree}"]));
+    assert_eq!(trees[0], trees[1], "the stack is what it was");
+    // As `git gc` leaves it.
+    must(&theirs, "git", &["commit-graph", "write", "--reachable"]);
+    theirs
+}
 
 /// Runs each on the work; `git carry rebase` is the first row.
 pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
     let git = std::env::var("GIT_CARRY_BENCH_GIT").unwrap_or_else(|_| "git".into());
     let version = must(dir, &git, &["version"]).replace("git version ", "");
-    let ws = dir.join("measured");
-    let head = must(&ws, "git", &["rev-parse", "HEAD"]);
-    let own_store = ws.join(".git/carry/p.git");
     let tree = |at: &Path, rev: &str| must(at, "git", &["rev-parse", &format!("{rev}^{{tree}}")]);
     let upstream = work.upstream.to_string_lossy().into_owned();
-    must(store, "git", &["fetch", "-q", &upstream, "refs/heads/bench:refs/heads/onto"]);
+    let store = &theirs(dir, store, &upstream);
     let mut rows = Vec::new();
     let mut row = |name: String, run: Told, tree: &dyn Fn(&str) -> String| {
         let result = run.map(|(time, memory, out)| Measured { time, memory, tree: tree(&out) });
         rows.push(Row { name, result });
     };
 
-    // As the run before leaves it: the import here, a night elsewhere.
-    let differences = ws.join(".git/carry/p.differences");
-    let kept = std::fs::read(&differences).expect("it is kept");
-    let again = || {
-        must(&ws, "git", &["reset", "-q", "--hard", &head]);
-        std::fs::write(&differences, &kept).expect("written");
-        let kept = must(
-            &own_store,
-            "git",
-            &["for-each-ref", "--format=%(refname)", "refs/carry/build", "refs/carry/manifest"],
-        );
-        for name in std::iter::once("refs/heads/deploy/p").chain(kept.lines()) {
-            let _ = run(&own_store, "git", &["update-ref", "-d", name]);
-        }
+    // Each round begins with what the run before leaves (the import, here), and writes each object for the first time. What a
+    // round left stays.
+    let fresh = Cell::new(0);
+    let another = |name: &str| {
+        fresh.set(fresh.get() + 1);
+        dir.join(format!("{name}{}", fresh.get()))
     };
-    // From 2.51 on git moves the branch itself unless it is told not to.
+    let workspace = || {
+        let ws = another("ws");
+        must(dir, "cp", &["-a", "measured", &ws.to_string_lossy()]);
+        // The index knows the files that were copied.
+        must(&ws, "git", &["status", "--porcelain"]);
+        Place::at(&ws)
+    };
+    let objects = || {
+        let own = another("objects");
+        std::fs::create_dir(&own).expect("a folder");
+        let lent = ("GIT_ALTERNATE_OBJECT_DIRECTORIES", store.join("objects"));
+        Place { at: store.clone(), env: vec![("GIT_OBJECT_DIRECTORY", own), lent] }
+    };
     let is_told = run(store, &git, &["replay", "-h"]).1.contains("--ref-action");
     let replay: Vec<&str> = ["replay", "--ref-action=print", "--onto", "onto", "base..measured"]
         .into_iter()
         .filter(|arg| is_told || !arg.starts_with("--ref-action"))
         .collect();
     let mut three = [
-        Program { prepare: Box::new(again), at: &ws, program: CARRY, args: &["rebase"] },
-        Program { prepare: Box::new(again), at: &ws, program: CARRY, args: &["rebase", "--dry-run"] },
-        Program { prepare: Box::new(|| ()), at: store, program: &git, args: &replay },
+        Program { prepare: Box::new(workspace), program: CARRY, args: &["rebase"] },
+        Program { prepare: Box::new(workspace), program: CARRY, args: &["rebase", "--dry-run"] },
+        Program { prepare: Box::new(objects), program: &git, args: &replay },
     ];
     let mut told = in_turns(&mut three).into_iter();
-    // The last of the turns may have been a dry run, before which the branch goes.
-    again();
+    let ws = workspace().at;
     must(&ws, CARRY, &["rebase"]);
-    let own_tree = tree(&own_store, "refs/heads/deploy/p");
+    let own_tree = tree(&ws.join(".git/carry/p.git"), "refs/heads/deploy/p");
     let mut next = || told.next().flatten();
     row("git carry rebase".into(), next(), &|_| own_tree.clone());
     row("git carry rebase --dry-run".into(), next(), &|_| own_tree.clone());
-    // `update <ref> <new> <old>`
-    row(format!("git replay {version}"), next(), &|out| {
+    row(format!("git replay {version}"), next(), &|_| {
+        // Once more, where its objects are looked for.
+        let out = must(store, &git, &replay);
+        // `update <ref> <new> <old>`
         tree(store, out.split_whitespace().nth(2).unwrap_or("HEAD"))
     });
 
