@@ -8,9 +8,9 @@ use gix_hash::ObjectId;
 use super::builds::Recorded;
 use super::prune::staged;
 use super::publish::{build_ref, manifest_of};
-use super::writeback::build_id;
 use super::{Events, NightError, Site};
 use crate::build::artifact::{SUMS, Source, make, seal, weigh};
+use crate::build::build_id;
 use crate::build::manifest::{ArtifactRecord, Manifest};
 use crate::workspace::ArtifactKind;
 

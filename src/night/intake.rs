@@ -9,8 +9,8 @@ use super::draft::{Draft, fault};
 use super::edit::commits;
 use super::publish::{build_ref, deploy_ref, remote_refs};
 use super::task::TaskError;
-use super::writeback::build_id;
 use super::{Events, NightError, Site};
+use crate::build::build_id;
 use crate::queue::{Patch, file_name};
 
 /// What was taken in.

@@ -44,6 +44,7 @@ pub mod policy;
 pub mod promote;
 mod prune;
 mod publish;
+mod recorded;
 pub mod reports;
 pub mod resolve;
 mod revision;

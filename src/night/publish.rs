@@ -10,8 +10,9 @@ use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover
 use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
-use super::writeback::{Built, FileChange, build_id};
+use super::writeback::{Built, FileChange};
 use super::{Events, Going, Night, NightError, Options, Outlet, Site};
+use crate::build::build_id;
 use crate::build::manifest::Manifest;
 use crate::queue::keep_readings;
 use crate::store::git::without_secrets;

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::publish::{build_ref, manifest_of, recorded_manifest};
 use super::sign::trust;
-use super::writeback::build_id;
 use super::{Events, NightError, Site, assess_move, patches_of, rules_for};
+use crate::build::build_id;
 use crate::build::manifest::Manifest;
 use crate::risk::Transition;
 use crate::stage::{Approval, Promotion};

@@ -4,8 +4,8 @@ use bstr::BStr;
 use gix_hash::ObjectId;
 use jiff::Timestamp;
 
-use super::writeback::build_id;
 use super::{Done, Night, NightError, PatchReport, Site};
+use crate::build::build_id;
 use crate::check::Ended as CheckEnded;
 use crate::notify::{CODEOWNERS, CodeOwners, Ended, Kind, Seen, Trouble, addresses};
 use crate::queue::Queue;

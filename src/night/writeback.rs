@@ -1,7 +1,6 @@
 //! What a replay leaves behind: patch files written anew, the series, the lock, the manifest. Objects may be written for
 //! it, and nothing refers to them yet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
@@ -9,26 +8,21 @@ use gix_hash::ObjectId;
 use super::commits::{Made, files, make_with_lock};
 use super::leave::{Left, leave};
 use super::outcome::{PatchReport, Planned, PlannedPatch};
-use super::policy::{self, Breach, today};
-use super::promote::gates_of;
-use super::publish::{deploy_ref, manifest_ref, recorded_manifest};
+use super::policy::{self, Breach};
+use super::publish::{manifest_ref, recorded_manifest};
+use super::recorded::{Ground, Proofs, verdict};
 use super::risk::{Next, from_previous};
 use super::turn::{Asked, Head};
 use super::{NightError, Site, TrunkMove, edges, hooks};
-use crate::build::manifest::{
-    self, ArtifactRecord, Base, BrokenBy, CheckRecord, DeployRecord, Manifest, PatchRecord, Tool, Trunk,
-    VerdictRecord,
-};
-use crate::build::{Layer, UpstreamRange, stack};
-use crate::check::Ended;
+use crate::build::manifest::{ArtifactRecord, CheckRecord, Manifest};
+use crate::build::{Layer, build_id, stack};
+use crate::graph::Edge;
 use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
+use crate::risk::Transition;
 use crate::store::{Objects as _, Place, RefUpdate};
 use crate::trunk::delta::Change;
-use crate::workspace::{Good, History, HookEvent, LandedLock, Outcome, PatchLock, ProjectLock};
-
-/// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
-const KNOWN: usize = 200;
+use crate::workspace::{History, HookEvent, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,55 +117,26 @@ pub fn build(
     fate: Fate<'_>,
 ) -> Result<(Built, Manifest), NightError> {
     let project = site.project;
-    let identity = &site.workspace.config.identity;
-    let Planned { odb, queue, base, patches, tree, range, mut landed, differences, .. } = planned;
-    let previous = lock.and_then(|l| l.deploy.clone());
+    let Planned { odb, queue, base, patches, tree, range, landed, differences, .. } = planned;
     let Stacked { patches: commits, commit } = stacked;
 
     let next = Next { commit, patches: &commits, base, range: &range.commits };
     // What is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of these
     // needs another, but the commits the first.
     let (manifest, refs, head, made, changes, locked, left) = std::thread::scope(|threads| {
-        let (view, next, from) = (odb.place(), &next, previous.clone());
-        let (planned, queue) = (patches.as_slice(), queue.as_ref());
-        let open = |view: Option<Place>| view.map_or_else(|| site.store.odb(), |view| Ok(view.open()));
-        let found = threads.spawn(move || {
-            let last = Arc::new(lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten());
-            let (odb, known) = (open(view)?, Arc::clone(&last));
-            let view = odb.place();
-            let risk = threads.spawn(move || match from {
-                Some(previous) => from_previous(site, &open(view)?, &previous, (*known).as_ref(), next),
-                None => Ok(None),
-            });
-            let edges = edges::edges(&odb, planned, &queue.patches, (*last).as_ref())?;
-            Ok((edges, joined(risk)?))
-        });
-        let left = leave(site, &odb, planned, &queue.patches)?;
+        let (view, planned, texts) = (odb.place(), patches.as_slice(), queue.patches.as_slice());
+        let next = &next;
+        let found = threads.spawn(move || found(site, lock, (planned, texts), view, next));
+        let left = leave(site, &odb, planned, texts)?;
         let head = fate.head.answer()?;
         let series = series_after(site, &queue.series, &left)?;
         let seconds = odb.commit(tip)?.committer.seconds;
         let tip_date = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string();
-        let before: BTreeMap<&str, &PatchLock> =
-            lock.iter().flat_map(|l| &l.patches).map(|p| (p.name.as_str(), p)).collect();
-        let base_before = lock.map_or_else(|| tip.to_string(), |l| l.base.clone());
-        let record =
-            |l: &Left<'_>| record(l, before.get(l.patch.name()).copied(), &base_before, tip, &tip_date);
-        let records: Vec<PatchLock> = left.iter().map(record).collect();
+        let ground = Ground { site, before: lock, tip, tip_date, trunk, base, range: &range, commit, tree };
+        let records = ground.records(&left);
         let mut verdict = verdict(&left, &checks);
         policy::forbid(&mut verdict, fate.breaches);
-        landed.extend(gone(&left));
-        landed.drain(..landed.len().saturating_sub(KNOWN));
-        let kept = records.iter().zip(&left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
-        // Only what is published is recorded as deployed: the lease of the next push is held against it.
-        let deployed = if fate.pushed { Some(commit.to_string()) } else { previous.clone() };
-        let locked = ProjectLock {
-            base: tip.to_string(),
-            deploy: deployed,
-            queue: lock.and_then(|l| l.queue.clone()),
-            patches: kept,
-            landed,
-            ..ProjectLock::default()
-        };
+        let locked = ground.lock(&left, &records, landed, fate.pushed);
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
         // hook may yet stop leaves nothing behind.
@@ -183,42 +148,8 @@ pub fn build(
         };
         let made = (is_due && !may_stop).then(|| threads.spawn(made));
         let (edges, risk) = joined(found)?;
-        let commits = commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
-        let mut manifest = Manifest {
-            version: manifest::VERSION,
-            project: project.name.clone(),
-            tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-            trunk: Trunk {
-                address: trunk.address.clone(),
-                branch: trunk.branch.clone(),
-                commit: tip.to_string(),
-                date: tip_date,
-                describe: trunk.describe.clone(),
-            },
-            base: Base { before: base.map(|b| b.to_string()), after: tip.to_string() },
-            deploy: DeployRecord {
-                build: build_id(&commit),
-                branch: deploy_ref(project),
-                commit: commit.to_string(),
-                tree: tree.to_string(),
-                history: match project.deploy.history {
-                    History::Rewrite => "rewrite".into(),
-                    History::FastForward => "fast-forward".into(),
-                },
-                committer: [identity.name.clone(), identity.email.clone()],
-                previous,
-            },
-            verdict,
-            checks,
-            artifacts,
-            risk,
-            upstream: (!range.commits.is_empty())
-                .then(|| UpstreamRange::of(&base.unwrap_or(*tip), tip, &range.commits)),
-            edges,
-            gates: Vec::new(),
-            patches: left.iter().zip(&records).map(|(l, r)| patch_record(l, r, &commits)).collect(),
-        };
-        manifest.gates = gates_of(project, &manifest);
+        let proofs = Proofs { verdict, checks, artifacts, risk, edges };
+        let manifest = ground.manifest(&left, &records, &commits, proofs);
         let rendered = manifest
             .render()
             .map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
@@ -248,6 +179,28 @@ pub fn build(
     Ok((built, manifest))
 }
 
+/// Which patch of a build needs which, and what the move to it asks of who deploys it. Sees what is written, by `view`.
+fn found(
+    site: &Site<'_>,
+    lock: Option<&ProjectLock>,
+    (planned, texts): (&[PlannedPatch], &[Patch]),
+    view: Option<Place>,
+    next: &Next<'_>,
+) -> Result<(Vec<Edge>, Option<Transition>), NightError> {
+    let open = |view: Option<Place>| view.map_or_else(|| site.store.odb(), |view| Ok(view.open()));
+    let last = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
+    let odb = open(view)?;
+    std::thread::scope(|threads| {
+        let (view, last) = (odb.place(), last.as_ref());
+        let risk = threads.spawn(move || match lock.and_then(|l| l.deploy.as_deref()) {
+            Some(previous) => from_previous(site, &open(view)?, previous, last, next),
+            None => Ok(None),
+        });
+        let edges = edges::edges(&odb, planned, texts, last)?;
+        Ok((edges, joined(risk)?))
+    })
+}
+
 /// The series without the patches that leave the queue.
 fn series_after(site: &Site<'_>, series: &Series, left: &[Left<'_>]) -> Result<Series, NightError> {
     let mut series = series.clone();
@@ -264,116 +217,4 @@ fn series_after(site: &Site<'_>, series: &Series, left: &[Left<'_>]) -> Result<S
 /// What a thread came to; a panic in it goes on here.
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, NightError>>) -> Result<T, NightError> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// A build's id: the first 12 digits of its commit.
-pub fn build_id(commit: &ObjectId) -> String {
-    commit.to_hex_with_len(12).to_string()
-}
-
-/// The patches that leave the queue as upstream has them, each with the one before it.
-fn gone(left: &[Left<'_>]) -> Vec<LandedLock> {
-    let before = [None].into_iter().chain(left.iter().map(|l| Some(l.patch.name().to_owned())));
-    let gone = |(l, after): (&Left<'_>, Option<String>)| {
-        Some(LandedLock {
-            name: l.patch.name().to_owned(),
-            file: l.patch.file.clone(),
-            digest: l.patch.digest.clone(),
-            after,
-            evidence: l.planned.report.evidence.clone()?,
-            reverted: None,
-        })
-    };
-    left.iter().zip(before).filter(|(l, _)| l.dropped).filter_map(gone).collect()
-}
-
-/// What the lock says of a patch; `was` is what it said, and `base` the commit that the queue stood on.
-fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, tip_date: &str) -> PatchLock {
-    let name = left.patch.name();
-    let outcome = left.planned.report.outcome;
-    let in_stack = |o: Outcome| matches!(o, Outcome::Clean | Outcome::Refreshed | Outcome::Resolved);
-    let goes_on = was.filter(|w| w.outcome == outcome || in_stack(w.outcome) && in_stack(outcome));
-    let digest = left.rewritten.as_ref().map_or(&left.patch.digest, |(anew, _)| &anew.digest);
-    let good = match left.planned.applied {
-        Some(_) => None,
-        None => was.and_then(|w| w.good.clone()).or_else(|| {
-            let (before, after) = left.planned.own?;
-            let base = base.to_owned();
-            Some(Good { base, before: before.to_string(), after: after.to_string() })
-        }),
-    };
-    PatchLock {
-        name: name.to_owned(),
-        digest: digest.clone(),
-        tree: left.planned.applied.map(|(_, after)| after.to_string()),
-        outcome,
-        since: goes_on.map_or_else(|| tip.to_string(), |w| w.since.clone()),
-        since_date: goes_on.map_or_else(|| tip_date.to_owned(), |w| w.since_date.clone()),
-        held_since: (outcome == Outcome::Held)
-            .then(|| goes_on.and_then(|w| w.held_since.clone()).unwrap_or_else(|| today().to_string())),
-        good,
-        culprit: left.planned.report.culprit.clone(),
-        evolved: left.planned.report.evolved.clone(),
-        proposed: left.planned.report.proposed.clone(),
-        fixes: left.planned.report.fixes.clone(),
-    }
-}
-
-fn patch_record(left: &Left<'_>, lock: &PatchLock, commits: &BTreeMap<&str, &ObjectId>) -> PatchRecord {
-    let report = &left.planned.report;
-    let author = &left.patch.header.author;
-    PatchRecord {
-        name: report.name.clone(),
-        file: left.patch.file.clone(),
-        digest: lock.digest.clone(),
-        patch_id: left.patch_id.map(|id| id.to_string()),
-        subject: report.subject.clone(),
-        author: [author.name.to_string(), author.email.to_string()],
-        metadata: left.patch.metadata.clone(),
-        outcome: report.outcome,
-        since: lock.since.clone(),
-        commit: commits.get(report.name.as_str()).map(ToString::to_string),
-        tree: lock.tree.clone(),
-        evidence: report.evidence.clone(),
-        conflicts: report.conflicts.clone(),
-        culprit: report.culprit.clone(),
-        evolved: report.evolved.clone(),
-        resolution: report.resolution.clone(),
-        needs: report.needs.clone(),
-        loss: left.loss.clone(),
-        note: report.note.clone(),
-    }
-}
-
-fn verdict(left: &[Left<'_>], checks: &[CheckRecord]) -> VerdictRecord {
-    let mut reasons = Vec::new();
-    let mut publishable = true;
-    for l in left {
-        let report = &l.planned.report;
-        let what = match report.outcome {
-            Outcome::Conflict | Outcome::Evolved => "conflicts".to_owned(),
-            Outcome::Blocked => format!("needs {}, which is left out", report.needs.join(", ")),
-            Outcome::Broken => report.note.clone().unwrap_or_else(|| "breaks a check".into()),
-            _ => continue,
-        };
-        if report.required {
-            publishable = false;
-            reasons.push(format!("required patch '{}' {what}", report.name));
-        } else {
-            reasons.push(format!("patch '{}' {what}", report.name));
-        }
-    }
-    for check in checks.iter().filter(|c| c.ended != Ended::Passed) {
-        let who = match &check.broken_by {
-            Some(BrokenBy { patch: Some(patch), .. }) => format!(", since patch '{patch}'"),
-            Some(by) => {
-                format!(", since upstream's {} {}", by.commit.get(..12).unwrap_or_default(), by.subject)
-            }
-            None => String::new(),
-        };
-        publishable &= !check.required;
-        let kind = if check.required { "required check" } else { "check" };
-        reasons.push(format!("{kind} '{}' fails{who}: {}", check.name, check.said));
-    }
-    VerdictRecord { publishable, reasons }
 }
