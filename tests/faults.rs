@@ -122,6 +122,10 @@ fn a_full_disk_at_any_step_is_told_and_loses_nothing() {
                 ];
                 assert!(full.iter().any(|words| said.contains(words)), "{room} KiB: {said}");
                 assert!(said.contains("hint: "), "{room} KiB: {said}");
+                assert!(
+                    said.contains("df -h") || !full[..2].iter().any(|words| said.contains(words)),
+                    "{said}"
+                );
             }
             None => panic!("{room} KiB: ended by a signal: {said}"),
         }

@@ -118,7 +118,17 @@ impl CliError {
 
     fn told(&self) -> (Vec<String>, Option<String>) {
         let (more, hint) = self.told_of_its_kind();
-        (more, hint.or_else(|| of_the_system(&self.to_string())))
+        let by_system = of_the_system(&self.to_string());
+        let hint = match (hint, by_system) {
+            // What comes may have found no room here.
+            (Some(hint), Some(by_system))
+                if matches!(self, Self::Night(NightError::Fetch(FetchError::Unreachable { .. }))) =>
+            {
+                Some(format!("{by_system}\n{hint}"))
+            }
+            (hint, by_system) => hint.or(by_system),
+        };
+        (more, hint)
     }
 
     fn told_of_its_kind(&self) -> (Vec<String>, Option<String>) {
