@@ -314,3 +314,17 @@ fn a_lock_that_comes_from_elsewhere_while_a_check_runs_is_not_written_over() {
     assert!(said.contains("carry.lock"), "{said}");
     assert_eq!(lab.deployed(), deployed);
 }
+
+#[test]
+fn where_somebody_begins_a_bisection_while_a_check_runs_nothing_goes_out_before_its_end() {
+    let lab = lab_with_an_interruption("git bisect start -q");
+    let (deployed, head) = (lab.deployed(), lab.git("ws", &["rev-parse", "HEAD"]));
+    let out = lab.carry(&["nightly"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("a bisect is in progress"), "{said}");
+    assert_eq!((lab.deployed(), lab.git("ws", &["rev-parse", "HEAD"])), (deployed.clone(), head));
+    lab.git("ws", &["bisect", "reset"]);
+    lab.carry_code(0, &["nightly"]);
+    assert_ne!(lab.deployed(), deployed);
+}

@@ -130,6 +130,7 @@ pub fn publish(
     let witness = if push.is_some() { update(build_ref(project, &build)) } else { witness };
 
     let turn = turn();
+    site.nothing_begun()?;
     let read = options.draft.as_ref().map_or(&built.queue, |draft| &draft.read);
     meanwhile::is_as_read(site, read, &built.commits)?;
     // Another project may have gone out since this one looked: its commit is the one to stand on, and its part of the

@@ -178,10 +178,8 @@ impl<'a> Site<'a> {
         self.folder.join(format!("{}.differences", self.project.name))
     }
 
-    /// What must hold before a run writes: nothing half-done, nothing uncommitted where it will write.
-    pub fn preflight(&self) -> Result<(), NightError> {
-        // Another project of this run may be writing what is its own.
-        let _still = still();
+    /// No operation of git that a person has begun waits for its end: what it stands on must not move.
+    pub fn nothing_begun(&self) -> Result<(), NightError> {
         let operations = [
             ("rebase-merge", "rebase"),
             ("rebase-apply", "rebase"),
@@ -195,6 +193,14 @@ impl<'a> Site<'a> {
                 return Err(NightError::InProgress { operation });
             }
         }
+        Ok(())
+    }
+
+    /// What must hold before a run writes: nothing half-done, nothing uncommitted where it will write.
+    pub fn preflight(&self) -> Result<(), NightError> {
+        // Another project of this run may be writing what is its own.
+        let _still = still();
+        self.nothing_begun()?;
         wait_for_index(&self.git_dir)?;
         let out = self
             .git
