@@ -67,7 +67,7 @@ pub fn print_all(tables: &[Table]) {
         "| work | git carry rebase | memory | {} | same trees | times the work before |",
         names.join(" | ")
     );
-    println!("| --- | --- | --- | {} --- | --- |", "--- | ".repeat(names.len()));
+    println!("| --- | --- | --- | {}--- | --- |", "--- | ".repeat(names.len()));
     let mut before: Option<&Measured> = None;
     for table in tables {
         let own = table.own();

@@ -10,6 +10,9 @@ use crate::store::tree::Entry;
 use crate::store::{Objects, Odb, StoreError, common_end, common_start};
 use crate::trunk::delta::Change;
 
+/// So many commits at least are looked at one after the other where their lines are read: they have versions of the same files.
+pub(super) const STRETCH: usize = 16;
+
 /// How often each line, known by a hash of its text without the blanks around it, comes by a change, less how often it
 /// goes. Blank lines and those of brackets alone are left out, and so is what only moves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,16 +6,13 @@ use bstr::BString;
 
 use super::Candidate;
 use super::edits::Edit;
-use super::lines::{Lines, per_cent};
+use super::lines::{Lines, STRETCH, per_cent};
 use super::moved::SOME;
 use super::revised::plain;
 use super::touches::Touches;
 use crate::store::{Odb, StoreError, stretches_on_all_cores};
 use crate::trunk::delta::Change;
 use crate::trunk::{Range, Upstream, delta};
-
-/// So many commits at least are looked at one after the other: they read versions of the same files.
-const STRETCH: usize = 16;
 
 /// An upstream commit, and the patches with which it shares a path.
 pub(super) struct Near<'a> {

@@ -7,14 +7,12 @@ use bstr::BString;
 use gix_hash::ObjectId;
 
 use super::edits::Edit;
+use super::lines::STRETCH;
 use super::touches::Touches;
 use super::{Candidate, Evidence, Rung, told};
 use crate::queue::patch_id;
 use crate::store::{Odb, Repo, StoreError, on_all_cores, stretches_on_all_cores};
 use crate::trunk::Range;
-
-/// So many commits at least are looked at one after the other: they read versions of the same files.
-const STRETCH: usize = 16;
 
 /// The commits of the range that touch the very paths of open patches, with those patches.
 pub(super) fn alike(

@@ -112,4 +112,17 @@ mod tests {
         odb.flush().expect("it is written");
         assert_eq!(on_all_cores(&odb, &items, &look), all);
     }
+
+    #[test]
+    fn stretches_have_each_thing_once_in_order_and_enough_of_them() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let odb = Repo::open_or_create(dir.path(), None, None).and_then(|repo| repo.odb()).expect("a store");
+        for (count, least) in [(0, 16), (1, 16), (16, 16), (17, 16), (1000, 16), (1000, 0), (600, 512)] {
+            let items: Vec<usize> = (0..count).collect();
+            let stretches = stretches_on_all_cores(&odb, &items, least, &|_, stretch| stretch.to_vec());
+            assert_eq!(stretches.concat(), items, "{count}, {least}");
+            let whole = &stretches[..stretches.len().saturating_sub(1)];
+            assert!(whole.iter().all(|stretch| stretch.len() >= least), "{count}, {least}");
+        }
+    }
 }
