@@ -1,7 +1,8 @@
 //! The merge of trees gives git's answer for whatever comes: held against `git merge-tree` on random trees with
 //! renames, moved folders, types, modes and line ends, and on the cases that once differed (`fixtures/merges`).
 //!
-//! `GIT_CARRY_MERGE_CASES` sets how many random cases are tried. `GIT_CARRY_MERGE_REPO="REPO FROM TO ONTO..."` has each
+//! `GIT_CARRY_MERGE_CASES` sets how many random cases are tried, `GIT_CARRY_MERGE_SEED` which ones (a failure names its
+//! seed). `GIT_CARRY_MERGE_REPO="REPO FROM TO ONTO..."` has each
 //! commit of `FROM..TO` in a real repository picked onto each of the commits `ONTO` as well.
 
 mod cases;
@@ -22,7 +23,7 @@ use git_carry::trunk::differences::{self, Differences};
 use gix_hash::ObjectId;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 fn tree(objects: &Odb, files: &Files) -> ObjectId {
     let blob = |mode: u32, data: &Vec<u8>| {
@@ -124,15 +125,29 @@ fn answer<'t>(words: &mut impl Iterator<Item = &'t str>) -> Answer {
     Answer { clean, tree, stages, told }
 }
 
-/// Does git lose a file that stands here? It does where it suggests a new folder for a file (a conflict in any case):
-/// if the file's old path was a folder in the base, its entry goes; if a folder above its new path was left alone by
-/// both sides, what else is in there goes.
+/// Does git lose a file that stands here? It does where it suggests a new folder for a file (a conflict in any case).
+/// If the file's old path was a folder in the base, its entry loses mode and id, and git goes on with that: beside the
+/// suggestion, it may tell of a clash that is none. If a folder above its new path was left alone by both sides, what
+/// else is in there goes.
 fn loses_a_file(git: &Answer, here: &Answer, [git_list, here_list]: &[String; 2]) -> bool {
-    let suggested = git.told.iter().any(|(kind, _)| kind == MessageKind::DirectoryRenameSuggested.in_git());
-    let entry_gone = git.stages.iter().any(|stage| stage.starts_with("000000 "));
+    let is_suggestion = |(kind, _): &&(String, _)| kind == MessageKind::DirectoryRenameSuggested.in_git();
+    let suggestions = |answer: &Answer| answer.told.iter().filter(is_suggestion).cloned().collect::<Vec<_>>();
+    if here.clean || suggestions(git).is_empty() || suggestions(git) != suggestions(here) {
+        return false;
+    }
+    let lost: Vec<&str> = git
+        .stages
+        .iter()
+        .filter(|stage| stage.starts_with("000000 "))
+        .filter_map(|stage| stage.split_once('\t')?.1.split('~').next())
+        .collect();
+    if !lost.is_empty() {
+        let of_lost = |paths: &[String]| paths.iter().any(|path| lost.contains(&path.as_str()));
+        return here.told.iter().all(|told| git.told.contains(told) || of_lost(&told.1));
+    }
     let has_all = git_list.lines().all(|line| here_list.lines().any(|l| l == line));
     let fewer = git_list.lines().count() < here_list.lines().count();
-    suggested && git.told == here.told && (entry_gone || (git.stages == here.stages && has_all && fewer))
+    git.told == here.told && git.stages == here.stages && has_all && fewer
 }
 
 /// The first of `cases` for which the answers differ, and how.
@@ -187,10 +202,19 @@ fn shown(case: &Case) -> String {
     out
 }
 
+/// How many cases, who makes them, and the seed that makes them again.
+fn runner() -> (usize, TestRunner, u64) {
+    let given = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
+    let now =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_micros());
+    let seed = given("GIT_CARRY_MERGE_SEED").unwrap_or_else(|| now() as u64);
+    let config = Config { failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() };
+    (given("GIT_CARRY_MERGE_CASES").map_or(4000, |n| n as usize), TestRunner::new(config), seed)
+}
+
 #[test]
 fn random_merges_are_gits() {
-    let cases = std::env::var("GIT_CARRY_MERGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let (cases, mut runner, seed) = runner();
     let strategy = case();
     for start in (0..cases).step_by(1000) {
         let mut values: Vec<_> = (start..cases.min(start + 1000))
@@ -211,7 +235,8 @@ fn random_merges_are_gits() {
                 None => go = value.complicate(),
             }
         }
-        panic!("{how}\nas fixtures/merges/<name>.toml:\n{}", shown(&smallest));
+        // First what one needs to see it again: a log may be cut off in its middle.
+        panic!("GIT_CARRY_MERGE_SEED={seed}\nas fixtures/merges/<name>.toml:\n{}\n{how}", shown(&smallest));
     }
 }
 
@@ -232,11 +257,11 @@ fn queue() -> impl Strategy<Value = (Files, Files, Vec<Files>)> {
 
 #[test]
 fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
-    let cases = std::env::var("GIT_CARRY_MERGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000) / 10;
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let (cases, mut runner, seed) = runner();
+    println!("GIT_CARRY_MERGE_SEED={seed}");
     let strategy = queue();
     let (mut applied, mut left_out, mut told) = (0, 0, 0);
-    for _ in 0..cases {
+    for _ in 0..cases / 10 {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let objects = bare_store(dir.path());
         let (base, trunk, patches) = strategy.new_tree(&mut runner).expect("a case is made").current();

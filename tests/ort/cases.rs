@@ -230,10 +230,30 @@ pub(super) fn apply(mut files: Files, steps: &[Step]) -> Files {
     files
 }
 
+/// Few paths and two contents, each side made without regard to the others: files stand where others have folders, and
+/// anything may be a rename of anything.
+fn clashes() -> impl Strategy<Value = Case> {
+    const PLACES: [&str; 13] =
+        ["a", "d", "x", "d/a", "d/b", "d/d", "d/d/a", "d/d/b", "x/a", "x/b", "x/d", "x/d/a", "x/d/b"];
+    let side = || {
+        proptest::collection::btree_map(0..PLACES.len(), proptest::bool::weighted(0.3), 0..5).prop_map(
+            |files| {
+                let mut out = Files::new();
+                for (place, kind) in files {
+                    put(&mut out, PLACES[place], (0o100644, text(u8::from(kind))));
+                }
+                out
+            },
+        )
+    };
+    (side(), side(), side()).prop_map(|(base, ours, theirs)| [base, ours, theirs])
+}
+
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let steps = || proptest::collection::vec(step(), 0..6);
-    (base(), steps(), steps()).prop_map(|(base, ours, theirs)| {
+    let worked_on = (base(), steps(), steps()).prop_map(|(base, ours, theirs)| {
         let (ours, theirs) = (apply(base.clone(), &ours), apply(base.clone(), &theirs));
         [base, ours, theirs]
-    })
+    });
+    prop_oneof![9 => worked_on, 1 => clashes()]
 }
