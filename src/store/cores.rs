@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Objects, Odb, Place, odb};
+use super::{Objects, Odb, Place};
 
 /// Fewer things than this are not worth a thread.
 const FEW: usize = 16;
@@ -40,16 +40,16 @@ pub fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: &(dyn Fn(&Odb, &T) -> R + Sync),
 ) -> Vec<R> {
-    at_once(odb, items, FEW, odb::SMALL, work)
+    at_once(odb, items, FEW, work)
 }
 
-/// The same for work of which each piece takes long, and reads much.
+/// The same for work of which each piece takes long.
 pub fn long_on_all_cores<T: Sync, R: Send>(
     odb: &Odb,
     items: &[T],
     work: &(dyn Fn(&Odb, &T) -> R + Sync),
 ) -> Vec<R> {
-    at_once(odb, items, 2, odb::PACKED, work)
+    at_once(odb, items, 2, work)
 }
 
 /// What `work` makes of stretches of `items`, in their order, so that what neighbours have in common is read once: of at least
@@ -62,15 +62,14 @@ pub fn stretches_on_all_cores<T: Sync, R: Send>(
 ) -> Vec<R> {
     let length = items.len().div_ceil(cores() * STRETCHES).max(least).max(1);
     let stretches: Vec<&[T]> = items.chunks(length).collect();
-    at_once(odb, &stretches, 2, odb::PACKED, &|odb, stretch| work(odb, stretch))
+    at_once(odb, &stretches, 2, &|odb, stretch| work(odb, stretch))
 }
 
-/// The same where so many things are worth a thread, and views keep so much of what they read.
+/// The same where so many things are worth a thread.
 fn at_once<T: Sync, R: Send>(
     odb: &Odb,
     items: &[T],
     few: usize,
-    limit: usize,
     work: &(dyn Fn(&Odb, &T) -> R + Sync),
 ) -> Vec<R> {
     if items.len() < few || odb.mark() > 0 {
@@ -85,7 +84,7 @@ fn at_once<T: Sync, R: Send>(
             done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
         }
     };
-    beside(&|| Some(odb.view(limit)), &|| some(odb), &some);
+    beside(&|| odb.place(), &|| some(odb), &some);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()

@@ -1,7 +1,6 @@
 //! Objects and differences as a repository's packs store them: one of a chain of differences is made once, and what
 //! changed between two trees is read without either.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,60 +11,66 @@ use gix_pack::data::entry::Header;
 use libdeflater::Decompressor;
 
 use super::delta::patched;
+use super::recent::Recent;
 
-/// What is on the way to another object is kept up to this size. The library keeps only what was asked for, so each
-/// tree of a history would be made from the bottom of its chain again.
-const STEP: usize = 64 << 10;
 /// Longer chains of differences git does not make (`git help pack-objects`, `--depth`).
 const CHAIN: usize = 4095;
 
+/// A pack, and the number by which what is in it is kept.
+struct Pack {
+    number: usize,
+    bundle: gix_pack::Bundle,
+}
+
 /// The packs of a repository, without those that are lent.
 pub(super) struct Deltas {
-    packs: Vec<Arc<gix_pack::Bundle>>,
+    packs: Vec<Arc<Pack>>,
     hash: gix_hash::Kind,
     /// The fastest where the size is known, as it is here; a third of a replay of real patches is this.
     inflate: Decompressor,
     /// The pack in which the last object was: the next one is most likely there, too.
     last: usize,
-    kept: Kept,
+    /// What was read last, on whatever thread.
+    recent: Arc<Recent>,
 }
 
 impl Deltas {
-    /// Those in the folder `objects`, with ids of the kind `hash`; so many bytes of what is read are kept. A pack that cannot
-    /// be opened is left out: nobody needs it here.
-    pub fn of(objects: &Path, hash: gix_hash::Kind, limit: usize) -> Self {
+    /// Those in the folder `objects`, with ids of the kind `hash`. A pack that cannot be opened is left out: nobody needs it
+    /// here.
+    pub fn of(objects: &Path, hash: gix_hash::Kind) -> Self {
         let files = std::fs::read_dir(objects.join("pack")).into_iter().flatten().flatten();
         let indexes =
             files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "idx"));
-        let mut deltas = Self::with(Vec::new(), hash, limit);
+        let mut deltas = Self::with(Vec::new(), hash, Arc::default());
         indexes.for_each(|index| deltas.add(&index));
         deltas
     }
 
     /// A pack that has come, by its index.
     pub fn add(&mut self, index: &Path) {
-        self.packs.extend(gix_pack::Bundle::at(index, self.hash).ok().map(Arc::new));
+        let bundle = gix_pack::Bundle::at(index, self.hash).ok();
+        self.packs.extend(bundle.map(|bundle| Arc::new(Pack { number: self.recent.number(), bundle })));
     }
 
     /// The same packs, for another thread.
-    pub fn again(&self, limit: usize) -> Self {
-        Self::with(self.packs.clone(), self.hash, limit)
+    pub fn again(&self) -> Self {
+        Self::with(self.packs.clone(), self.hash, self.recent.clone())
     }
 
-    fn with(packs: Vec<Arc<gix_pack::Bundle>>, hash: gix_hash::Kind, limit: usize) -> Self {
-        Self { packs, hash, inflate: Decompressor::new(), last: 0, kept: Kept::up_to(limit) }
+    fn with(packs: Vec<Arc<Pack>>, hash: gix_hash::Kind, recent: Arc<Recent>) -> Self {
+        Self { packs, hash, inflate: Decompressor::new(), last: 0, recent }
     }
 
     /// The object `id`, if it is in one of the packs and stands there on nothing outside of it.
     pub fn whole(&mut self, id: &ObjectId) -> Option<(Kind, Arc<Vec<u8>>)> {
-        let place = |n: usize| Some((n, offset_of(self.packs.get(n)?, id)?));
+        let place = |n: usize| Some((n, offset_of(&self.packs.get(n)?.bundle, id)?));
         let (n, offset) = place(self.last).or_else(|| (0..self.packs.len()).find_map(place))?;
         self.last = n;
-        let bundle = self.packs[n].clone();
+        let Pack { number, bundle } = &*self.packs[n];
         let pack = &bundle.pack;
         let (mut at, mut steps) = (offset, Vec::new());
         let (kind, mut data) = loop {
-            if let Some(known) = self.kept.get((n, at)) {
+            if let Some(known) = self.recent.get((*number, at)) {
                 break known;
             }
             // One that stands on another by its id could stand on itself, in a pack made for that.
@@ -82,18 +87,18 @@ impl Deltas {
                 // What a fetch left out, as it is here already, git puts at the end of the pack.
                 Header::RefDelta { base_id } => {
                     steps.push((at, bytes));
-                    at = offset_of(&bundle, &base_id)?;
+                    at = offset_of(bundle, &base_id)?;
                 }
                 header => {
                     let whole = (header.as_kind()?, Arc::new(bytes));
-                    self.kept.put((n, at), &whole, at == offset);
+                    self.recent.put((*number, at), &whole, at == offset);
                     break whole;
                 }
             }
         };
         for (at, delta) in steps.into_iter().rev() {
             data = Arc::new(patched(&data, &delta)?);
-            self.kept.put((n, at), &(kind, data.clone()), at == offset);
+            self.recent.put((*number, at), &(kind, data.clone()), at == offset);
         }
         Some((kind, data))
     }
@@ -101,7 +106,8 @@ impl Deltas {
     /// The difference that makes one of `old` and `new` of the other, if that is how it is stored; and whether it makes
     /// the old one of the new.
     pub fn between(&mut self, old: &ObjectId, new: &ObjectId) -> Option<(bool, Vec<u8>)> {
-        self.packs.iter().find_map(|bundle| {
+        self.packs.iter().find_map(|pack| {
+            let bundle = &pack.bundle;
             let (new, old) = (offset_of(bundle, new)?, offset_of(bundle, old)?);
             // What an entry is a difference to stands before it.
             let (base, place) = (old.min(new), old.max(new));
@@ -130,47 +136,6 @@ fn inflated(inflate: &mut Decompressor, pack: &gix_pack::data::File, entry: &Ent
     }
     let mut bytes = vec![0; size];
     (inflate.zlib_decompress(packed, &mut bytes).ok()? == size).then_some(bytes)
-}
-
-/// A pack, by its place, and where in it an object lies.
-type Key = (usize, u64);
-type Whole = (Kind, Arc<Vec<u8>>);
-
-/// The objects that were made last, in two generations: the old one goes as a whole, but for what was asked for again.
-struct Kept {
-    young: HashMap<Key, Whole>,
-    old: HashMap<Key, Whole>,
-    /// Bytes of the young ones, and how many there may be.
-    bytes: usize,
-    limit: usize,
-}
-
-impl Kept {
-    fn up_to(limit: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), bytes: 0, limit: limit / 2 }
-    }
-
-    fn get(&mut self, key: Key) -> Option<Whole> {
-        if let Some(known) = self.young.get(&key) {
-            return Some(known.clone());
-        }
-        let known = self.old.remove(&key)?;
-        self.put(key, &known, true);
-        Some(known)
-    }
-
-    fn put(&mut self, key: Key, whole: &Whole, wanted: bool) {
-        let size = whole.1.len();
-        if size > self.limit / 2 || !wanted && size > STEP {
-            return;
-        }
-        if self.bytes + size > self.limit {
-            self.old = std::mem::take(&mut self.young);
-            self.bytes = 0;
-        }
-        self.bytes += size;
-        self.young.insert(key, whole.clone());
-    }
 }
 
 #[cfg(test)]
@@ -208,8 +173,8 @@ mod tests {
         let id = here.git().call(["rev-parse", "two:f"]).line().expect("an id");
         let id = ObjectId::from_hex(id.as_bytes()).expect("an id");
         let odb = here.odb().expect("it opens");
-        let mut deltas = Deltas::of(&here.path().join("objects"), odb.hash(), 1 << 20);
-        let by_id = deltas.packs.iter().any(|bundle| {
+        let mut deltas = Deltas::of(&here.path().join("objects"), odb.hash());
+        let by_id = deltas.packs.iter().map(|pack| &pack.bundle).any(|bundle| {
             let entry = offset_of(bundle, &id).and_then(|at| bundle.pack.entry(at).ok());
             entry.is_some_and(|entry| matches!(entry.header, Header::RefDelta { .. }))
         });

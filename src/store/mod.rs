@@ -18,6 +18,7 @@ mod odb;
 mod pack;
 mod package;
 mod promised;
+mod recent;
 mod refs;
 mod repo;
 mod scratch;

@@ -13,11 +13,7 @@ use super::deltas::Deltas;
 use super::promised::{Promised, not_had};
 use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, delta, grow, pack};
 
-/// Bytes of objects from packs that are kept: others are differences to them, and a patch's trees are its neighbours'.
-pub(super) const PACKED: usize = 8 << 20;
-/// The same for a view whose reads are few.
-pub(super) const SMALL: usize = 2 << 20;
-/// The same for what the library reads: lent objects, and those that stand on others in no usual way.
+/// Bytes of objects that are kept of what the library reads: lent ones, and those that stand on others in no usual way.
 const BASES: usize = 4 << 20;
 /// Bytes of whole objects that it keeps.
 const RECENT: usize = 1 << 20;
@@ -314,7 +310,7 @@ impl Odb {
             return Err(failed(format!("the store's ids are of another kind ({})", self.hash)));
         }
         let mut deltas = self.deltas.borrow_mut();
-        match deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED)).whole(id) {
+        match deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash)).whole(id) {
             Some((found, data)) if found == kind => return Ok(data),
             Some((found, _)) => return Err(failed(format!("it is a {found}, not a {kind}"))),
             None => {}
@@ -344,15 +340,6 @@ impl Odb {
             };
         }
         Ok(None)
-    }
-
-    /// A view for another thread that keeps so many bytes of what it reads from packs.
-    pub(super) fn view(&self, limit: usize) -> Place {
-        let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED)).again(limit);
-        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
-        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
-        Place { folder, hash, written, deltas, promised, drivers, as_of: self.as_of }
     }
 
     fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
@@ -403,13 +390,17 @@ impl Objects for Odb {
 
     fn over(&self, old: &ObjectId, new: &ObjectId) -> Option<Over> {
         let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash, PACKED));
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash));
         let (back, delta) = deltas.between(old, new)?;
         Some(Over { back, bytes: delta::over(&delta)? })
     }
 
     fn place(&self) -> Option<Place> {
-        Some(self.view(PACKED / 2))
+        let mut deltas = self.deltas.borrow_mut();
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash)).again();
+        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
+        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
+        Some(Place { folder, hash, written, deltas, promised, drivers, as_of: self.as_of })
     }
 
     fn is_partial(&self) -> bool {
