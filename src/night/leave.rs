@@ -26,12 +26,13 @@ pub(super) struct Left<'q> {
 }
 
 /// Decides for each patch whether its file is written anew or goes. A file is written anew only when it does not
-/// give its tree any more by a strict apply; the new one must.
+/// give its tree any more by a strict apply; the new one must. What is in memory is `written` before git looks at it.
 pub(super) fn leave<'q>(
     site: &Site<'_>,
     odb: &Odb,
     planned: &'q [PlannedPatch],
     patches: &'q [Patch],
+    written: &dyn Fn() -> Result<(), NightError>,
 ) -> Result<Vec<Left<'q>>, NightError> {
     let drop_landed = site.project.policy.landed == Landed::Drop;
     let mut left = Vec::with_capacity(planned.len());
@@ -46,6 +47,7 @@ pub(super) fn leave<'q>(
     let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
     if !pairs.is_empty() {
         odb.flush()?;
+        written()?;
     }
     let mut diffs = site.store.diffs(&pairs, 1)?.into_iter();
     let with_diff: Vec<(&Left<'_>, Option<Vec<u8>>)> =

@@ -20,7 +20,7 @@ use crate::graph::Edge;
 use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
 use crate::risk::Transition;
-use crate::store::{Objects as _, Place, RefUpdate};
+use crate::store::{Objects as _, Place, RefUpdate, Unwritten};
 use crate::trunk::delta::Change;
 use crate::workspace::{History, HookEvent, ProjectLock};
 
@@ -65,9 +65,12 @@ pub struct Stacked {
     pub patches: Vec<(String, ObjectId)>,
     /// The build's commit.
     pub commit: ObjectId,
+    /// What of it is not written yet.
+    pub unwritten: Option<Unwritten>,
 }
 
-/// Makes the build's commits. New objects are written as one pack that nothing refers to.
+/// Makes the build's commits. New objects are written as one pack that nothing refers to: now, if somebody is to look at them
+/// before [`build`] does.
 pub fn stacked(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
@@ -89,8 +92,10 @@ pub fn stacked(
     let identity = &site.workspace.config.identity;
     let (bottom, ids) = stack(odb, identity, &project.name, tip, join.as_ref(), &layers)?;
     let commit = *ids.last().unwrap_or(&bottom);
-    odb.flush()?;
-    Ok(Stacked { patches: applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect(), commit })
+    let patches = applied.iter().map(|(p, _)| p.report.name.clone()).zip(ids).collect();
+    let is_looked_at = !project.checks.is_empty() || project.artifacts.is_some();
+    let unwritten = if is_looked_at { odb.flush().map(|_| None)? } else { Some(odb.hand_over()) };
+    Ok(Stacked { patches, commit, unwritten })
 }
 
 /// What is to become of a build.
@@ -118,16 +123,19 @@ pub fn build(
 ) -> Result<(Built, Manifest), NightError> {
     let project = site.project;
     let Planned { odb, queue, base, patches, tree, range, landed, differences, .. } = planned;
-    let Stacked { patches: commits, commit } = stacked;
+    let Stacked { patches: commits, commit, unwritten } = stacked;
 
     let next = Next { commit, patches: &commits, base, range: &range.commits };
-    // What is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of these
-    // needs another, but the commits the first.
+    // The pack, what is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of
+    // these needs another, but the commits the second, and that the pack where git has to look at it.
     let (manifest, refs, head, made, changes, locked, left) = std::thread::scope(|threads| {
         let (view, planned, texts) = (odb.place(), patches.as_slice(), queue.patches.as_slice());
         let next = &next;
-        let found = threads.spawn(move || found(site, lock, (planned, texts), view, next));
-        let left = leave(site, &odb, planned, texts)?;
+        let unwritten = unwritten.as_ref();
+        let written = move || Ok::<_, NightError>(unwritten.map(Unwritten::write).transpose().map(drop)?);
+        threads.spawn(written);
+        let found = threads.spawn(move || found(site, lock, (planned, texts), (view, &written), next));
+        let left = leave(site, &odb, planned, texts, &written)?;
         let head = fate.head.answer()?;
         let series = series_after(site, &queue.series, &left)?;
         let seconds = odb.commit(tip)?.committer.seconds;
@@ -160,6 +168,7 @@ pub fn build(
             new: Some(blob.to_string()),
         }];
         let made = made.map(joined).transpose()?.flatten();
+        written()?;
         let left: Vec<(Option<Loss>, Option<Patch>)> =
             left.into_iter().map(|l| (l.loss, l.rewritten.map(|(anew, _)| anew))).collect();
         Ok::<_, NightError>((manifest, refs, head, made, changes, locked, left))
@@ -179,12 +188,13 @@ pub fn build(
     Ok((built, manifest))
 }
 
-/// Which patch of a build needs which, and what the move to it asks of who deploys it. Sees what is written, by `view`.
+/// Which patch of a build needs which, and what the move to it asks of who deploys it. Sees the build's objects by `view`, and
+/// asks git only when they are `written`.
 fn found(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
     (planned, texts): (&[PlannedPatch], &[Patch]),
-    view: Option<Place>,
+    (view, written): (Option<Place>, &(dyn Fn() -> Result<(), NightError> + Sync)),
     next: &Next<'_>,
 ) -> Result<(Vec<Edge>, Option<Transition>), NightError> {
     let open = |view: Option<Place>| view.map_or_else(|| site.store.odb(), |view| Ok(view.open()));
@@ -193,7 +203,10 @@ fn found(
     std::thread::scope(|threads| {
         let (view, last) = (odb.place(), last.as_ref());
         let risk = threads.spawn(move || match lock.and_then(|l| l.deploy.as_deref()) {
-            Some(previous) => from_previous(site, &open(view)?, previous, last, next),
+            Some(previous) => {
+                written()?;
+                from_previous(site, &open(view)?, previous, last, next)
+            }
             None => Ok(None),
         });
         let edges = edges::edges(&odb, planned, texts, last)?;

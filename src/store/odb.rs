@@ -1,25 +1,22 @@
 //! Reads from a repository's object database, with new objects kept in memory until they are flushed as one pack.
 
 use std::cell::RefCell;
-use std::collections::{self, VecDeque};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
-use gix_hashtable::HashMap;
 use gix_object::{Exists, Find, Kind};
 
 use super::deltas::Deltas;
+use super::fresh::{New, Unwritten};
 use super::promised::{Promised, not_had};
-use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, delta, grow, pack};
+use super::{Commit, Drivers, GitVersion, ObjectError, Objects, Over, StoreError, delta, grow};
 
 /// Bytes of objects that are kept of what the library reads: lent ones, and those that stand on others in no usual way.
 const BASES: usize = 4 << 20;
 /// Bytes of whole objects that it keeps.
 const RECENT: usize = 1 << 20;
-/// Bytes of new objects that are kept whole beside their differences.
-const WHOLE: usize = 4 << 20;
-
 /// So many numbers of pairs are remembered: thousands of files that came, each held against thousands that went, are millions.
 const NUMBERS: usize = 1 << 17;
 
@@ -36,8 +33,10 @@ pub struct Odb {
     /// Kept from read to read: fresh memory costs more than the reading.
     buffer: RefCell<Vec<u8>>,
     new: RefCell<New>,
+    /// What is being written.
+    handed: RefCell<Vec<New>>,
     /// What was worked out of pairs of objects.
-    numbers: RefCell<collections::HashMap<[ObjectId; 2], u64>>,
+    numbers: RefCell<HashMap<[ObjectId; 2], u64>>,
     /// What the packs store, once that is asked for.
     deltas: RefCell<Option<Deltas>>,
     promised: Arc<Promised>,
@@ -50,6 +49,7 @@ pub struct Place {
     folder: PathBuf,
     hash: gix_hash::Kind,
     written: gix_odb::HandleArc,
+    handed: Vec<New>,
     deltas: Deltas,
     promised: Arc<Promised>,
     drivers: Option<Arc<Drivers>>,
@@ -60,145 +60,9 @@ impl Place {
     /// The objects, by a view of its own that keeps less in memory.
     pub fn open(self) -> Odb {
         let odb = Odb::of(self.folder, self.hash, self.written, self.promised, (BASES / 2, RECENT / 2));
+        odb.handed.replace(self.handed);
         odb.deltas.replace(Some(self.deltas));
         odb.with_drivers(self.drivers).as_git(self.as_of)
-    }
-}
-
-/// Objects in memory, in the order in which they were made.
-///
-/// A large folder is made anew by every patch that changes something in it: most are kept as differences, and only the
-/// last ones whole.
-#[derive(Default)]
-struct New {
-    order: Vec<Made>,
-    places: HashMap<ObjectId, usize>,
-    /// The last ones that are kept as differences, and their bytes in all.
-    whole: HashMap<ObjectId, Arc<Vec<u8>>>,
-    oldest: VecDeque<ObjectId>,
-    bytes: usize,
-}
-
-/// A new object.
-struct Made {
-    id: ObjectId,
-    kind: Kind,
-    body: Body,
-}
-
-enum Body {
-    Whole(Arc<Vec<u8>>),
-    /// A difference to an earlier one, and how many differences it stands on.
-    Delta {
-        base: usize,
-        depth: usize,
-        delta: Box<[u8]>,
-    },
-}
-
-impl New {
-    fn add(&mut self, id: ObjectId, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) {
-        let at = self.order.len();
-        let base = like.and_then(|like| self.places.get(like)).copied();
-        let delta = base.filter(|base| self.order[*base].kind == kind).and_then(|base| {
-            let depth = match self.order[base].body {
-                Body::Whole(_) => 1,
-                Body::Delta { depth, .. } => depth + 1,
-            };
-            let old = self.data(base).filter(|_| depth <= delta::DEPTH)?;
-            let delta = delta::delta(&old, &data);
-            (delta.len() < data.len() / 2).then_some((base, depth, delta))
-        });
-        let data: Arc<Vec<u8>> = data.into();
-        let body = match delta {
-            Some((base, depth, delta)) => {
-                self.keep_whole(id, data);
-                Body::Delta { base, depth, delta: delta.into() }
-            }
-            None => Body::Whole(data),
-        };
-        self.order.push(Made { id, kind, body });
-        self.places.insert(id, at);
-    }
-
-    /// Takes trees in where their steps end; every place after them moves.
-    fn adopt(&mut self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError> {
-        let there = |order: &[Made], places: &HashMap<ObjectId, usize>, id: &ObjectId| {
-            places.get(id).copied().filter(|at| order.get(*at).is_some_and(|made| made.id == *id))
-        };
-        let mut old = std::mem::take(&mut self.order).into_iter();
-        let (mut moved, mut taken) = (Vec::with_capacity(old.len()), 0);
-        let mut trees = trees.into_iter().peekable();
-        let mut order: Vec<Made> = Vec::with_capacity(old.len() + trees.len());
-        let mut move_up_to = |mark: usize, order: &mut Vec<Made>, places: &mut HashMap<ObjectId, usize>| {
-            while taken < mark
-                && let Some(mut made) = old.next()
-            {
-                if let Body::Delta { base, .. } = &mut made.body {
-                    *base = moved[*base];
-                }
-                taken += 1;
-                if let Some(at) = there(order, places, &made.id) {
-                    moved.push(at);
-                    continue;
-                }
-                moved.push(order.len());
-                places.insert(made.id, order.len());
-                order.push(made);
-            }
-        };
-        for (step, mark) in marks.iter_mut().enumerate() {
-            move_up_to(*mark, &mut order, &mut self.places);
-            while let Some(made) = trees.next_if(|made| made.step <= step) {
-                if there(&order, &self.places, &made.id).is_some() {
-                    continue;
-                }
-                let body = match made.body {
-                    grow::Body::Whole(data) => Body::Whole(data),
-                    grow::Body::Delta { base, depth, delta } => {
-                        let missing =
-                            || ObjectError { id: base, reason: "it was made, and is not here".into() };
-                        let base = there(&order, &self.places, &base).ok_or_else(missing)?;
-                        Body::Delta { base, depth, delta: delta.into() }
-                    }
-                };
-                self.places.insert(made.id, order.len());
-                order.push(Made { id: made.id, kind: Kind::Tree, body });
-            }
-            *mark = order.len();
-        }
-        move_up_to(usize::MAX, &mut order, &mut self.places);
-        self.order = order;
-        Ok(())
-    }
-
-    fn keep_whole(&mut self, id: ObjectId, data: Arc<Vec<u8>>) {
-        self.bytes += data.len();
-        self.oldest.push_back(id);
-        self.whole.insert(id, data);
-        while self.bytes > WHOLE && self.oldest.len() > 1 {
-            let Some(old) = self.oldest.pop_front().and_then(|old| self.whole.remove(&old)) else { continue };
-            self.bytes -= old.len();
-        }
-    }
-
-    /// The content of one.
-    fn data(&self, at: usize) -> Option<Arc<Vec<u8>>> {
-        let made = self.order.get(at)?;
-        match &made.body {
-            Body::Whole(data) => Some(data.clone()),
-            Body::Delta { .. } if self.whole.contains_key(&made.id) => self.whole.get(&made.id).cloned(),
-            Body::Delta { base, delta, .. } => Some(delta::patched(&self.data(*base)?, delta)?.into()),
-        }
-    }
-
-    fn get(&mut self, id: &ObjectId) -> Option<Arc<Vec<u8>>> {
-        let at = *self.places.get(id)?;
-        let data = self.data(at)?;
-        if matches!(self.order[at].body, Body::Delta { .. }) && !self.whole.contains_key(id) {
-            self.keep_whole(*id, data.clone());
-        }
-        Some(data)
     }
 }
 
@@ -226,10 +90,10 @@ impl Odb {
     ) -> Self {
         written.set_pack_cache(move || Box::new(gix_pack::cache::lru::MemoryCappedHashmap::new(bases)));
         written.set_object_cache(move || Box::new(gix_pack::cache::object::MemoryCappedHashmap::new(recent)));
-        let (buffer, new, deltas) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let numbers = RefCell::default();
+        let (buffer, new, handed) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (deltas, numbers) = (RefCell::default(), RefCell::default());
         let (drivers, as_of) = (None, GitVersion::NEWEST);
-        Self { folder, hash, written, buffer, new, numbers, deltas, promised, drivers, as_of }
+        Self { folder, hash, written, buffer, new, handed, numbers, deltas, promised, drivers, as_of }
     }
 
     /// The same, with the merge of a certain git.
@@ -248,40 +112,25 @@ impl Odb {
     /// run that is killed here has changed nothing.
     pub fn flush(&self) -> Result<usize, StoreError> {
         let new = std::mem::take(&mut *self.new.borrow_mut());
-        if new.order.is_empty() {
-            return Ok(0);
-        }
-        let items: Vec<pack::Item<'_>> = new
-            .order
-            .iter()
-            .map(|Made { id, kind, body }| {
-                let body = match body {
-                    Body::Whole(data) => pack::Body::Whole(data),
-                    Body::Delta { base, delta, .. } => pack::Body::Delta(*base, delta),
-                };
-                pack::Item { id: *id, kind: *kind, body }
-            })
-            .collect();
-        let failed =
-            |e: std::io::Error| StoreError::Write { path: self.folder.clone(), reason: e.to_string() };
-        let index = pack::write(&items, &self.folder.join("pack")).map_err(failed)?;
-        if let Some(deltas) = self.deltas.borrow_mut().as_mut() {
+        let count = new.len();
+        let unwritten = Unwritten::to(self.folder.clone(), new);
+        if let (Some(index), Some(deltas)) = (unwritten.write()?, self.deltas.borrow_mut().as_mut()) {
             deltas.add(&index);
         }
-        Ok(new.order.len())
+        Ok(count)
+    }
+
+    /// All new objects, to be written as one pack beside other work. They can be read here and by views that are opened from
+    /// now on, but by nobody else until they are written.
+    pub fn hand_over(&self) -> Unwritten {
+        let new = std::mem::take(&mut *self.new.borrow_mut());
+        self.handed.borrow_mut().push(new.clone());
+        Unwritten::to(self.folder.clone(), new)
     }
 
     /// Forgets the new objects that were made since `mark`, unless they were flushed.
     pub fn rewind(&self, mark: usize) {
-        let mut new = self.new.borrow_mut();
-        let from = mark.min(new.order.len());
-        for made in new.order.split_off(from) {
-            new.places.remove(&made.id);
-            if let Some(data) = new.whole.remove(&made.id) {
-                new.bytes -= data.len();
-                new.oldest.retain(|id| *id != made.id);
-            }
-        }
+        self.new.borrow_mut().rewind(mark);
     }
 
     /// The commit `id`.
@@ -297,12 +146,14 @@ impl Odb {
 
     /// Is the object here, of whatever kind?
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.new.borrow().places.contains_key(id)
+        self.new.borrow().has(id)
+            || self.handed.borrow().iter().any(|handed| handed.has(id))
             || id.kind() == self.hash && (0..LOOKS).any(|_| self.written.exists(id))
     }
 
     fn read(&self, id: &ObjectId, kind: Kind) -> Result<Arc<Vec<u8>>, ObjectError> {
-        if let Some(data) = self.new.borrow_mut().get(id) {
+        let handed = || self.handed.borrow_mut().iter_mut().find_map(|handed| handed.get(id));
+        if let Some(data) = self.new.borrow_mut().get(id).or_else(handed) {
             return Ok(data);
         }
         let failed = |reason: String| ObjectError { id: *id, reason };
@@ -345,7 +196,7 @@ impl Odb {
     fn put(&self, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
         let id = object_id(self.hash, kind, &data)?;
         let mut new = self.new.borrow_mut();
-        if !new.places.contains_key(&id) {
+        if !new.has(&id) {
             new.add(id, kind, data, like);
         }
         Ok(id)
@@ -382,7 +233,7 @@ impl Objects for Odb {
 
     fn put_made(&self, id: ObjectId, data: Vec<u8>, like: Option<&ObjectId>) -> Result<(), ObjectError> {
         let mut new = self.new.borrow_mut();
-        if !new.places.contains_key(&id) {
+        if !new.has(&id) {
             new.add(id, Kind::Blob, data, like);
         }
         Ok(())
@@ -400,7 +251,8 @@ impl Objects for Odb {
         let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash)).again();
         let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
         let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
-        Some(Place { folder, hash, written, deltas, promised, drivers, as_of: self.as_of })
+        let handed = self.handed.borrow().clone();
+        Some(Place { folder, hash, written, handed, deltas, promised, drivers, as_of: self.as_of })
     }
 
     fn is_partial(&self) -> bool {
@@ -451,7 +303,7 @@ impl Objects for Odb {
     }
 
     fn mark(&self) -> usize {
-        self.new.borrow().order.len()
+        self.new.borrow().len()
     }
 }
 

@@ -1,0 +1,216 @@
+//! New objects: kept in memory as they are made, and written as one pack.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use gix_hash::ObjectId;
+use gix_hashtable::HashMap;
+use gix_object::Kind;
+
+use super::{ObjectError, StoreError, delta, grow, pack};
+
+/// Bytes of new objects that are kept whole beside their differences.
+const WHOLE: usize = 4 << 20;
+
+/// Objects in memory, in the order in which they were made.
+///
+/// A large folder is made anew by every patch that changes something in it: most are kept as differences, and only the
+/// last ones whole.
+///
+/// A copy shares what was made until then, and is cheap.
+#[derive(Default, Clone)]
+pub(super) struct New {
+    order: Arc<Vec<Made>>,
+    places: Arc<HashMap<ObjectId, usize>>,
+    /// The last ones that are kept as differences, and their bytes in all.
+    whole: HashMap<ObjectId, Arc<Vec<u8>>>,
+    oldest: VecDeque<ObjectId>,
+    bytes: usize,
+}
+
+/// A new object.
+#[derive(Clone)]
+struct Made {
+    id: ObjectId,
+    kind: Kind,
+    body: Body,
+}
+
+#[derive(Clone)]
+enum Body {
+    Whole(Arc<Vec<u8>>),
+    /// A difference to an earlier one, and how many differences it stands on.
+    Delta {
+        base: usize,
+        depth: usize,
+        delta: Box<[u8]>,
+    },
+}
+
+impl New {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Is this one of them?
+    pub fn has(&self, id: &ObjectId) -> bool {
+        self.places.contains_key(id)
+    }
+
+    /// Keeps an object that is not there yet, which resembles another.
+    pub fn add(&mut self, id: ObjectId, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) {
+        let at = self.order.len();
+        let base = like.and_then(|like| self.places.get(like)).copied();
+        let delta = base.filter(|base| self.order[*base].kind == kind).and_then(|base| {
+            let depth = match self.order[base].body {
+                Body::Whole(_) => 1,
+                Body::Delta { depth, .. } => depth + 1,
+            };
+            let old = self.data(base).filter(|_| depth <= delta::DEPTH)?;
+            let delta = delta::delta(&old, &data);
+            (delta.len() < data.len() / 2).then_some((base, depth, delta))
+        });
+        let data: Arc<Vec<u8>> = data.into();
+        let body = match delta {
+            Some((base, depth, delta)) => {
+                self.keep_whole(id, data);
+                Body::Delta { base, depth, delta: delta.into() }
+            }
+            None => Body::Whole(data),
+        };
+        Arc::make_mut(&mut self.order).push(Made { id, kind, body });
+        Arc::make_mut(&mut self.places).insert(id, at);
+    }
+
+    /// Takes trees in where their steps end; every place after them moves.
+    pub fn adopt(&mut self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError> {
+        let there = |order: &[Made], places: &HashMap<ObjectId, usize>, id: &ObjectId| {
+            places.get(id).copied().filter(|at| order.get(*at).is_some_and(|made| made.id == *id))
+        };
+        let mut old = Arc::unwrap_or_clone(std::mem::take(&mut self.order)).into_iter();
+        let places = Arc::make_mut(&mut self.places);
+        let (mut moved, mut taken) = (Vec::with_capacity(old.len()), 0);
+        let mut trees = trees.into_iter().peekable();
+        let mut order: Vec<Made> = Vec::with_capacity(old.len() + trees.len());
+        let mut move_up_to = |mark: usize, order: &mut Vec<Made>, places: &mut HashMap<ObjectId, usize>| {
+            while taken < mark
+                && let Some(mut made) = old.next()
+            {
+                if let Body::Delta { base, .. } = &mut made.body {
+                    *base = moved[*base];
+                }
+                taken += 1;
+                if let Some(at) = there(order, places, &made.id) {
+                    moved.push(at);
+                    continue;
+                }
+                moved.push(order.len());
+                places.insert(made.id, order.len());
+                order.push(made);
+            }
+        };
+        for (step, mark) in marks.iter_mut().enumerate() {
+            move_up_to(*mark, &mut order, places);
+            while let Some(made) = trees.next_if(|made| made.step <= step) {
+                if there(&order, places, &made.id).is_some() {
+                    continue;
+                }
+                let body = match made.body {
+                    grow::Body::Whole(data) => Body::Whole(data),
+                    grow::Body::Delta { base, depth, delta } => {
+                        let missing =
+                            || ObjectError { id: base, reason: "it was made, and is not here".into() };
+                        let base = there(&order, places, &base).ok_or_else(missing)?;
+                        Body::Delta { base, depth, delta: delta.into() }
+                    }
+                };
+                places.insert(made.id, order.len());
+                order.push(Made { id: made.id, kind: Kind::Tree, body });
+            }
+            *mark = order.len();
+        }
+        move_up_to(usize::MAX, &mut order, places);
+        self.order = Arc::new(order);
+        Ok(())
+    }
+
+    fn keep_whole(&mut self, id: ObjectId, data: Arc<Vec<u8>>) {
+        self.bytes += data.len();
+        self.oldest.push_back(id);
+        self.whole.insert(id, data);
+        while self.bytes > WHOLE && self.oldest.len() > 1 {
+            let Some(old) = self.oldest.pop_front().and_then(|old| self.whole.remove(&old)) else { continue };
+            self.bytes -= old.len();
+        }
+    }
+
+    /// The content of one.
+    fn data(&self, at: usize) -> Option<Arc<Vec<u8>>> {
+        let made = self.order.get(at)?;
+        match &made.body {
+            Body::Whole(data) => Some(data.clone()),
+            Body::Delta { .. } if self.whole.contains_key(&made.id) => self.whole.get(&made.id).cloned(),
+            Body::Delta { base, delta, .. } => Some(delta::patched(&self.data(*base)?, delta)?.into()),
+        }
+    }
+
+    /// The content of this one.
+    pub fn get(&mut self, id: &ObjectId) -> Option<Arc<Vec<u8>>> {
+        let at = *self.places.get(id)?;
+        let data = self.data(at)?;
+        if matches!(self.order[at].body, Body::Delta { .. }) && !self.whole.contains_key(id) {
+            self.keep_whole(*id, data.clone());
+        }
+        Some(data)
+    }
+
+    /// Forgets those that were made since there were `mark`.
+    pub fn rewind(&mut self, mark: usize) {
+        let from = mark.min(self.order.len());
+        for made in Arc::make_mut(&mut self.order).split_off(from) {
+            Arc::make_mut(&mut self.places).remove(&made.id);
+            if let Some(data) = self.whole.remove(&made.id) {
+                self.bytes -= data.len();
+                self.oldest.retain(|id| *id != made.id);
+            }
+        }
+    }
+}
+
+/// New objects of a store that are to be written.
+pub struct Unwritten {
+    folder: PathBuf,
+    new: New,
+    /// The index of what was written, or why it was not.
+    outcome: OnceLock<Result<Option<PathBuf>, String>>,
+}
+
+impl Unwritten {
+    /// Those that go to the folder `objects`.
+    pub(super) fn to(folder: PathBuf, new: New) -> Self {
+        Self { folder, new, outcome: OnceLock::new() }
+    }
+
+    /// Writes them as one pack, once: who asks meanwhile waits. Its index, unless there are none.
+    pub fn write(&self) -> Result<Option<PathBuf>, StoreError> {
+        let outcome = self.outcome.get_or_init(|| self.pack().map_err(|e| e.to_string()));
+        outcome.clone().map_err(|reason| StoreError::Write { path: self.folder.clone(), reason })
+    }
+
+    fn pack(&self) -> std::io::Result<Option<PathBuf>> {
+        if self.new.order.is_empty() {
+            return Ok(None);
+        }
+        let items = self.new.order.iter().map(|Made { id, kind, body }| {
+            let body = match body {
+                Body::Whole(data) => pack::Body::Whole(data),
+                Body::Delta { base, delta, .. } => pack::Body::Delta(*base, delta),
+            };
+            pack::Item { id: *id, kind: *kind, body }
+        });
+        let items: Vec<pack::Item<'_>> = items.collect();
+        pack::write(&items, &self.folder.join("pack")).map(Some)
+    }
+}
