@@ -19,7 +19,7 @@ use super::commits::{commit_files, lock_file};
 use super::turn::{head, still};
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{RefUpdate, Repo, SILENCE, listing};
+use crate::store::{RefMove, RefUpdate, Repo, SILENCE, listing};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -96,12 +96,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes all the changes that the journal names and that are not made yet, from the push on.
-    pub fn carry_out(&self, site: &Site<'_>) -> Result<(), NightError> {
+    /// Makes all the changes that the journal names and that are not made yet, from the push on. The refs are moved by
+    /// `refs`.
+    pub fn carry_out(&self, site: &Site<'_>, refs: RefMove) -> Result<(), NightError> {
         if let Some(push) = &self.push {
             push.push(&site.store)?;
         }
-        self.after_push(site)
+        self.after_push(site, refs)
     }
 
     /// The same run on the commit that the workspace's branch has come to since, as other projects went on. None if the
@@ -166,15 +167,20 @@ impl Journal {
     }
 
     /// Makes the changes that come after the push. May be repeated.
-    fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
-        move_refs(&site.store, &self.refs)?;
+    fn after_push(&self, site: &Site<'_>, refs: RefMove) -> Result<(), NightError> {
+        move_refs(&site.store, &self.refs, refs)?;
         self.workspace.make(site)?;
         Self::remove(&site.folder, &self.project)
     }
 }
 
+/// Begins a call of git that is to move refs of a store by [`move_refs`].
+pub fn ref_move(store: &Repo) -> Result<RefMove, NightError> {
+    Ok(store.ref_move("carry: publish a build")?)
+}
+
 /// Moves refs of the store, whatever they are now.
-pub fn move_refs(store: &Repo, refs: &[RefUpdate]) -> Result<(), NightError> {
+pub fn move_refs(store: &Repo, refs: &[RefUpdate], by: RefMove) -> Result<(), NightError> {
     let mut open = Vec::new();
     let names: Vec<&str> = refs.iter().map(|update| update.name.as_str()).collect();
     for (update, there) in refs.iter().zip(store.exactly(&names)?) {
@@ -184,7 +190,7 @@ pub fn move_refs(store: &Repo, refs: &[RefUpdate]) -> Result<(), NightError> {
         }
     }
     if !open.is_empty() {
-        store.update(&open, "carry: publish a build")?;
+        by.make(&open)?;
     }
     Ok(())
 }
@@ -289,7 +295,7 @@ pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
                 journal.write(&site.folder)?;
             }
             journal.bring_back(site)?;
-            journal.after_push(site)?;
+            journal.after_push(site, ref_move(&site.store)?)?;
             return Ok(Some(Recovered::Finished));
         }
         if path == &now {
@@ -329,6 +335,9 @@ impl WorkspaceMove {
     /// Writes the files, the index, and last the branch. May be repeated.
     fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
         let _still = still();
+        wait_for_index(&site.git_dir)?;
+        let index = site.git.call(["update-index", "-z", "--index-info"]).begin()?;
+        let branch = site.git.call(["update-ref", "-z", "--stdin", "-m", "carry: write back"]).begin()?;
         let root = &site.workspace.root;
         let mut info = Vec::new();
         let asked = self.files.iter().filter(|(file, _)| !self.texts.contains_key(*file));
@@ -357,8 +366,7 @@ impl WorkspaceMove {
                 }
             }
         }
-        wait_for_index(&site.git_dir)?;
-        site.git.call(["update-index", "-z", "--index-info"]).stdin(info).output()?;
+        index.output(info)?;
         let written = self.files.iter().filter(|(_, blob)| blob.is_some());
         let written: String = written.map(|(file, _)| format!("{file}\0")).collect();
         // What the index knows of these files' times, so that nobody need read them again.
@@ -373,7 +381,7 @@ impl WorkspaceMove {
             if there.as_ref() != Some(&self.new) {
                 let null = self.null();
                 let old = self.old.as_deref().unwrap_or(&null);
-                site.git.call(["update-ref", "-m", "carry: write back", "HEAD", &self.new, old]).output()?;
+                branch.output(format!("update HEAD\0{}\0{old}\0", self.new))?;
             }
             refresh.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok(())

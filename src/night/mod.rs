@@ -388,6 +388,8 @@ fn spend(
         pack.map_or(Ok(()), artifacts::Pack::discard)?;
         night.done = Done::Refused;
     }
+    // A thousand patches take their time to go, and nobody waits for that.
+    std::thread::spawn(move || drop(queue));
     Ok(night)
 }
 

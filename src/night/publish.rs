@@ -6,7 +6,7 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
-use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover};
+use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover, ref_move};
 use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
@@ -199,7 +199,7 @@ pub fn put_out(
     events.step(&format!("publishing to {}", without_secrets(&address)));
     let push = leased(site, lock, &address, &branch, &commit, immutable, options)?;
     outlet.put(site, Going { night, push, commits: built.commits, lock: built.lock })?;
-    move_refs(&site.store, &refs)
+    move_refs(&site.store, &refs, ref_move(&site.store)?)
 }
 
 /// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.
@@ -253,8 +253,9 @@ fn transact(
     let Some(new) = ids.last().cloned().or_else(|| old.clone()) else { return Ok(ids) };
     let workspace = WorkspaceMove { old, new, files, texts };
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
+    let refs = ref_move(&site.store)?;
     journal.write(&site.folder)?;
-    match journal.carry_out(site) {
+    match journal.carry_out(site, refs) {
         // A refused push has changed nothing; anything later is finished by the next run.
         Err(e @ NightError::Push { .. }) => Journal::remove(&site.folder, project).and(Err(e)),
         // The answer was lost, and the push may have arrived all the same: that can be asked.

@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use bstr::ByteSlice;
 
+use super::waiting::Waiting;
 use super::words::complaint;
 
 pub use super::words::without_secrets;
@@ -268,11 +269,7 @@ impl<'a> Call<'a> {
     /// Makes the call; any exit code other than 0 is an error.
     pub fn output(self) -> Result<Vec<u8>, GitError> {
         let command = self.words();
-        let answer = self.answer()?;
-        match answer.code {
-            Some(0) => Ok(answer.stdout),
-            code => Err(GitError::Failed { command, code, stderr: complaint(&answer.stderr) }),
-        }
+        ended_well(command, self.answer()?)
     }
 
     /// Makes the call; its output as one trimmed line of text.
@@ -326,21 +323,24 @@ impl<'a> Call<'a> {
 
     /// Makes the call, and does not wait for what it says.
     pub fn start(mut self) -> Result<Started, GitError> {
-        Ok(Started { child: Some(self.spawn()?) })
+        Ok(Started::of(self.spawn()?))
+    }
+
+    /// Begins the call, which waits for what it is to read.
+    pub fn begin(mut self) -> Result<Waiting, GitError> {
+        let command = self.words();
+        Ok(Waiting::of(self.piped()?, command))
+    }
+
+    fn piped(&mut self) -> Result<Child, GitError> {
+        let out = self.out.take().map_or_else(Stdio::piped, Stdio::from);
+        self.command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
+        self.command.spawn().map_err(GitError::Missing)
     }
 
     fn spawn(&mut self) -> Result<Child, GitError> {
-        let out = self.out.take().map_or_else(Stdio::piped, Stdio::from);
-        self.command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
-        let mut child = self.command.spawn().map_err(GitError::Missing)?;
-        let stdin = std::mem::take(&mut self.stdin);
-        // A program that ends before it read all closes the pipe: its exit code tells.
-        if let Some(mut pipe) = child.stdin.take() {
-            match stdin.len() {
-                0..=PIPE => drop(pipe.write_all(&stdin)),
-                _ => drop(std::thread::spawn(move || pipe.write_all(&stdin))),
-            }
-        }
+        let mut child = self.piped()?;
+        feed(child.stdin.take(), std::mem::take(&mut self.stdin));
         Ok(child)
     }
 
@@ -358,7 +358,29 @@ impl<'a> Call<'a> {
     }
 }
 
+/// Gives a program what it is to read. One that ends before it read all closes the pipe: its exit code tells.
+pub(super) fn feed(pipe: Option<ChildStdin>, input: Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    match input.len() {
+        0..=PIPE => drop(pipe.write_all(&input)),
+        _ => drop(std::thread::spawn(move || pipe.write_all(&input))),
+    }
+}
+
+/// What a call wrote, if it ended well.
+pub(super) fn ended_well(command: String, answer: Answer) -> Result<Vec<u8>, GitError> {
+    match answer.code {
+        Some(0) => Ok(answer.stdout),
+        code => Err(GitError::Failed { command, code, stderr: complaint(&answer.stderr) }),
+    }
+}
+
 impl Started {
+    /// A call that was begun.
+    pub(super) fn of(child: Child) -> Self {
+        Self { child: Some(child) }
+    }
+
     /// Whatever the call says.
     pub fn answer(mut self) -> Result<Answer, GitError> {
         let gone = || GitError::Missing(std::io::ErrorKind::NotFound.into());

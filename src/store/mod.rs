@@ -26,6 +26,7 @@ mod scratch;
 pub mod tree;
 mod upkeep;
 mod version;
+mod waiting;
 mod walk;
 mod words;
 mod worktree;
@@ -51,6 +52,7 @@ pub use repo::{Ranged, RefUpdate, Repo, SILENCE, listing};
 pub use scratch::Scratch;
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
 pub use version::GitVersion;
+pub use waiting::{RefMove, Waiting};
 pub use worktree::{Unmerged, WorkTree};
 
 /// Where objects are read and left. The steps of the flow see git's objects through this alone.

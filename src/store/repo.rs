@@ -226,25 +226,6 @@ impl Repo {
         Ok(out.lines().filter_map(line).collect())
     }
 
-    /// Moves refs, all or none; each must still be what its update says.
-    pub fn update(&self, updates: &[RefUpdate], why: &str) -> Result<(), StoreError> {
-        let mut input = Vec::from(*b"start\0");
-        let null = self.hash().null().to_string();
-        for u in updates {
-            let old = u.old.as_deref().unwrap_or(&null);
-            match &u.new {
-                Some(new) => input.extend_from_slice(format!("update {}\0{new}\0{old}\0", u.name).as_bytes()),
-                None => input.extend_from_slice(format!("delete {}\0{old}\0", u.name).as_bytes()),
-            }
-        }
-        input.extend_from_slice(b"prepare\0commit\0");
-        // Branches have a log; what never changes needs none, and there are many of those.
-        let call =
-            self.git.call(["-c", "core.logAllRefUpdates=true", "update-ref", "--stdin", "-z", "-m", why]);
-        call.stdin(input).output()?;
-        Ok(())
-    }
-
     /// The commit that `rev` names, if it is here.
     pub fn commit_of(&self, rev: &str) -> Result<Option<ObjectId>, StoreError> {
         // A whole id is itself, whatever ref may be called like it (`git help revisions`).
