@@ -73,6 +73,78 @@ pub(super) fn patched(old: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     (old.len() == old_size && out.len() == new_size).then_some(out)
 }
 
+/// What a chain of differences makes of `base`: the first is to it, each other to what the one before makes. Nothing of what
+/// lies between is made: where the last copies, the one before is asked what stands there, and so on. Nothing if one does not
+/// fit.
+pub(super) fn patched_by_all(base: &[u8], chain: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let (last, before) = chain.split_last()?;
+    let mut made = Pieces::of(last)?;
+    for delta in before.iter().rev() {
+        let under = Pieces::of(delta)?;
+        if under.new_size != made.old_size {
+            return None;
+        }
+        let mut pieces = Vec::with_capacity(made.pieces.len());
+        for piece in made.pieces {
+            match piece {
+                Piece::New(_) => pieces.push(piece),
+                Piece::Old(range) => under.cut(range, &mut pieces)?,
+            }
+        }
+        made = Pieces { pieces, old_size: under.old_size, ..made };
+    }
+    let mut out = Vec::with_capacity(made.new_size);
+    for piece in made.pieces {
+        match piece {
+            Piece::New(bytes) => out.extend_from_slice(bytes),
+            Piece::Old(range) => out.extend_from_slice(base.get(range)?),
+        }
+    }
+    (base.len() == made.old_size && out.len() == made.new_size).then_some(out)
+}
+
+/// All that a difference says.
+struct Pieces<'d> {
+    old_size: usize,
+    new_size: usize,
+    pieces: Vec<Piece<'d>>,
+    /// Where in the new bytes each begins.
+    starts: Vec<usize>,
+}
+
+impl<'d> Pieces<'d> {
+    fn of(delta: &'d [u8]) -> Option<Self> {
+        let mut steps = Steps { rest: delta };
+        let (old_size, new_size) = (steps.size()?, steps.size()?);
+        let (mut pieces, mut starts, mut at) = (Vec::new(), Vec::new(), 0_usize);
+        while !steps.rest.is_empty() {
+            let piece = steps.next()?;
+            starts.push(at);
+            at = at.checked_add(piece.len())?;
+            pieces.push(piece);
+        }
+        (at == new_size).then_some(Self { old_size, new_size, pieces, starts })
+    }
+
+    /// The pieces of which a range of the new bytes is made.
+    fn cut(&self, range: std::ops::Range<usize>, out: &mut Vec<Piece<'d>>) -> Option<()> {
+        let mut at = range.start;
+        let mut place = self.starts.partition_point(|start| *start <= at).saturating_sub(1);
+        while at < range.end {
+            let (start, piece) = (*self.starts.get(place)?, self.pieces.get(place)?);
+            let (from, to) = (at - start, piece.len().min(range.end - start));
+            if from < to {
+                match piece {
+                    Piece::New(bytes) => out.push(Piece::New(&bytes[from..to])),
+                    Piece::Old(old) => out.push(Piece::Old(old.start + from..old.start + to)),
+                }
+            }
+            (at, place) = (start + to, place + 1);
+        }
+        Some(())
+    }
+}
+
 /// The places at which a difference writes over the old bytes, with the new ones; nothing if it moves any.
 pub(super) fn over(delta: &[u8]) -> Option<Vec<(usize, Vec<u8>)>> {
     let mut steps = Steps { rest: delta };
@@ -98,6 +170,15 @@ pub(super) fn over(delta: &[u8]) -> Option<Vec<(usize, Vec<u8>)>> {
 enum Piece<'d> {
     New(&'d [u8]),
     Old(std::ops::Range<usize>),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::New(bytes) => bytes.len(),
+            Self::Old(range) => range.len(),
+        }
+    }
 }
 
 /// A difference that is read.
@@ -215,6 +296,52 @@ mod tests {
         assert_eq!(super::over(&delta_over(&old, &apart)), Some(apart.to_vec()));
         assert_eq!(super::over(&delta(&old, &old[1..])), None);
         assert_eq!(patched(&old, &delta_over(&old, &[])), Some(old));
+    }
+
+    /// A difference to so many bytes: what it copies and what is new, as numbers say.
+    fn any_delta(old: usize, pieces: &[(bool, usize, usize)]) -> (Vec<u8>, usize) {
+        let (mut body, mut new) = (Vec::new(), 0);
+        for (copies, from, size) in pieces {
+            let from = from % old.max(1);
+            let size = if *copies { *size % (old - from).max(1) } else { size % 130 };
+            match copies {
+                true => copy(&mut body, from, size),
+                false => insert(&mut body, &vec![(from % 251) as u8; size]),
+            }
+            new += size;
+        }
+        let mut out = Vec::new();
+        number(&mut out, old);
+        number(&mut out, new);
+        (out.into_iter().chain(body).collect(), new)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_chain_makes_what_its_differences_make_one_by_one(
+            base in proptest::collection::vec(0u8..=255, 0..300),
+            chain in proptest::collection::vec(
+                proptest::collection::vec((proptest::bool::ANY, 0usize..1000, 0usize..300), 0..6), 1..6),
+            wrong in 0usize..40,
+        ) {
+            let (mut size, mut deltas, mut data) = (base.len(), Vec::new(), base.clone());
+            for pieces in &chain {
+                let (delta, new) = any_delta(size, pieces);
+                data = patched(&data, &delta).expect("it fits");
+                deltas.push(delta);
+                size = new;
+            }
+            proptest::prop_assert_eq!(patched_by_all(&base, &deltas), Some(data));
+            let longer = [&base[..], b"x"].concat();
+            proptest::prop_assert_eq!(patched_by_all(&longer, &deltas), None);
+            // Damaged ones make something else or nothing, as one by one.
+            let at = wrong % deltas.len();
+            let byte = wrong % deltas[at].len();
+            deltas[at][byte] ^= 0x15;
+            let one_by_one = deltas.iter().try_fold(base.clone(), |data, delta| patched(&data, delta));
+            let at_once = patched_by_all(&base, &deltas);
+            proptest::prop_assert!(one_by_one.is_none() || at_once == one_by_one, "{:?} {:?}", at_once, one_by_one);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use gix_pack::data::Entry;
 use gix_pack::data::entry::Header;
 use libdeflater::Decompressor;
 
-use super::delta::patched;
+use super::delta::{patched, patched_by_all};
 use super::recent::Recent;
 
 /// Longer chains of differences git does not make (`git help pack-objects`, `--depth`).
@@ -96,6 +96,15 @@ impl Deltas {
                 }
             }
         };
+        // A history's trees stand on each other, and are asked for one after the other; a file's versions are not.
+        if kind == Kind::Blob {
+            let chain: Vec<Vec<u8>> = steps.into_iter().rev().map(|(_, delta)| delta).collect();
+            if !chain.is_empty() {
+                data = Arc::new(patched_by_all(&data, &chain)?);
+                self.recent.put((*number, offset), &(kind, data.clone()), true);
+            }
+            return Some((kind, data));
+        }
         for (at, delta) in steps.into_iter().rev() {
             data = Arc::new(patched(&data, &delta)?);
             self.recent.put((*number, at), &(kind, data.clone()), at == offset);

@@ -8,7 +8,7 @@ use foldhash::HashMap;
 use gix_object::Kind;
 
 /// So many bytes of them are kept: others are differences to them, and a patch's trees are its neighbours'.
-const LIMIT: usize = 16 << 20;
+const LIMIT: usize = 12 << 20;
 /// What is on the way to another object is kept up to this size. The library keeps only what was asked for, so each
 /// tree of a history would be made from the bottom of its chain again.
 const STEP: usize = 64 << 10;

@@ -81,7 +81,9 @@ fn painted(graph: &Graph, base: Position, tip: Position) -> Option<Vec<u8>> {
         let at = Position(at);
         let flags = meet(at, SEEN, &mut queue, &mut open);
         open -= usize::from(flags == SEEN);
-        for parent in parents(graph, at)? {
+        // As `parents` has them: a fork may stand on a hundred thousand commits, and no room is asked for each.
+        for parent in graph.commit_at(at).iter_parents() {
+            let parent = parent.ok().filter(|parent| parent.0 < graph.num_commits())?;
             meet(parent, flags, &mut queue, &mut open);
         }
     }
