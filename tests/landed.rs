@@ -1,5 +1,6 @@
 //! The ladder by which it is known that upstream has a patch, and what people decide where it is not certain.
 
+use crate::support::git_with_input;
 use crate::support::lab::{Lab, numbered};
 use serde_json::Value;
 
@@ -244,4 +245,42 @@ fn what_upstream_mends_of_a_commit_that_a_patch_came_from_is_told() {
     let night = &lab.json(0, &["nightly"])[0];
     let told = &patch(night, "backport")["fixes"][0];
     assert_eq!((&told["commit"], &told["names"]), (&fix.as_str().into(), &origin.as_str().into()), "{night}");
+}
+
+#[test]
+fn what_came_early_and_late_in_a_long_range_is_found() {
+    let lab = Lab::with_fork(&[
+        ("early", &[("a", Some(&lines("a", 5..=8, "ours")))]),
+        ("middle", &[("b", Some(&lines("b", 5..=8, "ours")))]),
+        ("late", &[("c", Some(&lines("c", 5..=8, "ours")))]),
+        ("never", &[("d", Some("ours\n"))]),
+    ]);
+    // So many that they are looked at in several stretches, on several threads.
+    let many = || {
+        let tip = lab.git("up", &["rev-parse", "HEAD"]);
+        let commit = |n: usize| {
+            let from = if n == 0 { format!("from {tip}\n") } else { String::new() };
+            let (text, place) = (format!("{n}\n"), n % 20);
+            let head =
+                format!("commit refs/heads/main\ncommitter a <a@b> {} +0000\ndata 0\n", 1_800_000_000 + n);
+            format!("{head}{from}M 100644 inline other/{place}\ndata {}\n{text}\n", text.len())
+        };
+        let stream: String = (0..560).map(commit).collect();
+        let made = git_with_input(&lab.path("up"), &["fast-import", "--quiet"], stream.as_bytes());
+        assert!(made.status.success(), "{made:?}");
+        lab.git("up", &["reset", "-q", "--hard"]);
+    };
+    let land = |file: &str| lab.commit("up", "as it is there", &[(file, Some(&lines(file, 5..=8, "ours")))]);
+    let early = land("a");
+    many();
+    let middle = land("b");
+    many();
+    let late = land("c");
+    let night = &lab.json(0, &["nightly"])[0];
+    assert_eq!(night["trunk"]["commits"], 2 * 560 + 3);
+    for (name, commit) in [("early", early), ("middle", middle), ("late", late)] {
+        let evidence = &patch(night, name)["evidence"];
+        assert_eq!((&evidence["rung"], &evidence["commit"]), (&"patch-id".into(), &commit.into()), "{name}");
+    }
+    assert_eq!(patch(night, "never")["outcome"], "clean");
 }

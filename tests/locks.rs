@@ -26,7 +26,15 @@ fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
     std::fs::write(lab.path("ws/.git/index.lock"), "").expect("written");
     let killed = "nightly, process 1 on old, since 2026-01-01T00:00:00Z\n";
     std::fs::write(lab.path("ws/.git/carry/run.lock"), killed).expect("written");
+    // What it was writing is taken away as well, but nothing from the folders that people work in.
+    let half =
+        ["", "notify/", "forge/", "work/p/"].map(|at| lab.path(&format!("ws/.git/carry/{at}.carry-x1")));
+    for file in &half {
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, "half").expect("written");
+    }
     recovers(&lab, &before);
+    assert_eq!(half.map(|file| file.exists()), [false, false, false, true]);
 }
 
 #[test]

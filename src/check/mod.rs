@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::store::write_whole;
 use crate::workspace::Check;
 
 /// How a run of a check ended.
@@ -114,9 +115,7 @@ impl Cache {
         // What could not be started says nothing of the tree.
         if ran.ended != Ended::NotStarted {
             let text = serde_json::to_vec_pretty(&ran)?;
-            let mut file = tempfile::NamedTempFile::new_in(&place)?;
-            std::io::Write::write_all(&mut file, &text)?;
-            file.persist(place.join("result.json")).map_err(|e| e.error)?;
+            write_whole(&place.join("result.json"), &[&text])?;
         }
         Ok(ran)
     }

@@ -49,7 +49,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{FromArgMatches as _, Parser, Subcommand};
 
-use crate::night::{Events, NightError, Site, pending, recover, unlock_all};
+use crate::night::{Events, NightError, Site, clean_up, pending, recover};
 use crate::workspace::{Guard, Workspace};
 use error::CliError;
 pub use help::completed;
@@ -203,7 +203,7 @@ fn guarded_for_many(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guar
     let guard = Guard::acquire(&folder, what)?;
     if let Some(holder) = &guard.took_over {
         ui.note(&format!("a run ended without giving the workspace back: {holder}"));
-        unlock_all(&workspace)?;
+        clean_up(&workspace)?;
     }
     let (mut recovered, mut unsettled) = (false, Unsettled::new());
     for project in workspace.config.projects.values().filter(|p| pending(&folder, &p.name)) {

@@ -12,10 +12,8 @@ use super::{Events, NightError, Site};
 use crate::build::artifact::{SUMS, Source, make, seal, weigh};
 use crate::build::build_id;
 use crate::build::manifest::{ArtifactRecord, Manifest};
+use crate::store::HALF;
 use crate::workspace::ArtifactKind;
-
-/// How a folder is called until its build is published.
-const HALF: &str = ".carry-";
 
 /// The files of one build, not yet in their place.
 pub struct Pack {

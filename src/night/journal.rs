@@ -7,7 +7,7 @@
 //! set aside and not deleted, as a push that outlived its run may still arrive.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::commits::{commit_files, lock_file};
 use super::turn::{head, still};
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{RefMove, RefUpdate, Repo, SILENCE, listing};
+use crate::store::{HALF, RefMove, RefUpdate, Repo, SILENCE, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -72,15 +72,9 @@ impl Journal {
     /// Writes the journal down, for good, before anything changes.
     pub fn write(&self, folder: &Path) -> Result<(), NightError> {
         let path = place(folder, &self.project);
-        let io = |source| NightError::Io { path: path.clone(), source };
         let text = serde_json::to_vec_pretty(self)
             .map_err(|e| NightError::Format { what: "the journal", reason: e.to_string() })?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-        file.persist(&path).map_err(|e| io(e.error))?;
-        // The folder's own entry must survive a power cut as well, where the system lets us say so.
-        let _ = std::fs::File::open(folder).and_then(|dir| dir.sync_all());
-        Ok(())
+        write_for_good(&path, &text).map_err(|source| NightError::Io { path, source })
     }
 
     /// Takes the journal away: its run is finished, or was refused.
@@ -273,7 +267,6 @@ impl Recovered {
 /// Finishes or sets aside the run that was cut off, if there is one. Says what it did.
 pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
     let project = &site.project.name;
-    sweep(&site.folder);
     let (now, before) = (place(&site.folder, project), aside(&site.folder, project));
     for path in [&now, &before] {
         let text = match std::fs::read(path) {
@@ -390,7 +383,7 @@ impl WorkspaceMove {
 }
 
 /// Another git may hold the index for a moment. Who holds it for longer may be a person with an editor open, whose commit
-/// must not be lost: what a killed run left is taken away when the next one takes over ([`super::unlock_all`]).
+/// must not be lost: what a killed run left is taken away when the next one takes over ([`super::clean_up`]).
 pub fn wait_for_index(git_dir: &Path) -> Result<(), NightError> {
     let lock = git_dir.join(INDEX_LOCK);
     for _ in 0..30 {
@@ -405,19 +398,8 @@ pub fn wait_for_index(git_dir: &Path) -> Result<(), NightError> {
 /// By this file a git holds the index of a work tree (`git help gitrepository-layout`), in its git directory.
 pub const INDEX_LOCK: &str = "index.lock";
 
-/// How a file is called while it is written, in the tool's folder: a run that is killed leaves nothing in the workspace.
-const HALF: &str = ".carry-";
-
-/// Takes away the files that a killed run did not finish.
-fn sweep(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(HALF) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Writes a file whole or not at all, and only if its bytes differ.
+/// Writes a file of the workspace whole or not at all, and only if its bytes differ. `half` is the tool's folder: a run that is
+/// killed leaves nothing in the workspace.
 fn write_file(half: &Path, path: &Path, bytes: &[u8]) -> Result<(), NightError> {
     let io = |source| NightError::Io { path: path.to_owned(), source };
     if std::fs::read(path).is_ok_and(|now| now == bytes) {

@@ -94,7 +94,7 @@ pub use publish::{
 };
 pub use risk::{RiskError, assess_move, patches_of, rules_for};
 pub use sign::{sign, signature_ref, signing_key, trust};
-pub use site::{Site, resolve_address, unlock_all};
+pub use site::{Site, clean_up, resolve_address};
 pub use take_in::{TakeError, Taken, TakenFrom, take_in};
 pub use verify::{Look, Proof, Question, Word, kept_patches, verify};
 pub use writeback::FileChange;

@@ -14,6 +14,7 @@ use crate::notify::{
     short_line, slack, subject,
 };
 use crate::store::git::Git;
+use crate::store::write_whole;
 use crate::workspace::{Project, Sink, Way, Workspace, authority};
 
 /// From where a project's news go out.
@@ -97,15 +98,9 @@ impl<'a> Desk<'a> {
 
     fn keep(&self, known: &Known) -> Result<(), NightError> {
         let path = self.place();
-        let folder = path.parent().unwrap_or(&self.folder);
-        let failed = |source| NightError::Io { path: path.clone(), source };
         let text = serde_json::to_vec(&Known { version: 1, ..known.clone() })
             .map_err(|e| NightError::Format { what: "what was told", reason: e.to_string() })?;
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        std::fs::write(file.path(), text).map_err(failed)?;
-        file.persist(&path).map_err(|e| failed(e.error))?;
-        Ok(())
+        write_whole(&path, &[&text]).map_err(|source| NightError::Io { path, source })
     }
 
     /// Writes down what a night found. Returns those of it that the last complete night had not met.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Events, NightError, Site};
 use crate::forge::{self, Cache, ForgeError, Phase, Sent, Side, State};
 use crate::queue::Queue;
+use crate::store::write_whole;
 
 /// So many answers about patches that have left the queue are kept.
 const PAST: usize = 1000;
@@ -126,13 +127,7 @@ fn standing(cache: &Cache, all: Vec<Sent>, problem: Option<&ForgeError>, now: Ti
 /// Writes the answers down, whole or not at all.
 fn keep(site: &Site<'_>, cache: &Cache) -> Result<(), NightError> {
     let path = place(site);
-    let folder = path.parent().unwrap_or(&site.folder);
-    let failed = |source| NightError::Io { path: path.clone(), source };
     let text = serde_json::to_vec(cache)
         .map_err(|e| NightError::Format { what: "what the forge answered", reason: e.to_string() })?;
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    std::fs::write(file.path(), text).map_err(failed)?;
-    file.persist(&path).map_err(|e| failed(e.error))?;
-    Ok(())
+    write_whole(&path, &[&text]).map_err(|source| NightError::Io { path, source })
 }

@@ -12,7 +12,7 @@ use super::journal::{INDEX_LOCK, wait_for_index};
 use super::turn::still;
 use crate::queue::{Queue, Readings};
 use crate::store::git::Git;
-use crate::store::{Drivers, Repo, unlock};
+use crate::store::{Drivers, Repo, sweep, unlock};
 use crate::trunk::{self, differences::Differences};
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
@@ -87,12 +87,15 @@ impl Home {
     }
 }
 
-/// Takes away what git left locked when a run was killed with all that it had started. The caller holds the workspace's
-/// guard, so that nobody is at work in the stores.
-pub fn unlock_all(workspace: &Workspace) -> Result<(), NightError> {
+/// Takes away what git left locked when a run was killed with all that it had started, and the files that the run did not
+/// finish. The caller holds the workspace's guard, so that nobody is at work in the stores.
+pub fn clean_up(workspace: &Workspace) -> Result<(), NightError> {
     let Home { common_dir, git_dir, .. } = Home::of(&workspace.root)?;
     for name in workspace.config.projects.keys() {
         unlock(&common_dir.join("carry").join(format!("{name}.git")), true, &[]);
+    }
+    for folder in ["carry", "carry/forge", "carry/notify"] {
+        sweep(&common_dir.join(folder));
     }
     // Of the workspace's own repository only what a run locks.
     unlock(&common_dir, false, &[git_dir.join(INDEX_LOCK)]);

@@ -1,11 +1,13 @@
 //! A file of what was worked out once and would be again without it: a heading, a SHA-256, and the rest. One that is
 //! damaged, or of another kind or version, is as good as none.
 
-use std::io::{Error, ErrorKind, Write as _};
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+use super::whole::write_whole;
 
 /// How long a SHA-256 is.
 const SUM: usize = 32;
@@ -24,11 +26,5 @@ pub fn kept(file: &Path, heading: &[u8]) -> Option<Vec<u8>> {
 /// Writes a value, as `postcard` does, whole or not at all.
 pub fn keep(file: &Path, heading: &[u8], value: &impl Serialize) -> std::io::Result<()> {
     let rest = postcard::to_stdvec(value).map_err(|e| Error::new(ErrorKind::InvalidData, e))?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut half = tempfile::Builder::new().prefix(".carry-").tempfile_in(folder)?;
-    for part in [heading, Sha256::digest(&rest).as_slice(), &rest] {
-        half.write_all(part)?;
-    }
-    half.persist(file).map_err(|e| e.error)?;
-    Ok(())
+    write_whole(file, &[heading, Sha256::digest(&rest).as_slice(), &rest])
 }

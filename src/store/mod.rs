@@ -28,6 +28,7 @@ mod upkeep;
 mod version;
 mod waiting;
 mod walk;
+mod whole;
 mod words;
 mod worktree;
 
@@ -53,6 +54,7 @@ pub use scratch::Scratch;
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
 pub use version::GitVersion;
 pub use waiting::{RefMove, Waiting};
+pub use whole::{HALF, sweep, write_for_good, write_whole};
 pub use worktree::{Unmerged, WorkTree};
 
 /// Where objects are read and left. The steps of the flow see git's objects through this alone.
