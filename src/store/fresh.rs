@@ -214,3 +214,48 @@ impl Unwritten {
         pack::write(&items, &self.folder.join("pack")).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::{Objects as _, Odb, Repo, StoreError};
+
+    #[test]
+    fn what_is_handed_over_is_read_at_once_and_written_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repo = Repo::open_or_create(dir.path(), None, None).expect("a store");
+        let odb = repo.odb().expect("it opens");
+        let text = |last: &str| ["line\n".repeat(100).as_str(), last].concat().into_bytes();
+        let first = odb.put_blob(text("one"), None).expect("kept");
+        let second = odb.put_blob(text("two"), Some(&first)).expect("kept");
+        let early = odb.place().expect("a view").open();
+        let handed = odb.hand_over();
+        let view = odb.place().expect("a view").open();
+        for objects in [&odb, &view] {
+            assert_eq!(objects.mark(), 0);
+            assert_eq!(objects.blob(&second).expect("it is known").as_slice(), text("two"));
+        }
+        let again = || Odb::open(repo.path()).expect("it opens");
+        assert!(!early.has(&second) && !again().has(&second));
+        let third = odb.put_blob(text("three"), Some(&second)).expect("kept");
+        let index = handed.write().expect("written").expect("a pack");
+        assert_eq!(handed.write().expect("written before"), Some(index));
+        assert!(again().has(&first) && again().has(&second) && !again().has(&third));
+        assert_eq!(odb.flush().expect("the rest is written"), 1);
+        assert!(again().has(&third));
+        repo.git().call(["fsck", "--strict"]).output().expect("git finds nothing wrong");
+    }
+
+    #[test]
+    fn all_who_wait_for_what_cannot_be_written_are_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let odb = Repo::open_or_create(dir.path(), None, None).and_then(|repo| repo.odb()).expect("a store");
+        odb.put_blob(b"new".to_vec(), None).expect("kept");
+        let (pack, handed) = (dir.path().join("objects/pack"), odb.hand_over());
+        std::fs::remove_dir_all(&pack).and_then(|()| std::fs::write(&pack, "")).expect("in the way");
+        let told = std::thread::scope(|threads| {
+            let all: Vec<_> = (0..3).map(|_| threads.spawn(|| handed.write())).collect();
+            all.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
+        });
+        assert!(told.iter().all(|told| matches!(told, Err(StoreError::Write { .. }))), "{told:?}");
+    }
+}
