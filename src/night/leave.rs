@@ -46,7 +46,6 @@ pub(super) fn leave<'q>(
     let by_git = |l: &Left<'_>| l.planned.applied.filter(|_| l.patch_id.is_none());
     let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
     if !pairs.is_empty() {
-        odb.flush()?;
         written()?;
     }
     let mut diffs = site.store.diffs(&pairs, 1)?.into_iter();

@@ -75,3 +75,38 @@ impl RefMove {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::git::Git;
+
+    #[test]
+    fn a_call_that_gets_nothing_to_read_changes_nothing_and_leaves_no_lock() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let git = Git::at(dir.path());
+        git.call(["init", "-q", "--object-format=sha1", "."]).output().expect("a repository");
+        std::fs::write(dir.path().join("a"), "a").expect("written");
+        git.call(["add", "a"]).output().expect("added");
+        let index = || std::fs::read(dir.path().join(".git/index")).expect("an index");
+        let (before, lock) = (index(), dir.path().join(".git/index.lock"));
+        let call = git.call(["update-index", "-z", "--index-info"]).begin().expect("it begins");
+        let waited = (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            lock.exists()
+        });
+        assert!(waited, "git holds the index while it waits");
+        drop(call);
+        assert!(!lock.exists() && index() == before);
+        let call = git.call(["update-index", "-z", "--index-info"]).begin().expect("it begins");
+        let gone = format!("0 {}\ta\0", "0".repeat(40));
+        call.output(gone).expect("it is told what to do");
+        assert!(git.call(["ls-files"]).line().expect("listed").is_empty());
+        let call = git.call(["update-index", "-z", "--index-info"]).begin().expect("it begins");
+        let err = call.output("no line of it\0").expect_err("it says so");
+        assert!(
+            matches!(&err, GitError::Failed { command, .. } if command == "update-index -z --index-info"),
+            "{err}"
+        );
+    }
+}

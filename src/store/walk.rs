@@ -33,15 +33,18 @@ pub(super) fn range(path: &Path, base: &ObjectId, tip: &ObjectId) -> Option<Vec<
     let mut open: Vec<Position> = Some(tip).filter(own).into_iter().collect();
     let mut met = open.clone();
     while let Some(at) = met.pop() {
-        for parent in parents(&graph, at)?.into_iter().filter(own) {
-            children[parent.0 as usize] += 1;
-            if children[parent.0 as usize] == 1 {
-                met.push(parent);
+        for parent in parents(&graph, at) {
+            let parent = parent?;
+            if own(&parent) {
+                children[parent.0 as usize] += 1;
+                if children[parent.0 as usize] == 1 {
+                    met.push(parent);
+                }
             }
         }
     }
     while let Some(at) = open.pop() {
-        let parents = parents(&graph, at)?;
+        let parents: Vec<Position> = parents(&graph, at).collect::<Option<_>>()?;
         let id = |at: Position| graph.id_at(at).to_owned();
         order.push(Ranged { id: id(at), parents: parents.iter().copied().map(id).collect() });
         for parent in parents.into_iter().filter(own) {
@@ -81,19 +84,18 @@ fn painted(graph: &Graph, base: Position, tip: Position) -> Option<Vec<u8>> {
         let at = Position(at);
         let flags = meet(at, SEEN, &mut queue, &mut open);
         open -= usize::from(flags == SEEN);
-        // As `parents` has them: a fork may stand on a hundred thousand commits, and no room is asked for each.
-        for parent in graph.commit_at(at).iter_parents() {
-            let parent = parent.ok().filter(|parent| parent.0 < graph.num_commits())?;
-            meet(parent, flags, &mut queue, &mut open);
+        for parent in parents(graph, at) {
+            meet(parent?, flags, &mut queue, &mut open);
         }
     }
     Some(known)
 }
 
-/// The places of a commit's parents; none, where a damaged graph names places that it has not.
-fn parents(graph: &Graph, at: Position) -> Option<Vec<Position>> {
+/// The places of a commit's parents; none for one that a damaged graph names and has not. No room is asked for them: a fork may
+/// stand on a hundred thousand commits.
+fn parents(graph: &Graph, at: Position) -> impl Iterator<Item = Option<Position>> {
     let there = |parent: &Position| parent.0 < graph.num_commits();
-    graph.commit_at(at).iter_parents().map(|parent| parent.ok().filter(there)).collect()
+    graph.commit_at(at).iter_parents().map(move |parent| parent.ok().filter(there))
 }
 
 #[cfg(test)]
