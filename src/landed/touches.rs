@@ -13,7 +13,7 @@ use crate::trunk::{Range, Upstream};
 
 /// So many commits at least are looked at one after the other: their trees have much in common, and are read anew for
 /// another stretch.
-const STRETCH: usize = 512;
+const STRETCH: usize = 64;
 
 /// A commit that is no merge, and touches paths that were asked about.
 pub(super) struct Touches {
