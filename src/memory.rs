@@ -9,9 +9,10 @@ use std::process::Command;
 
 /// What the library reads.
 const TUNABLES: &str = "GLIBC_TUNABLES";
-/// Large pages, 4 MiB more than is asked for, and what was given back kept for whoever asks next.
-const LARGE: &str = "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=4194304:glibc.malloc.mmap_threshold=4194304:\
-                     glibc.malloc.trim_threshold=67108864";
+/// Large pages, 16 MiB for each thread's first use, but for few threads at once, and what was given back kept for whoever asks
+/// next. Only what is written to takes memory.
+const LARGE: &str = "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216:glibc.malloc.arena_max=4:\
+                     glibc.malloc.mmap_threshold=4194304:glibc.malloc.trim_threshold=67108864";
 /// Says that a process has begun anew. Whoever sets it has it run as it was started.
 pub const MEMORY: &str = "GIT_CARRY_MEMORY";
 const BEGUN: &str = "large";
@@ -42,6 +43,12 @@ pub fn program(name: impl AsRef<OsStr>) -> Command {
         command.env_remove(own);
     }
     command
+}
+
+/// By this variable a program that is started, and fills much memory as well, has it in large pages: nothing where this process
+/// has not.
+pub fn for_another() -> Option<(&'static str, &'static str)> {
+    is_own(TUNABLES).then_some((TUNABLES, LARGE))
 }
 
 /// What that environment says by this name.
