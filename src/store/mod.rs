@@ -9,6 +9,7 @@ mod deltas;
 mod drivers;
 mod folder;
 mod fresh;
+mod generations;
 pub mod git;
 pub mod grow;
 mod kept;

@@ -7,6 +7,7 @@ use std::path::Path;
 use gix_commitgraph::{Graph, Position};
 use gix_hash::ObjectId;
 
+use super::generations::later;
 use super::repo::Ranged;
 
 /// What is known of a commit on the way.
@@ -19,13 +20,14 @@ pub(super) fn range(path: &Path, base: &ObjectId, tip: &ObjectId) -> Option<Vec<
     if ["shallow", "info/grafts", "refs/replace"].iter().any(|told| path.join(told).exists()) {
         return None;
     }
-    let graph = Graph::at(&path.join("objects/info"), tip.kind(), None).ok()?;
+    let info = path.join("objects/info");
+    let graph = Graph::at(&info, tip.kind(), None).ok()?;
     let (base, tip) = (graph.lookup(base)?, graph.lookup(tip)?);
     if graph.commit_at(tip).generation() == 0 {
         // Written by a git that knew of no generations.
         return None;
     }
-    let known = painted(&graph, base, tip)?;
+    let known = painted(&graph, later(&info, graph.num_commits()), base, tip)?;
     let mut order = Vec::new();
     let own = |at: &Position| known.get(at.0 as usize) == Some(&SEEN);
     // How many commits of the range still have to come before one, as its children; what waits comes by the last one in.
@@ -58,19 +60,26 @@ pub(super) fn range(path: &Path, base: &ObjectId, tip: &ObjectId) -> Option<Vec<
 }
 
 /// Which commits are in `tip` ([`SEEN`]) and in `base` ([`IN_BASE`], too): all that are only in `tip`, and of the others so
-/// many as it takes to know that. A commit's generation is higher than its parents', so that by the order of generations all
-/// children of a commit come before it.
-fn painted(graph: &Graph, base: Position, tip: Position) -> Option<Vec<u8>> {
+/// many as it takes to know that. A commit's corrected date is later than its parents', and its generation higher, so that by the
+/// order of one of them all children of a commit come before it. `later` has how much later the dates are than the commits' own.
+fn painted(graph: &Graph, later: Option<Vec<u64>>, base: Position, tip: Position) -> Option<Vec<u8>> {
+    let order = |at: Position| {
+        let commit = graph.commit_at(at);
+        match &later {
+            Some(later) => commit.committer_timestamp().saturating_add(later[at.0 as usize]),
+            None => u64::from(commit.generation()),
+        }
+    };
     let mut known = vec![0_u8; graph.num_commits() as usize];
     let mut queue = BinaryHeap::new();
     // So many in the queue are not known to be in `base`.
     let mut open = 0_usize;
-    let mut meet = |at: Position, flags: u8, queue: &mut BinaryHeap<(u32, u32)>, open: &mut usize| {
+    let mut meet = |at: Position, flags: u8, queue: &mut BinaryHeap<(u64, u32)>, open: &mut usize| {
         let flag = &mut known[at.0 as usize];
         let (was, is) = (*flag, *flag | flags);
         *flag = is;
         if was == 0 {
-            queue.push((graph.commit_at(at).generation(), at.0));
+            queue.push((order(at), at.0));
             *open += usize::from(is == SEEN);
         } else if was == SEEN && is != SEEN {
             *open -= 1;
@@ -108,12 +117,23 @@ mod tests {
     use super::*;
     use crate::store::git::Git;
 
-    /// A history: for each commit how far back its parents are, and its time.
-    fn histories() -> impl Strategy<Value = Vec<(Vec<usize>, u32)>> {
-        proptest::collection::vec((proptest::collection::vec(1_usize..9, 1..4), 0_u32..60), 2..40)
+    /// For each commit how far back its parents are, and its time.
+    type History = Vec<(Vec<usize>, u64)>;
+
+    /// Some clocks are wrong by more than a graph's small numbers hold.
+    fn histories() -> impl Strategy<Value = History> {
+        let time = prop_oneof![9 => 0_u64..60, 1 => 2_200_000_000_u64..2_200_000_060];
+        proptest::collection::vec((proptest::collection::vec(1_usize..9, 1..4), time), 2..40)
     }
 
-    fn made(at: &Path, history: &[(Vec<usize>, u32)]) -> Vec<ObjectId> {
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Form {
+        Dates,
+        Generations,
+        TwoFiles,
+    }
+
+    fn made(at: &Path, history: &[(Vec<usize>, u64)], form: Form) -> Vec<ObjectId> {
         let mut stream = String::new();
         for (n, (parents, time)) in history.iter().enumerate() {
             let _ = write!(stream, "commit refs/heads/c{n}\nmark :{}\ncommitter a <a> ", n + 1);
@@ -128,24 +148,42 @@ mod tests {
         }
         let git = Git::bare(at);
         git.call(["fast-import", "--quiet"]).stdin(stream).output().expect("a history");
-        git.call(["commit-graph", "write", "--reachable"]).output().expect("a graph");
         let id =
             |n| ObjectId::from_hex(git.call(["rev-parse", &format!("c{n}")]).line().ok()?.as_bytes()).ok();
-        (0..history.len()).map(|n| id(n).expect("a commit")).collect()
+        let ids: Vec<ObjectId> = (0..history.len()).map(|n| id(n).expect("a commit")).collect();
+        let write = |version: &str, of: &[&str], ids: &[ObjectId]| {
+            let version = format!("commitGraph.generationVersion={version}");
+            let ids: String = ids.iter().map(|id| format!("{id}\n")).collect();
+            let call = git.call(["-c", &version, "commit-graph", "write"]).args(of).stdin(ids);
+            call.output().expect("a graph");
+        };
+        match form {
+            Form::Dates => write("2", &["--reachable"], &[]),
+            Form::Generations => write("1", &["--reachable"], &[]),
+            Form::TwoFiles => {
+                for ids in [&ids[..ids.len() / 2], &ids] {
+                    write("2", &["--split=no-merge", "--stdin-commits"], ids);
+                }
+            }
+        }
+        ids
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
         #[test]
         fn a_range_is_what_git_says_in_its_order(
             history in histories(),
+            form in prop_oneof![Just(Form::Dates), Just(Form::Generations), Just(Form::TwoFiles)],
             ends in proptest::collection::vec(any::<(u8, u8)>(), 12),
         ) {
             let dir = tempfile::tempdir().expect("a folder");
             let init = Command::new("git").args(["init", "-q", "--bare"]).arg(dir.path()).status();
             prop_assert!(init.expect("it runs").success());
-            let ids = made(dir.path(), &history);
+            let ids = made(dir.path(), &history, form);
+            let (info, commits) = (dir.path().join("objects/info"), u32::try_from(ids.len()).expect("few"));
+            prop_assert_eq!(later(&info, commits).is_some(), form != Form::Generations);
             for (base, tip) in ends {
                 let (base, tip) = (ids[base as usize % ids.len()], ids[tip as usize % ids.len()]);
                 let known = range(dir.path(), &base, &tip).expect("the graph has both");
@@ -169,7 +207,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let git = Git::bare(dir.path());
         Git::at(dir.path()).call(["init", "-q", "--bare", "."]).output().expect("a repository");
-        let ids = made(dir.path(), &[(vec![1], 0), (vec![1], 1)]);
+        let ids = made(dir.path(), &[(vec![1], 0), (vec![1], 1)], Form::Dates);
         assert_eq!(range(dir.path(), &ids[0], &ids[1]).map(|range| range.len()), Some(1));
         let (tree, parent) = (format!("{}^{{tree}}", ids[1]), ids[1].to_string());
         let call = git.call(["-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-m", "x"]);
