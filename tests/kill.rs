@@ -67,3 +67,43 @@ fn killed_at_fifty_moments_it_is_the_old_state_or_the_new_one() {
     }
     assert!(kept[0] >= 25, "most runs must be killed while they work: {kept:?}");
 }
+
+#[test]
+fn killed_at_many_moments_without_a_remote_it_is_the_old_state_or_the_new_one() {
+    let (a, b) = (numbered("a", &[(10, "ours")]), numbered("b", &[(5, "ours")]));
+    let lab = Lab::with_fork(&[("on a", &[("a", Some(&a))]), ("on b", &[("b", Some(&b))])]);
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    let lines = toml.lines().filter(|line| !line.contains("../deploy.git"));
+    let without: String = lines.map(|line| format!("{line}\n")).collect();
+    assert_ne!(toml, without);
+    lab.commit("ws", "no remote", &[("carry.toml", Some(&without))]);
+    let built = || lab.git("ws/.git/carry/p.git", &["rev-parse", "refs/heads/deploy/p"]);
+    let night = |n: u32| {
+        lab.commit("up", "moves", &[("b", Some(&numbered("b", &[(3, &format!("theirs {n}"))])))]);
+    };
+    lab.carry_code(0, &["nightly"]);
+    night(0);
+    let start = Instant::now();
+    lab.carry_code(0, &["nightly"]);
+    let whole = start.elapsed();
+
+    let mut killed = 0;
+    // What is written comes at the end.
+    for round in 1..=24u32 {
+        night(round);
+        let (old, after) =
+            (built(), whole * (24 + round) / 48 + Duration::from_micros(u64::from(round) * 37));
+        let ended = lab.killed(&["--quiet", "nightly"], || std::thread::sleep(after), round % 4 == 0);
+        killed += u32::from(!ended);
+        lab.carry_code(0, &["nightly"]);
+        assert_ne!(built(), old, "round {round}");
+        assert_eq!(lab.git("ws", &["status", "--porcelain"]), "", "round {round}");
+        assert!(lab.git("ws", &["show", "HEAD:carry.lock"]).contains(&built()), "round {round}");
+        lab.carry_code(0, &["manifest", "verify"]);
+        assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet", "round {round}");
+    }
+    for repository in ["ws", "ws/.git/carry/p.git"] {
+        lab.git(repository, &["fsck", "--strict", "--no-dangling"]);
+    }
+    assert!(killed >= 8, "most runs must be killed while they work: {killed}");
+}

@@ -1,6 +1,7 @@
 //! What git leaves locked, and what somebody else has locked.
 
 use crate::faults::{lab, recovers, state};
+use crate::support::lab::Lab;
 
 #[test]
 fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
@@ -57,12 +58,7 @@ fn an_index_that_a_person_holds_is_left_to_them_and_what_was_begun_is_finished_a
     std::fs::remove_file(&lock).expect("let go");
 
     // It may also be taken when the run is under way: the build is out then, and the next run writes it down.
-    let hook = format!("cp .git/HEAD '{}'", lock.display());
-    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("it is there");
-    let with =
-        format!("{toml}\n[[project.p.hook]]\non = \"before-publish\"\nrun = [\"sh\", \"-c\", {hook:?}]\n");
-    std::fs::write(lab.path("ws/carry.toml"), with).expect("written");
-    lab.git("ws", &["commit", "-qam", "a hook"]);
+    taken_before_it_publishes(&lab);
     let before = state(&lab);
     let said = lab.carry_code(2, &["nightly"]);
     assert!(said.contains("another git is at work in the workspace"), "{said}");
@@ -75,4 +71,47 @@ fn an_index_that_a_person_holds_is_left_to_them_and_what_was_begun_is_finished_a
     assert_eq!(state(&lab).0, now.0);
     lab.carry_code(0, &["manifest", "verify"]);
     assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+}
+
+/// A hook that takes the workspace's index.
+fn taken_before_it_publishes(lab: &Lab) {
+    let hook = format!("cp .git/HEAD '{}'", lab.path("ws/.git/index.lock").display());
+    let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("it is there");
+    let with =
+        format!("{toml}\n[[project.p.hook]]\non = \"before-publish\"\nrun = [\"sh\", \"-c\", {hook:?}]\n");
+    std::fs::write(lab.path("ws/carry.toml"), with).expect("written");
+    lab.git("ws", &["commit", "-qam", "a hook"]);
+}
+
+#[test]
+fn what_somebody_changes_before_a_run_that_was_cut_off_is_finished_is_not_written_over() {
+    for has_remote in [true, false] {
+        let lab = lab();
+        if !has_remote {
+            let toml = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("it is there");
+            let lines = toml.lines().filter(|line| !line.contains("../deploy.git"));
+            let without: String = lines.map(|line| format!("{line}\n")).collect();
+            assert_ne!(toml, without);
+            lab.commit("ws", "no remote", &[("carry.toml", Some(&without))]);
+        }
+        taken_before_it_publishes(&lab);
+        lab.carry_code(2, &["nightly"]);
+        std::fs::remove_file(lab.path("ws/.git/index.lock")).expect("let go");
+
+        let (lock, head) = (lab.path("ws/carry.lock"), lab.git("ws", &["rev-parse", "HEAD"]));
+        let read = || std::fs::read_to_string(&lock).expect("it is there");
+        let mine = format!("{}# mine\n", read());
+        std::fs::write(&lock, &mine).expect("written");
+        let said = lab.carry_code(2, &["nightly"]);
+        assert!(said.contains("carry.lock") && said.contains("git checkout HEAD -- FILE"), "{said}");
+        assert_eq!((read(), lab.git("ws", &["rev-parse", "HEAD"])), (mine, head.clone()));
+
+        lab.git("ws", &["checkout", "HEAD", "--", "carry.lock"]);
+        let said = lab.carry_code(0, &["nightly"]);
+        assert!(said.contains("it is finished now"), "{said}");
+        assert_ne!(lab.git("ws", &["rev-parse", "HEAD"]), head);
+        let deploy = lab.git("ws/.git/carry/p.git", &["rev-parse", "refs/heads/deploy/p"]);
+        assert!(lab.git("ws", &["show", "HEAD:carry.lock"]).contains(&deploy));
+        assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
+    }
 }

@@ -208,6 +208,11 @@ pub(super) fn night(e: &NightError) -> (Vec<String>, Option<String>) {
             let some = files.iter().take(10).cloned().collect();
             (some, Some("commit what is not committed, and run again: the next run takes it in".into()))
         }
+        NightError::Since { files } => {
+            let some = files.iter().take(10).cloned().collect();
+            let keep = "keep what was changed elsewhere, take it back with: git checkout HEAD -- FILE, and run again: that finishes the last run";
+            (some, Some(keep.into()))
+        }
         NightError::InProgress { operation } => {
             (none(), Some(format!("finish it, or end it with: git {operation} --abort")))
         }

@@ -9,7 +9,7 @@ use super::turn::Head;
 use super::writeback::FileChange;
 use super::{NightError, Site, TrunkMove};
 use crate::queue::digest;
-use crate::store::{NewCommit, chain};
+use crate::store::{NewCommit, Tip, Waiting, chain};
 use crate::workspace::{LOCK, Lock, Outcome, ProjectLock, Workspace};
 
 /// What the commit of mere drift says.
@@ -129,15 +129,15 @@ pub struct Made {
 /// The trailer that the commits of one run have in common, so that they are taken back together.
 pub const RUN: &str = "Carry-Run";
 
-/// Makes a run's commits on `head`.
+/// Makes a run's commits on `head`, by a call of git that may have begun.
 pub fn make(
     site: &Site<'_>,
     head: &Head,
     commits: Vec<(String, Vec<FileChange>)>,
+    by: Option<Waiting>,
 ) -> Result<Made, NightError> {
-    let old = head.commit.as_deref();
-    let commits = signed(old, commits);
-    let (ids, blobs) = commit_files(site, old, &commits)?;
+    let commits = signed(head.commit().as_deref(), commits);
+    let (ids, blobs) = commit_files(site, &head.tip, &commits, by)?;
     let texts = commits.into_iter().flat_map(|(_, changes)| changes);
     let texts = texts.filter_map(|change| Some((change.path, change.bytes?))).collect();
     Ok(Made { ids, blobs, texts })
@@ -149,6 +149,7 @@ pub fn make_with_lock(
     head: &Head,
     mut commits: Vec<(String, Vec<FileChange>)>,
     lock: ProjectLock,
+    by: Option<Waiting>,
 ) -> Result<Made, NightError> {
     let others = match site.workspace.config.projects.len() {
         0 | 1 => site.workspace.lock.clone(),
@@ -157,7 +158,7 @@ pub fn make_with_lock(
     if let Some((_, files)) = commits.last_mut() {
         files.push(lock_file(others, &site.project.name, lock)?);
     }
-    make(site, head, commits)
+    make(site, head, commits, by)
 }
 
 /// The commits with the trailer of their run.
@@ -177,8 +178,9 @@ pub type Blobs = BTreeMap<String, Option<String>>;
 /// commits, and the blob of each file written last (none: it goes).
 pub fn commit_files(
     site: &Site<'_>,
-    head: Option<&str>,
+    tip: &Tip,
     commits: &[(String, Vec<FileChange>)],
+    by: Option<Waiting>,
 ) -> Result<(Vec<String>, Blobs), NightError> {
     let place = |change: &FileChange| BString::from(format!("{}{}", site.prefix, change.path));
     let mut wanted = Vec::with_capacity(commits.len());
@@ -187,7 +189,7 @@ pub fn commit_files(
         wanted.push(NewCommit { message, files });
     }
     let identity = &site.workspace.config.identity;
-    let made = chain(&site.git, head, (&identity.name, &identity.email), &wanted)?;
+    let made = chain(&site.git, tip, (&identity.name, &identity.email), &wanted, by)?;
     let paths = commits.iter().flat_map(|(_, changes)| changes).map(|change| change.path.clone());
     Ok((made.commits, paths.zip(made.blobs.into_iter().flatten()).collect()))
 }

@@ -31,6 +31,14 @@ pub enum NightError {
         /// The files, from the workspace's root.
         files: Vec<String>,
     },
+    /// Files that a run which was cut off has yet to write were changed since.
+    #[error(
+        "the last run was cut off, and what it has yet to write was changed since; nothing was written over"
+    )]
+    Since {
+        /// The files, from the workspace's root.
+        files: Vec<String>,
+    },
     /// Another operation of git is not finished in the workspace.
     #[error("a {operation} is in progress in the workspace")]
     InProgress {
@@ -219,6 +227,7 @@ impl NightError {
             Self::NoRepository { .. }
             | Self::Dirty { .. }
             | Self::Meanwhile { .. }
+            | Self::Since { .. }
             | Self::InProgress { .. }
             | Self::IndexLocked { .. }
             | Self::Queue { .. }

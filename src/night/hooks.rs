@@ -71,7 +71,7 @@ pub fn before_publish(
         stop: options.stop.clone(),
     };
     fire(site.workspace, site.project, &happened)?;
-    *head = Head::ask(&site.git)?;
+    *head = Head::ask(site)?;
     Ok(())
 }
 

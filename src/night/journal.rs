@@ -1,8 +1,8 @@
 //! The run's transaction. What a run is about to change is written down first; a run that was cut off is finished or
 //! forgotten by the next one.
 //!
-//! The order: objects (nothing refers to them) → journal → push, atomic → the store's refs → the workspace's files,
-//! index and branch → the journal goes. The push, or the store's refs where there is no remote, is the moment at which
+//! The order: objects (nothing refers to them) → journal → push, atomic → the store's refs, and the workspace's files,
+//! index and branch → the journal goes. The push, or the journal where there is no remote, is the moment at which
 //! the run has happened: a journal whose build is there is finished, one whose build is not there is set aside. It is
 //! set aside and not deleted, as a push that outlived its run may still arrive.
 
@@ -19,7 +19,7 @@ use super::commits::{commit_files, lock_file};
 use super::turn::{head, still};
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{HALF, RefMove, RefUpdate, Repo, SILENCE, listing, write_for_good};
+use crate::store::{HALF, RefMove, RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -31,8 +31,8 @@ pub struct Journal {
     pub push: Option<Push>,
     /// The refs of the store.
     pub refs: Vec<RefUpdate>,
-    /// The ref whose new value says that the run has happened.
-    pub witness: RefUpdate,
+    /// The ref at the remote whose new value says that the push has happened.
+    pub witness: Option<RefUpdate>,
     /// What changes in the workspace.
     pub workspace: WorkspaceMove,
 }
@@ -135,7 +135,7 @@ impl Journal {
             changes.push(FileChange { path: path.clone(), bytes });
         }
         let message = message.stdout.to_str_lossy().into_owned();
-        let (made, files) = commit_files(site, Some(head), &[(message, changes)])?;
+        let (made, files) = commit_files(site, &Tip::of(Some(head))?, &[(message, changes)], None)?;
         let new = made.last().map_or(head, String::as_str).to_owned();
         let workspace = WorkspaceMove { old: Some(head.to_owned()), new, files, texts: BTreeMap::new() };
         Ok(Some(Self { workspace, ..self.clone() }))
@@ -162,8 +162,13 @@ impl Journal {
 
     /// Makes the changes that come after the push. May be repeated.
     fn after_push(&self, site: &Site<'_>, refs: RefMove) -> Result<(), NightError> {
-        move_refs(&site.store, &self.refs, refs)?;
-        self.workspace.make(site)?;
+        // Neither needs the other, and what one of them leaves undone the next run does.
+        let (refs, workspace) = std::thread::scope(|threads| {
+            let refs = threads.spawn(|| move_refs(&site.store, &self.refs, refs));
+            let workspace = self.workspace.make(site);
+            (refs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), workspace)
+        });
+        refs.and(workspace)?;
         Self::remove(&site.folder, &self.project)
     }
 }
@@ -287,6 +292,10 @@ pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
             if !ours {
                 journal.write(&site.folder)?;
             }
+            let files = journal.workspace.changed_since(site)?;
+            if !files.is_empty() {
+                return Err(NightError::Since { files });
+            }
             journal.bring_back(site)?;
             journal.after_push(site, ref_move(&site.store)?)?;
             return Ok(Some(Recovered::Finished));
@@ -304,25 +313,52 @@ pub fn pending(folder: &Path, project: &str) -> bool {
     place(folder, project).exists() || aside(folder, project).exists()
 }
 
+/// Without a push, what is written down happens.
 fn happened(site: &Site<'_>, journal: &Journal) -> Result<bool, NightError> {
-    let Some(push) = &journal.push else {
-        let now = site.store.reference(&journal.witness.name)?.map(|id| id.to_string());
-        return Ok(now == journal.witness.new);
-    };
-    let listed = listing(site.store.git(), &push.address, std::slice::from_ref(&journal.witness.name))
+    let (Some(push), Some(witness)) = (&journal.push, &journal.witness) else { return Ok(true) };
+    let listed = listing(site.store.git(), &push.address, std::slice::from_ref(&witness.name))
         .output()
         .map_err(|source| NightError::Unfinished { remote: without_secrets(&push.address), source })?;
     let there = listed.lines().find_map(|l| {
         let (id, name) = l.split_once_str("\t")?;
-        (name == journal.witness.name.as_bytes()).then(|| id.to_str_lossy().into_owned())
+        (name == witness.name.as_bytes()).then(|| id.to_str_lossy().into_owned())
     });
-    Ok(there == journal.witness.new)
+    Ok(there == witness.new)
 }
 
 impl WorkspaceMove {
     /// The id of nothing, as long as those of the workspace.
     fn null(&self) -> String {
         "0".repeat(self.new.len())
+    }
+
+    /// The files of it that are neither what they were before nor what they are to be: somebody changed them since the run was
+    /// cut off.
+    fn changed_since(&self, site: &Site<'_>) -> Result<Vec<String>, NightError> {
+        let mut blobs: Vec<(&String, String)> = Vec::new();
+        blobs.extend(self.files.iter().filter_map(|(file, blob)| Some((file, blob.clone()?))));
+        if let Some(old) = &self.old {
+            let call = site.git.call(["--literal-pathspecs", "ls-tree", "-r", "-z", old, "--"]);
+            let listed = call.args(self.files.keys()).output()?;
+            for line in listed.split(|b| *b == 0) {
+                // `<mode> blob <id>`, a tab, and the path.
+                let Some((head, path)) = line.split_once_str("\t") else { continue };
+                let id = head.rsplit(|b| *b == b' ').next().unwrap_or_default().to_str_lossy().into_owned();
+                let file = self.files.keys().find(|file| file.as_bytes() == path);
+                blobs.extend(file.map(|file| (file, id)));
+            }
+        }
+        let ids: Vec<&str> = blobs.iter().map(|(_, id)| id.as_str()).collect();
+        let texts = site.git.blobs(&ids)?;
+        let is_known = |file: &String, now: &[u8]| {
+            blobs.iter().zip(&texts).any(|((of, _), text)| *of == file && text == now)
+        };
+        let mut changed = self.files.keys().cloned().collect::<Vec<_>>();
+        changed.retain(|file| {
+            let now = std::fs::read(site.workspace.root.join(file));
+            now.is_ok_and(|now| !is_known(file, &now))
+        });
+        Ok(changed)
     }
 
     /// Writes the files, the index, and last the branch. May be repeated.

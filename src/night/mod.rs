@@ -299,7 +299,7 @@ fn spend(
     }
 
     ready()?;
-    let mut head = Head::asked(&site.git)?;
+    let mut head = Head::asked(site)?;
     events.step("making the deploy branch");
     let pushed = project.deploy.remote.is_none() || !options.offline;
     let proving = Proving { jobs: options.jobs, again: options.again, stop: options.stop.clone() };
@@ -345,7 +345,7 @@ fn spend(
     };
     if !checks.is_empty() || pack.is_some() {
         // That took its time: somebody may have committed.
-        head = Head::asked(&site.git)?;
+        head = Head::asked(site)?;
     }
     let files = pack.as_ref().map_or_else(Vec::new, |pack| pack.records.clone());
     let written = draft.is_none() && options.outlet.is_none() && !options.dry_run;

@@ -115,9 +115,6 @@ pub fn publish(
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
     let Moves { branch, commit, immutable, refs } = Moves::of(site, &built);
-    let update = |name: String| RefUpdate { name, old: None, new: Some(commit.clone()) };
-    let witness = update(branch.clone());
-
     let push = match site.deploy_address().filter(|_| !options.offline) {
         None => None,
         Some(address) => {
@@ -125,9 +122,13 @@ pub fn publish(
             Some(leased(site, lock, &address, &branch, &commit, immutable, options)?)
         }
     };
-    // With a remote the immutable ref is the witness: the branch may move on before anyone asks.
-    let build = build_id(&built.commit);
-    let witness = if push.is_some() { update(build_ref(project, &build)) } else { witness };
+    // The immutable ref is the witness: the branch may move on before anyone asks.
+    let witness = RefUpdate {
+        name: build_ref(project, &build_id(&built.commit)),
+        old: None,
+        new: Some(commit.clone()),
+    };
+    let push = push.map(|push| (push, witness));
 
     let turn = turn();
     site.nothing_begun()?;
@@ -136,10 +137,10 @@ pub fn publish(
     // Another project may have gone out since this one looked: its commit is the one to stand on, and its part of the
     // lock stays.
     let is_late = turn.is_late(&built.head);
-    let head = if is_late { Head::ask(&site.git)? } else { built.head };
+    let head = if is_late { Head::ask(site)? } else { built.head };
     let made = match built.made.filter(|_| !is_late) {
         Some(made) => made,
-        None => make_with_lock(site, &head, built.commits, built.lock)?,
+        None => make_with_lock(site, &head, built.commits, built.lock, None)?,
     };
     let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
     let patches = built.queue.patches.iter().chain(&built.rewritten);
@@ -149,7 +150,7 @@ pub fn publish(
             keep(&site.differences_file(), differences)?;
             keep_readings(&site.readings_file(), patches)
         });
-        let made = transact(site, &turn, head, push, refs, witness, made)?;
+        let made = transact(site, &turn, head, push, refs, made)?;
         if let Err(e) = kept.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             events.note(&format!("what was read of the patches could not be kept for the next night: {e}"));
         }
@@ -231,27 +232,25 @@ pub fn write(
     refs: Vec<RefUpdate>,
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<Vec<String>, NightError> {
-    let null = RefUpdate { name: base_ref(&site.project.name), old: None, new: None };
-    let witness = refs.first().cloned().unwrap_or(null);
     let turn = turn();
-    let head = Head::ask(&site.git)?;
-    let made = make(site, &head, commits.to_vec())?;
-    transact(site, &turn, head, None, refs, witness, made)
+    let head = Head::ask(site)?;
+    let made = make(site, &head, commits.to_vec(), None)?;
+    transact(site, &turn, head, None, refs, made)
 }
 
 fn transact(
     site: &Site<'_>,
     _turn: &Turn,
     head: Head,
-    push: Option<Push>,
+    push: Option<(Push, RefUpdate)>,
     refs: Vec<RefUpdate>,
-    witness: RefUpdate,
     made: Made,
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
-    let (old, Made { ids, blobs: files, texts }) = (head.commit, made);
+    let (old, Made { ids, blobs: files, texts }) = (head.commit(), made);
     let Some(new) = ids.last().cloned().or_else(|| old.clone()) else { return Ok(ids) };
     let workspace = WorkspaceMove { old, new, files, texts };
+    let (push, witness) = push.unzip();
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
     let refs = ref_move(&site.store)?;
     journal.write(&site.folder)?;

@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bstr::ByteSlice;
 
-use super::NightError;
-use crate::store::git::{Answer, Git, Started};
+use super::{NightError, Site};
+use crate::store::git::Git;
+use crate::store::{AskedTip, Tip};
 
 /// Projects may run side by side, but they share the workspace's branch and its lock: one transaction at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -46,45 +47,50 @@ pub fn still() -> MutexGuard<'static, ()> {
 /// The commit that the workspace's branch was at, and when that was asked.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// None on a branch without one.
-    pub commit: Option<String>,
+    /// With what is known of it.
+    pub tip: Tip,
     turns: u64,
 }
 
 impl Head {
     /// Asks git.
-    pub fn ask(git: &Git) -> Result<Self, NightError> {
-        Self::asked(git)?.answer()
+    pub fn ask(site: &Site<'_>) -> Result<Self, NightError> {
+        Self::asked(site)?.answer()
     }
 
-    /// Begins to ask git.
-    pub fn asked(git: &Git) -> Result<Asked, NightError> {
+    /// Begins to ask git, of what a run commits to as well.
+    pub fn asked(site: &Site<'_>) -> Result<Asked, NightError> {
         let turns = TURNS.load(Ordering::Acquire);
-        Ok(Asked { call: git.call(ASK_HEAD).start()?, turns })
+        let folder = format!("{}{}", site.prefix, site.project.patches);
+        // Its parents, too.
+        let mut folders: Vec<String> =
+            folder.match_indices('/').map(|(at, _)| folder[..at].to_owned()).collect();
+        folders.push(folder);
+        Ok(Asked { call: Tip::asked(&site.git, &folders)?, turns })
+    }
+
+    /// Its id; none on a branch without one.
+    pub fn commit(&self) -> Option<String> {
+        self.tip.commit()
     }
 }
 
 /// Git is asked for the head.
 pub struct Asked {
-    call: Started,
+    call: AskedTip,
     turns: u64,
 }
 
 impl Asked {
     /// What it says.
     pub fn answer(self) -> Result<Head, NightError> {
-        Ok(Head { commit: commit_of(&self.call.answer()?), turns: self.turns })
+        Ok(Head { tip: self.call.answer()?, turns: self.turns })
     }
 }
 
 /// The commit that the workspace's branch is at; none on a branch without one.
 pub fn head(git: &Git) -> Result<Option<String>, NightError> {
-    Ok(commit_of(&git.call(ASK_HEAD).answer()?))
-}
-
-const ASK_HEAD: [&str; 4] = ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"];
-
-fn commit_of(answer: &Answer) -> Option<String> {
+    let answer = git.call(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).answer()?;
     let id = answer.stdout.trim().to_str_lossy().into_owned();
-    (answer.code == Some(0)).then_some(id)
+    Ok((answer.code == Some(0)).then_some(id))
 }

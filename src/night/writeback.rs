@@ -20,7 +20,7 @@ use crate::graph::Edge;
 use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
 use crate::risk::Transition;
-use crate::store::{Objects as _, Place, RefUpdate, Unwritten};
+use crate::store::{Objects as _, Place, RefUpdate, Unwritten, taking_in};
 use crate::trunk::delta::Change;
 use crate::workspace::{History, HookEvent, ProjectLock};
 
@@ -135,6 +135,10 @@ pub fn build(
         let written = move || Ok::<_, NightError>(unwritten.map(Unwritten::write).transpose().map(drop)?);
         threads.spawn(written);
         let found = threads.spawn(move || found(site, lock, (planned, texts), (view, &written), next));
+        // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
+        // hook may yet stop leaves nothing behind.
+        let may_be_made = fate.written && !hooks::is_awaited(project, HookEvent::BeforePublish);
+        let taking_in = may_be_made.then(|| taking_in(&site.git)).transpose()?;
         let left = leave(site, &odb, planned, texts, &written)?;
         let head = fate.head.answer()?;
         let series = series_after(site, &queue.series, &left)?;
@@ -146,15 +150,11 @@ pub fn build(
         policy::forbid(&mut verdict, fate.breaches);
         let locked = ground.lock(&left, &records, landed, fate.pushed);
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
-        // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
-        // hook may yet stop leaves nothing behind.
-        let is_due = fate.written && verdict.publishable;
-        let may_stop = hooks::is_awaited(project, HookEvent::BeforePublish);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
-            move || Ok(make_with_lock(site, &head, changes, locked).ok())
+            move || Ok(make_with_lock(site, &head, changes, locked, taking_in).ok())
         };
-        let made = (is_due && !may_stop).then(|| threads.spawn(made));
+        let made = (may_be_made && verdict.publishable).then(|| threads.spawn(made));
         let (edges, risk) = joined(found)?;
         let proofs = Proofs { verdict, checks, artifacts, risk, edges };
         let manifest = ground.manifest(&left, &records, &commits, proofs);

@@ -1,11 +1,20 @@
-//! Commits of files on top of each other, by one call of git (`git help fast-import`), in a repository that is never
-//! opened otherwise: its work tree, its index and its refs stay as they are.
+//! Commits of files on top of each other, in a repository that is never opened otherwise: git is asked for the folders that
+//! change, and takes the new objects in by one call. Its work tree, its index and its refs stay as they are.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
+use gix_hash::ObjectId;
+use gix_hashtable::HashMap;
+use gix_object::Kind;
 
-use super::drivers::quote;
-use super::git::{Git, GitError};
+use super::git::{Git, GitError, Started};
+use super::odb::object_id;
 use super::repo::object_format;
+use super::tree::{Entry, edit};
+use super::{Commit, ObjectError, Objects, Signature, StoreError, Waiting, grow, pack};
 
 /// A commit to make.
 #[derive(Debug)]
@@ -25,116 +34,246 @@ pub struct Chain {
     pub blobs: Vec<Vec<Option<String>>>,
 }
 
-/// The ref that the call works on. It is gone before the call ends.
-const REF: &str = "refs/git-carry/making";
+/// A commit to stand on, and what is known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Tip {
+    commit: Option<ObjectId>,
+    known: Arc<HashMap<ObjectId, Arc<Vec<u8>>>>,
+}
 
-/// Of so many objects git may keep a pack; of fewer each becomes a file, and is deflated for that.
+/// Git is asked for a tip.
+pub struct AskedTip(Started);
+
+/// As many objects are kept as a pack; of fewer each becomes a file.
 const UNPACKED: usize = 90;
-/// A commit has no more new folders than this, but for rare ones.
-const DEEP: usize = 8;
-/// A pack that is unpacked at once is not deflated first: with a file of half a megabyte that is half of the call's time.
-const PASSING: [&str; 4] = ["-c", "fastimport.unpackLimit=100", "-c", "pack.compression=0"];
+/// The mode of a file.
+const PLAIN: u32 = 0o100_644;
+/// Objects are what their ids say, whatever stands in for them (`git help replace`).
+const AS_THEY_ARE: (&str, &str) = ("GIT_NO_REPLACE_OBJECTS", "1");
+const READ: [&str; 3] = ["cat-file", "--batch", "-z"];
+/// Takes in what [`chain`] makes, where that is little.
+const UNPACK: [&str; 2] = ["unpack-objects", "-q"];
+const INDEX: [&str; 2] = ["index-pack", "--stdin"];
 
-/// Makes `commits` on top of `head`, by `identity` (name and mail address), now.
-pub fn chain(
-    git: &Git,
-    head: Option<&str>,
-    identity: (&str, &str),
-    commits: &[NewCommit<'_>],
-) -> Result<Chain, GitError> {
-    let mut kept: Vec<usize> = (0..commits.len()).collect();
-    loop {
-        let Imported { tree, made, written } = import(git, head, identity, commits, &kept)?;
-        let mut before = tree.as_ref();
-        let empty = made.iter().position(|(_, tree)| before.replace(tree) == Some(tree));
-        if let Some(at) = empty {
-            // What comes after it must stand on what comes before it.
-            kept.remove(at);
-            continue;
+impl Tip {
+    /// A commit of which nothing else is known; none: nothing to stand on.
+    pub fn of(commit: Option<&str>) -> Result<Self, GitError> {
+        let id = |hex: &str| {
+            let broken = |_| GitError::Answer { command: "rev-parse".into(), answer: hex.to_owned() };
+            ObjectId::from_hex(hex.as_bytes()).map_err(broken)
+        };
+        Ok(Self { commit: commit.map(id).transpose()?, known: Arc::default() })
+    }
+
+    /// Begins to ask git for `HEAD`, and for its root and the folders in it that are likely to change.
+    pub fn asked(git: &Git, folders: &[String]) -> Result<AskedTip, GitError> {
+        let mut names = String::from("HEAD^{commit}\0HEAD^{tree}\0");
+        for folder in folders.iter().filter(|folder| !folder.contains('\n')) {
+            names.push_str(&format!("HEAD:{folder}\0"));
         }
-        let mut written = written.into_iter();
-        let mut blob = |bytes: &Option<&[u8]>| bytes.and_then(|_| written.next());
-        let blobs = commits.iter().map(|c| c.files.iter().map(|(_, bytes)| blob(bytes)).collect()).collect();
-        return Ok(Chain { commits: made.into_iter().map(|(id, _)| id).collect(), blobs });
+        let (name, value) = AS_THEY_ARE;
+        Ok(AskedTip(git.call(READ).env(name, value).stdin(names).start()?))
+    }
+
+    /// The commit; none on a branch without one.
+    pub fn commit(&self) -> Option<String> {
+        self.commit.map(|id| id.to_string())
     }
 }
 
-/// What one call made.
-struct Imported {
-    /// The tree of the commit that all stands on.
-    tree: Option<String>,
-    /// Each commit with its tree.
-    made: Vec<(String, String)>,
-    /// The blobs of the files of all commits, those that were left out too.
-    written: Vec<String>,
-}
-
-fn import(
-    git: &Git,
-    head: Option<&str>,
-    (name, mail): (&str, &str),
-    commits: &[NewCommit<'_>],
-    kept: &[usize],
-) -> Result<Imported, GitError> {
-    let contents: Vec<&[u8]> =
-        commits.iter().flat_map(|c| &c.files).filter_map(|(_, bytes)| *bytes).collect();
-    // As long as the ids there are.
-    let null = match head {
-        Some(head) => "0".repeat(head.len()),
-        None => object_format(git)?.null().to_string(),
-    };
-    let mut stream = Vec::with_capacity(contents.iter().map(|c| c.len() + 64).sum());
-    let mut put = |text: &str, bytes: &[u8]| {
-        stream.extend_from_slice(text.as_bytes());
-        stream.extend_from_slice(bytes);
-    };
-    for (n, content) in contents.iter().enumerate() {
-        put(&format!("blob\nmark :{}\ndata {}\n", n + 1, content.len()), content);
-        put(&format!("\nget-mark :{}\n", n + 1), b"");
-    }
-    if let Some(head) = head {
-        put(&format!("ls {head} \"\"\n"), b"");
-    }
-    // What git forbids in a name or a mail address is left out.
-    let plain = |text: &str| -> String { text.chars().filter(|c| !"<>\n\0".contains(*c)).collect() };
-    let (name, mail) = (plain(name), plain(mail));
-    let (mut parent, mut blob) = (head.map(str::to_owned), 0);
-    for (at, commit) in commits.iter().enumerate() {
-        let mut lines = String::new();
-        for (path, bytes) in &commit.files {
-            let path = quote(path.as_ref());
-            blob += usize::from(bytes.is_some());
-            match bytes {
-                Some(_) => lines.push_str(&format!("M 100644 :{blob} {path}\n")),
-                None => lines.push_str(&format!("D {path}\n")),
+impl AskedTip {
+    /// What git says. `HEAD` may move meanwhile: what is known of another commit's folders does no harm.
+    pub fn answer(self) -> Result<Tip, GitError> {
+        let answer = self.0.answer()?;
+        let (mut commit, mut known) = (None, HashMap::default());
+        for (at, object) in listed(&answer.stdout).into_iter().enumerate() {
+            let Some((id, kind, data)) = object else { continue };
+            if at == 0 {
+                commit = Some(id);
+            }
+            if kind != Kind::Blob {
+                known.insert(id, Arc::new(data.to_vec()));
             }
         }
-        if !kept.contains(&at) {
+        Ok(Tip { commit, known: Arc::new(known) })
+    }
+}
+
+/// What `git cat-file --batch` tells: `<id> <kind> <size>`, the content and a line's end; none for what is not there.
+fn listed(mut said: &[u8]) -> Vec<Option<(ObjectId, Kind, &[u8])>> {
+    let mut all = Vec::new();
+    while let Some((head, rest)) = said.split_once_str("\n") {
+        let words: Vec<&[u8]> = head.split(|b| *b == b' ').collect();
+        let object = match words[..] {
+            [id, kind, size] => {
+                let size = size.to_str().ok().and_then(|size| size.parse::<usize>().ok());
+                let id = ObjectId::from_hex(id).ok().zip(Kind::from_bytes(kind).ok());
+                id.zip(size).and_then(|((id, kind), size)| Some((id, kind, rest.get(..size)?)))
+            }
+            _ => None,
+        };
+        said = object.map_or(rest, |(_, _, data)| rest.get(data.len() + 1..).unwrap_or_default());
+        all.push(object);
+    }
+    all
+}
+
+/// Begins a call that takes in what [`chain`] makes: git takes its time to start.
+pub fn taking_in(git: &Git) -> Result<Waiting, GitError> {
+    git.call(UNPACK).begin()
+}
+
+/// Makes `commits` on top of `tip`, by `identity` (name and mail address), now. Git takes them in by the call `by`, if that was
+/// begun and they are few.
+pub fn chain(
+    git: &Git,
+    tip: &Tip,
+    (name, mail): (&str, &str),
+    commits: &[NewCommit<'_>],
+    by: Option<Waiting>,
+) -> Result<Chain, StoreError> {
+    let hash = tip.commit.map_or_else(|| object_format(git), |id| Ok(id.kind()))?;
+    let objects = Around { git, hash, known: &tip.known, new: RefCell::default() };
+    let now = jiff::ZonedDateTime::now();
+    let who = Signature {
+        name: name.into(),
+        email: mail.into(),
+        seconds: now.timestamp().as_second(),
+        offset_minutes: now.offset().seconds() / 60,
+    };
+    let (mut parent, mut tree) = (tip.commit, None);
+    if let Some(id) = parent {
+        tree = Some(objects.commit(&id)?.tree);
+    }
+    let (mut made, mut blobs) = (Vec::new(), Vec::new());
+    for commit in commits {
+        let mut files: BTreeMap<&[u8], Option<Entry>> = BTreeMap::new();
+        let mut written = Vec::with_capacity(commit.files.len());
+        for (path, bytes) in &commit.files {
+            let id = bytes.map(|bytes| objects.put(Kind::Blob, bytes.to_vec())).transpose()?;
+            files.insert(path.as_ref(), id.map(|id| Entry { mode: PLAIN, id }));
+            written.push(id.map(|id| id.to_string()));
+        }
+        blobs.push(written);
+        let files: Vec<(&[u8], Option<Entry>)> = files.into_iter().collect();
+        let after = edit(&objects, tree, &files)?.map_err(|path| StoreError::Clash { path })?;
+        let after = after.map_or_else(|| objects.put_tree(Vec::new(), None), Ok)?;
+        if parent.is_some() && tree == Some(after) {
             continue;
         }
-        let mark = contents.len() + 1 + at;
-        let who = format!("commit {REF}\nmark :{mark}\ncommitter {name} <{mail}> now\n");
-        put(&format!("{who}data {}\n", commit.message.len()), commit.message.as_bytes());
-        let from = parent.map(|parent| format!("from {parent}\n")).unwrap_or_default();
-        put(&format!("\n{from}{lines}\nget-mark :{mark}\nls :{mark} \"\"\n"), b"");
-        parent = Some(format!(":{mark}"));
+        let raw = Commit {
+            tree: after,
+            parents: parent.into_iter().collect(),
+            author: who.clone(),
+            committer: who.clone(),
+            message: commit.message.into(),
+        };
+        let id = objects.put(Kind::Commit, raw.raw())?;
+        (parent, tree) = (Some(id), Some(after));
+        made.push(id.to_string());
     }
-    put(&format!("reset {REF}\nfrom {null}\n\ndone\n"), b"");
-    let command = "fast-import";
-    let config: &[&str] = if contents.len() + DEEP * kept.len() < UNPACKED { &PASSING } else { &[] };
-    let call = git.call(config).args([command, "--quiet", "--done", "--date-format=now", "--force"]);
-    let out = call.stdin(stream).output()?;
-    let mut lines = out.lines();
-    let mut next = || {
-        let early = || GitError::Answer { command: command.into(), answer: "it ended early".into() };
-        // A mark's id, or `<mode> tree <id>` and a tab.
-        let line = lines.next().ok_or_else(early)?.split(|b| *b == b'\t').next().unwrap_or_default();
-        Ok(line.rsplit(|b| *b == b' ').next().unwrap_or_default().to_str_lossy().into_owned())
-    };
-    let written = contents.iter().map(|_| next()).collect::<Result<Vec<_>, GitError>>()?;
-    let tree = head.map(|_| next()).transpose()?;
-    let made = kept.iter().map(|_| Ok((next()?, next()?))).collect::<Result<Vec<_>, GitError>>()?;
-    Ok(Imported { tree, made, written })
+    if !made.is_empty() {
+        objects.hand_over(by)?;
+    }
+    Ok(Chain { commits: made, blobs })
+}
+
+/// The folders around the files of a commit, and the objects that are made of them.
+struct Around<'a> {
+    git: &'a Git,
+    hash: gix_hash::Kind,
+    known: &'a HashMap<ObjectId, Arc<Vec<u8>>>,
+    new: RefCell<HashMap<ObjectId, (Kind, Arc<Vec<u8>>)>>,
+}
+
+impl Around<'_> {
+    fn put(&self, kind: Kind, data: Vec<u8>) -> Result<ObjectId, ObjectError> {
+        let id = object_id(self.hash, kind, &data)?;
+        self.new.borrow_mut().entry(id).or_insert_with(|| (kind, data.into()));
+        Ok(id)
+    }
+
+    fn read(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
+        if let Some((_, data)) = self.new.borrow().get(id) {
+            return Ok(data.clone());
+        }
+        if let Some(data) = self.known.get(id) {
+            return Ok(data.clone());
+        }
+        let failed = |reason: String| ObjectError { id: *id, reason };
+        let (name, value) = AS_THEY_ARE;
+        let said = self.git.call(READ).env(name, value).stdin(format!("{id}\0")).output();
+        let said = said.map_err(|e| failed(e.to_string()))?;
+        let read = listed(&said).into_iter().next().flatten().filter(|(there, ..)| there == id);
+        Ok(Arc::new(read.ok_or_else(|| failed("the workspace has it not".into()))?.2.to_vec()))
+    }
+
+    fn commit(&self, id: &ObjectId) -> Result<Commit, ObjectError> {
+        Commit::parse(&self.read(id)?).map_err(|reason| ObjectError { id: *id, reason: reason.into() })
+    }
+
+    /// Gives git all that is new.
+    fn hand_over(self, by: Option<Waiting>) -> Result<(), StoreError> {
+        let new = self.new.into_inner();
+        let items = new.iter().map(|(id, (kind, data))| {
+            let body = pack::Body::Whole(data);
+            pack::Item { id: *id, kind: *kind, body }
+        });
+        let items: Vec<pack::Item<'_>> = items.collect();
+        let is_kept = items.len() >= UNPACKED;
+        let failed = |e: std::io::Error| ObjectError { id: self.hash.null(), reason: e.to_string() };
+        let pack = pack::stream(&items, is_kept).map_err(failed)?;
+        let call = match by.filter(|_| !is_kept) {
+            Some(begun) => begun,
+            None => self.git.call(if is_kept { INDEX } else { UNPACK }).begin()?,
+        };
+        call.output(pack)?;
+        Ok(())
+    }
+}
+
+/// Files are never read: only their folders change.
+impl Objects for Around<'_> {
+    fn hash(&self) -> gix_hash::Kind {
+        self.hash
+    }
+
+    fn tree(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
+        self.read(id)
+    }
+
+    fn blob(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
+        self.read(id)
+    }
+
+    fn put_tree(&self, raw: Vec<u8>, _: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Tree, raw)
+    }
+
+    fn put_blob(&self, data: Vec<u8>, _: Option<&ObjectId>) -> Result<ObjectId, ObjectError> {
+        self.put(Kind::Blob, data)
+    }
+
+    fn put_made(&self, id: ObjectId, data: Vec<u8>, _: Option<&ObjectId>) -> Result<(), ObjectError> {
+        self.new.borrow_mut().entry(id).or_insert_with(|| (Kind::Blob, data.into()));
+        Ok(())
+    }
+
+    fn has(&self, id: &ObjectId) -> bool {
+        self.read(id).is_ok()
+    }
+
+    fn adopt(&self, _: Vec<grow::Made>, _: &mut [usize]) -> Result<(), ObjectError> {
+        Err(ObjectError { id: self.hash.null(), reason: "no folder grows step by step here".into() })
+    }
+
+    fn mark(&self) -> usize {
+        self.new.borrow().len()
+    }
+
+    fn write_out(&self) -> Result<(), ObjectError> {
+        Err(ObjectError { id: self.hash.null(), reason: "git takes all in at once".into() })
+    }
 }
 
 #[cfg(test)]
@@ -151,11 +290,13 @@ mod tests {
             message: "first\n",
             files: vec![file("a b/\"c\n", Some(b"1\n")), file("x", Some(b"x"))],
         };
-        let made = chain(&git, None, ("N <N>", "n@example.org"), &[first]).expect("it is made");
+        let made =
+            chain(&git, &Tip::default(), ("N <N>", "n@example.org"), &[first], None).expect("it is made");
         let head = made.commits[0].clone();
+        let tip = Tip::of(Some(&head)).expect("an id");
         let same = NewCommit { message: "same", files: vec![file("x", Some(b"x"))] };
         let last = NewCommit { message: "last", files: vec![file("x", None), file("y", Some(b"y"))] };
-        let made = chain(&git, Some(&head), ("N", "n@example.org"), &[same, last]).expect("they are made");
+        let made = chain(&git, &tip, ("N", "n@example.org"), &[same, last], None).expect("they are made");
         assert_eq!(made.commits.len(), 1);
         assert_eq!((made.blobs[0].len(), made.blobs[1].len(), made.blobs[1][0].as_ref()), (1, 2, None));
         let show = |what: &str| git.call(["log", "-1", &format!("--format={what}"), &made.commits[0]]).line();

@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
-pub use chain::{Chain, NewCommit, chain};
+pub use chain::{AskedTip, Chain, NewCommit, Tip, chain, taking_in};
 pub use commit::{Commit, Signature};
 pub use cores::{long_on_all_cores, on_all_cores, share, stretches_on_all_cores};
 pub use delta::{common_end, common_start};
@@ -158,6 +158,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What git or the system said.
         reason: String,
+    },
+    /// A file and a folder would stand in one place.
+    #[error("'{path}' would be a file and a folder at once in the commit: move what stands there away")]
+    Clash {
+        /// Where.
+        path: bstr::BString,
     },
     /// A call of the git program did not work.
     #[error(transparent)]

@@ -106,7 +106,7 @@ pub(super) fn write(items: &[Item<'_>], folder: &Path) -> io::Result<PathBuf> {
         Ok::<_, io::Error>(place)
     };
     let mut file = begin()?;
-    let Packed { name, index } = encode(items, file.as_file_mut())?;
+    let Packed { name, index } = encode(items, file.as_file_mut(), true)?;
     end(file, &format!("pack-{name}.pack"))?;
     // The index comes last: a pack without one is not looked at.
     let mut file = begin()?;
@@ -114,7 +114,14 @@ pub(super) fn write(items: &[Item<'_>], folder: &Path) -> io::Result<PathBuf> {
     end(file, &format!("pack-{name}.idx"))
 }
 
-fn encode(items: &[Item<'_>], to: impl io::Write) -> io::Result<Packed> {
+/// A pack as git reads it from a pipe: deflated only where it is to be kept.
+pub(super) fn stream(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    encode(items, &mut out, is_kept)?;
+    Ok(out)
+}
+
+fn encode(items: &[Item<'_>], to: impl io::Write, is_kept: bool) -> io::Result<Packed> {
     let count = u32::try_from(items.len()).map_err(io::Error::other)?;
     let kind = items.first().map_or(gix_hash::Kind::Sha1, |item| item.id.kind());
     let block = Vec::with_capacity(2 * BLOCK);
@@ -124,7 +131,7 @@ fn encode(items: &[Item<'_>], to: impl io::Write) -> io::Result<Packed> {
     let mut places: Vec<Place> = Vec::with_capacity(items.len());
     let mut head = Vec::new();
     for items in items.chunks(AT_ONCE) {
-        let deflated = deflate_all(items)?;
+        let deflated = deflate_all(items, is_kept)?;
         for (item, deflated) in items.iter().zip(deflated.iter().flat_map(Deflated::each)) {
             let offset = out.offset();
             head.clear();
@@ -197,8 +204,8 @@ impl Deflated {
     }
 }
 
-/// Deflates each item's data, on as many cores as there are.
-fn deflate_all(items: &[Item<'_>]) -> io::Result<Vec<Deflated>> {
+/// Deflates each item's data, on as many cores as there are, if that is worth it.
+fn deflate_all(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<Deflated>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = items.len().div_ceil(cores).max(64);
     std::thread::scope(|threads| {
@@ -207,7 +214,10 @@ fn deflate_all(items: &[Item<'_>]) -> io::Result<Vec<Deflated>> {
             let (mut deflate, mut out) = (Compressor::new(CompressionLvl::fastest()), Deflated::default());
             for item in part {
                 match item.body.data() {
-                    data if data.len() <= SHORT || item.kind == Kind::Tree && data.len() >= LONG => {
+                    data if !is_kept
+                        || data.len() <= SHORT
+                        || item.kind == Kind::Tree && data.len() >= LONG =>
+                    {
                         stored(&mut out.bytes, data);
                     }
                     data => deflated(&mut deflate, &mut out.bytes, data)?,
