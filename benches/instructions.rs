@@ -44,8 +44,6 @@ fn count(at: &Path, args: &[&str]) -> u64 {
         .current_dir(at)
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", CARRY])
         .args(args)
-        // What it counts is the process that it starts.
-        .env("GIT_CARRY_MEMORY", "plain")
         .output()
         .expect("it runs");
     // `==1== Collected : 123456`

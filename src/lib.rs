@@ -1,7 +1,7 @@
 //! git-carry carries a queue of local patches on an upstream trunk that never stops moving.
 //!
 //! The modules stand in the order of the flow of a night; an import goes down this list or to
-//! [`store`] and [`memory`], never up.
+//! [`store`], never up.
 
 pub mod bisect;
 pub mod build;
@@ -15,7 +15,6 @@ pub mod forge;
 pub mod fork;
 pub mod graph;
 pub mod landed;
-pub mod memory;
 pub mod night;
 pub mod notify;
 pub mod queue;

@@ -120,7 +120,7 @@ pub fn sign(key: &Path, namespace: &str, bytes: &[u8]) -> Result<Vec<u8>, Signat
     let folder = tempfile::tempdir().map_err(io(Path::new("")))?;
     let file = folder.path().join("signed");
     std::fs::write(&file, bytes).map_err(io(&file))?;
-    let mut command = crate::memory::program("ssh-keygen");
+    let mut command = Command::new("ssh-keygen");
     command.args(["-Y", "sign", "-n", namespace, "-f"]).arg(key).arg(&file);
     // A passphrase is asked for on a terminal, and nowhere else.
     let (stdin, limit) = if std::io::stdin().is_terminal() {
@@ -154,7 +154,7 @@ pub fn check(
     std::fs::write(&file, bytes).map_err(io(&file))?;
     std::fs::write(&sig, signature).map_err(io(&sig))?;
     let ask = |what: &str, more: &dyn Fn(&mut Command)| -> Result<Said, SignatureError> {
-        let mut command = crate::memory::program("ssh-keygen");
+        let mut command = Command::new("ssh-keygen");
         command.args(["-Y", what, "-s"]).arg(&sig);
         more(&mut command);
         if let Some(at) = trust.as_of {
@@ -287,7 +287,7 @@ mod tests {
         fn new(names: &[&str]) -> Self {
             let keys = Self { folder: tempfile::tempdir().expect("a folder") };
             for name in names {
-                let mut command = crate::memory::program("ssh-keygen");
+                let mut command = Command::new("ssh-keygen");
                 command.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(keys.path(name));
                 assert!(command.status().expect("ssh-keygen runs").success());
             }

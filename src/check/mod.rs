@@ -84,7 +84,7 @@ impl Cache {
         }
         // What is passed on counts by its value.
         for name in check.env.iter().filter(|e| !e.contains('=')) {
-            hash.update(crate::memory::told(name).unwrap_or_default().as_encoded_bytes());
+            hash.update(std::env::var_os(name).unwrap_or_default().as_encoded_bytes());
             hash.update([0]);
         }
         let key: String = hash.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect();
@@ -169,7 +169,7 @@ pub fn run_command(
     command.args(args).current_dir(work).env_clear();
     let passed = wanted.env.iter().filter(|e| !e.contains('=')).map(String::as_str);
     for name in passed.chain(["PATH"]) {
-        if let Some(value) = crate::memory::told(name) {
+        if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }

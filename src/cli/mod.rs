@@ -121,14 +121,6 @@ enum Command {
     },
 }
 
-impl Command {
-    /// Does it replay whole queues, so that it is worth beginning anew for its memory?
-    fn is_large(&self) -> bool {
-        use Command::{Bisect, Fleet, Forecast, Import, Nightly, Rebase};
-        matches!(self, Rebase(_) | Nightly(_) | Fleet(_) | Import(_) | Forecast(_) | Bisect(_))
-    }
-}
-
 /// Runs the command line; the exit code is 0, or 1 to 4 as the guide tells.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let matches = help::command().try_get_matches_from(args);
@@ -140,9 +132,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             return u8::try_from(e.exit_code()).unwrap_or(2);
         }
     };
-    if cli.command.is_large() {
-        crate::memory::large_pages();
-    }
     let ui = Ui::new(cli.json, cli.quiet);
     let from = cli.directory.clone().unwrap_or_else(|| PathBuf::from("."));
     let from = from.canonicalize().unwrap_or(from);

@@ -1,6 +1,6 @@
 //! Tokens: from the environment, `gh`'s own store, or git's credential helpers. They are never printed and never kept.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::host;
 use crate::store::git::Git;
@@ -48,7 +48,7 @@ pub(super) fn github(page: &str, git: &Git) -> Option<Token> {
 
 /// `gh auth token`, where gh is installed and knows the server.
 fn from_gh(host: &str) -> Option<Token> {
-    let mut call = crate::memory::program("gh");
+    let mut call = Command::new("gh");
     call.args(["auth", "token", "--hostname", host]);
     let out = call.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     Token::of(std::str::from_utf8(&out.stdout).ok().filter(|_| out.status.success())?)

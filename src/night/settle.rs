@@ -122,7 +122,7 @@ fn make(
         let told = command.join(" ");
         // A program of the work tree itself is meant as it stands there.
         let program = if program.starts_with("./") { work.path().join(program) } else { program.into() };
-        let out = crate::memory::program(program).args(args).current_dir(work.path()).output();
+        let out = std::process::Command::new(program).args(args).current_dir(work.path()).output();
         match out {
             Err(e) => return Ok(Err(format!("'{told}' cannot be run: {e}"))),
             Ok(out) if !out.status.success() => {

@@ -136,7 +136,7 @@ impl Git {
 
     /// A call with these arguments.
     pub fn call<'a, A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Call<'a> {
-        let mut command = crate::memory::program(program());
+        let mut command = Command::new(program());
         for name in INHERITED {
             command.env_remove(name);
         }
@@ -227,14 +227,6 @@ impl<'a> Call<'a> {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
-    }
-
-    /// The call fills much memory, and starts no other program.
-    pub fn large(self) -> Self {
-        match crate::memory::for_another() {
-            Some((name, value)) => self.env(name, value),
-            None => self,
-        }
     }
 
     /// Nothing of the user's or the system's configuration acts on the call: only what the repository itself says.

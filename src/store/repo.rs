@@ -346,7 +346,6 @@ impl Repo {
                 .args(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
                 .args(["--no-textconv", "--no-ext-diff", "--no-color"])
                 .args(prefixes)
-                .large()
                 .stdin(moved.concat())
                 .output()?
         };
