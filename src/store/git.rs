@@ -229,6 +229,14 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// The call fills much memory, gives it back and asks for it again: what it had stays with it, which saves a fifth of the
+    /// time of a few diffs (`mallopt(3)`, "Environment variables"; other libraries than glibc read none of them).
+    pub fn kept_memory(self) -> Self {
+        self.env("MALLOC_TOP_PAD_", "1048576")
+            .env("MALLOC_TRIM_THRESHOLD_", "67108864")
+            .env("MALLOC_MMAP_THRESHOLD_", "33554432")
+    }
+
     /// Nothing of the user's or the system's configuration acts on the call: only what the repository itself says.
     pub fn alone(mut self) -> Self {
         for name in CONFIGURED {

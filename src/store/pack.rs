@@ -211,7 +211,8 @@ fn deflate_all(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<Deflated>> {
     std::thread::scope(|threads| {
         let work = |part: &'_ [Item<'_>]| {
             // One for all: a new one takes and clears its memory.
-            let (mut deflate, mut out) = (Compressor::new(CompressionLvl::fastest()), Deflated::default());
+            let (mut deflate, mut room) = (Compressor::new(CompressionLvl::fastest()), Vec::new());
+            let mut out = Deflated::default();
             for item in part {
                 match item.body.data() {
                     data if !is_kept
@@ -220,7 +221,7 @@ fn deflate_all(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<Deflated>> {
                     {
                         stored(&mut out.bytes, data);
                     }
-                    data => deflated(&mut deflate, &mut out.bytes, data)?,
+                    data => deflated(&mut deflate, &mut room, &mut out.bytes, data)?,
                 }
                 out.ends.push(out.bytes.len());
             }
@@ -266,11 +267,14 @@ fn stored(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(&(b << 16 | a).to_be_bytes());
 }
 
-fn deflated(deflate: &mut Compressor, out: &mut Vec<u8>, data: &[u8]) -> io::Result<()> {
-    let start = out.len();
-    out.resize(start + deflate.zlib_compress_bound(data.len()), 0);
-    let len = deflate.zlib_compress(data, &mut out[start..]).map_err(io::Error::other)?;
-    out.truncate(start + len);
+/// `room` is taken once for all: most of what has to be there for the worst case is never written to.
+fn deflated(deflate: &mut Compressor, room: &mut Vec<u8>, out: &mut Vec<u8>, data: &[u8]) -> io::Result<()> {
+    let most = deflate.zlib_compress_bound(data.len());
+    if room.len() < most {
+        room.resize(most, 0);
+    }
+    let len = deflate.zlib_compress(data, room).map_err(io::Error::other)?;
+    out.extend_from_slice(&room[..len]);
     Ok(())
 }
 

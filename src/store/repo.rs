@@ -346,6 +346,7 @@ impl Repo {
                 .args(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
                 .args(["--no-textconv", "--no-ext-diff", "--no-color"])
                 .args(prefixes)
+                .kept_memory()
                 .stdin(moved.concat())
                 .output()?
         };
