@@ -168,6 +168,8 @@ fn median<'p>(mut prepare: impl FnMut() + 'p, at: &'p Path, program: &'p str, ar
 fn once(program: &mut Program<'_>) -> Option<(Duration, u64, String)> {
     use wait4::Wait4;
     let Place { at, env } = (program.prepare)();
+    // What was prepared would else be written out when the program waits for its own files to be on the disk.
+    let _ = Command::new("sync").status();
     let out = tempfile::NamedTempFile::new().expect("a file");
     let stdout = out.reopen().expect("it opens");
     let mut command = command(&at, program.program, program.args);

@@ -348,17 +348,21 @@ impl WorkspaceMove {
                 blobs.extend(file.map(|file| (file, id)));
             }
         }
-        let ids: Vec<&str> = blobs.iter().map(|(_, id)| id.as_str()).collect();
-        let texts = site.git.blobs(&ids)?;
-        let is_known = |file: &String, now: &[u8]| {
-            blobs.iter().zip(&texts).any(|((of, _), text)| *of == file && text == now)
+        let is_there = |file: &&String| !file.contains('\n') && site.workspace.root.join(file).is_file();
+        let there: Vec<&String> = self.files.keys().filter(is_there).collect();
+        let paths: String = there.iter().map(|file| format!("{file}\n")).collect();
+        // As they are, and as the user's settings for line ends would have them committed.
+        let ids = |how: &[&str]| -> Result<Vec<String>, NightError> {
+            let call = site.git.call(["hash-object", "--stdin-paths"]).args(how);
+            let said = call.stdin(paths.clone()).output()?;
+            Ok(said.lines().map(|id| id.to_str_lossy().into_owned()).collect())
         };
-        let mut changed = self.files.keys().cloned().collect::<Vec<_>>();
-        changed.retain(|file| {
-            let now = std::fs::read(site.workspace.root.join(file));
-            now.is_ok_and(|now| !is_known(file, &now))
-        });
-        Ok(changed)
+        let (plain, filtered) = (ids(&["--no-filters"])?, ids(&[])?);
+        let known = |file: &String, id: &String| blobs.iter().any(|(of, known)| *of == file && known == id);
+        let is_changed =
+            |(file, ids): &(&String, (&String, &String))| !known(file, ids.0) && !known(file, ids.1);
+        let all = there.into_iter().zip(plain.iter().zip(&filtered));
+        Ok(all.filter(is_changed).map(|(file, _)| file.clone()).collect())
     }
 
     /// Writes the files, the index, and last the branch. May be repeated.

@@ -10,7 +10,7 @@ use gix_hash::ObjectId;
 use gix_hashtable::HashMap;
 use gix_object::Kind;
 
-use super::git::{Git, GitError, Started};
+use super::git::{Git, GitError, Started, ended_well};
 use super::odb::object_id;
 use super::repo::object_format;
 use super::tree::{Entry, edit};
@@ -84,9 +84,9 @@ impl Tip {
 impl AskedTip {
     /// What git says. `HEAD` may move meanwhile: what is known of another commit's folders does no harm.
     pub fn answer(self) -> Result<Tip, GitError> {
-        let answer = self.0.answer()?;
+        let said = ended_well(READ.join(" "), self.0.answer()?)?;
         let (mut commit, mut known) = (None, HashMap::default());
-        for (at, object) in listed(&answer.stdout).into_iter().enumerate() {
+        for (at, object) in listed(&said).into_iter().enumerate() {
             let Some((id, kind, data)) = object else { continue };
             if at == 0 {
                 commit = Some(id);
@@ -305,5 +305,42 @@ mod tests {
         assert_eq!(files, "\"a b/\\\"c\\n\"\ny");
         let refs = git.call(["for-each-ref"]).line().expect("listed");
         assert_eq!(refs, "");
+    }
+
+    #[test]
+    fn few_objects_become_files_and_many_a_pack_in_folders_that_git_told_or_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let git = Git::at(dir.path());
+        git.call(["init", "-q", "."]).output().expect("made");
+        let path = |n: usize| BString::from(format!("a b/{}/{n}", n % 7));
+        let texts: Vec<String> = (0..UNPACKED).map(|n| format!("{n}\n")).collect();
+        let mut tip = Tip::default();
+        for (count, packs) in [(5, 0), (UNPACKED, 1), (1, 1)] {
+            let files = (0..count).map(|n| (path(n), Some(texts[n].as_bytes())));
+            let last = (BString::from("x"), Some(texts[count % 7].as_bytes()));
+            let new = [NewCommit { message: "m", files: files.chain([last]).collect() }];
+            let by = taking_in(&git).expect("it begins");
+            let made = chain(&git, &tip, ("N", "n@example.org"), &new, Some(by)).expect("it is made");
+            git.call(["update-ref", "HEAD", &made.commits[0]]).output().expect("moved");
+            let kept = std::fs::read_dir(dir.path().join(".git/objects/pack")).expect("listed");
+            let is_index = |name: &str| name.ends_with(".idx");
+            let kept = kept.filter(|f| f.as_ref().is_ok_and(|f| is_index(&f.file_name().to_string_lossy())));
+            assert_eq!(kept.count(), packs, "{count}");
+            let asked =
+                Tip::asked(&git, &["a b".into(), "no\nsuch".into(), "none".into()]).expect("it begins");
+            tip = asked.answer().expect("git tells");
+            assert_eq!(tip.commit().as_ref(), made.commits.last());
+            // The commit, its root, and the one folder.
+            assert_eq!(tip.known.len(), 3);
+            git.call(["fsck", "--strict"]).output().expect("git finds nothing wrong");
+        }
+        let all = git.call(["ls-tree", "-r", "--name-only", "HEAD"]).line().expect("listed");
+        assert_eq!(all.lines().count(), UNPACKED + 1);
+        // Where a folder stands no file is put, and where a file stands no folder.
+        for wrong in ["a b/0", "x/y"] {
+            let new = [NewCommit { message: "m", files: vec![(wrong.into(), Some(b"1"))] }];
+            let made = chain(&git, &tip, ("N", "n@example.org"), &new, None);
+            assert!(matches!(made, Err(StoreError::Clash { .. })), "{wrong}: {made:?}");
+        }
     }
 }
