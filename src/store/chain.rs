@@ -178,12 +178,15 @@ pub fn chain(
     Ok(Chain { commits: made, blobs })
 }
 
+/// Objects that are made.
+type New = HashMap<ObjectId, (Kind, Arc<Vec<u8>>)>;
+
 /// The folders around the files of a commit, and the objects that are made of them.
 struct Around<'a> {
     git: &'a Git,
     hash: gix_hash::Kind,
     known: &'a HashMap<ObjectId, Arc<Vec<u8>>>,
-    new: RefCell<HashMap<ObjectId, (Kind, Arc<Vec<u8>>)>>,
+    new: RefCell<New>,
 }
 
 impl Around<'_> {
