@@ -11,8 +11,7 @@ use crate::trunk::compare::Compare;
 use crate::trunk::delta::Touched;
 use crate::trunk::{Range, Upstream};
 
-/// So many commits at least are looked at one after the other: their trees have much in common, and are read anew for
-/// another stretch.
+/// So many commits at least are looked at one after the other: their trees have much in common.
 const STRETCH: usize = 64;
 
 /// A commit that is no merge, and touches paths that were asked about.

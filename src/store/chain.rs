@@ -339,6 +339,16 @@ mod tests {
         }
         let all = git.call(["ls-tree", "-r", "--name-only", "HEAD"]).line().expect("listed");
         assert_eq!(all.lines().count(), UNPACKED + 1);
+        // What stands in for a folder is not what a commit is made of.
+        let root = git.call(["rev-parse", "HEAD^{tree}"]).line().expect("told");
+        let folder = git.call(["rev-parse", "HEAD:a b"]).line().expect("told");
+        git.call(["replace", &root, &folder]).output().expect("replaced");
+        for tip in [tip.clone(), Tip::of(tip.commit().as_deref()).expect("an id")] {
+            let new = [NewCommit { message: "m", files: vec![("y".into(), Some(b"y"))] }];
+            let made = chain(&git, &tip, ("N", "n@example.org"), &new, None).expect("it is made");
+            let names = git.call(["ls-tree", "--name-only", &made.commits[0]]).line().expect("listed");
+            assert_eq!(names, "a b\nx\ny");
+        }
         // Where a folder stands no file is put, and where a file stands no folder.
         for wrong in ["a b/0", "x/y"] {
             let new = [NewCommit { message: "m", files: vec![(wrong.into(), Some(b"1"))] }];
