@@ -14,7 +14,7 @@ fn words(text: &str) -> Vec<String> {
 #[test]
 fn the_demo_shows_every_outcome_stages_with_their_skew_and_what_readme_prints() {
     let dir = tempfile::tempdir().expect("a folder");
-    let place = dir.path().join("demo");
+    let place = dir.path().join("the demo's");
     let out = Command::new(CARRY)
         .arg("demo")
         .arg(&place)
@@ -53,6 +53,16 @@ fn the_demo_shows_every_outcome_stages_with_their_skew_and_what_readme_prints() 
 
     let refused = words(&text).into_iter().filter(|l| l == "(exit code 4)").count();
     assert_eq!(refused, 1, "one promotion is refused:\n{text}");
+
+    // What it names to look at can be copied into a shell, wherever it is.
+    let (_, around) = text.split_once("Look around:\n").expect("it names what to look at");
+    let around: Vec<&str> = around.lines().take_while(|line| !line.is_empty()).collect();
+    assert!(around.len() > 5, "{text}");
+    let script =
+        around.iter().map(|line| format!("set -- {line}; printf '%s\\n' \"$3\"\n")).collect::<String>();
+    let taken = Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    let at = format!("{}\n", place.join("workspace").display());
+    assert_eq!(String::from_utf8_lossy(&taken.stdout), at.repeat(around.len()), "{around:?}");
 
     let readme = include_str!("../README.md");
     let picture = readme.split("```").nth(1).expect("README shows a night");

@@ -88,6 +88,7 @@ fn command(at: &Path, program: &str, args: &[&str]) -> Command {
         .current_dir(at)
         .args(args)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("JJ_CONFIG", "/dev/null")
         .env("QUILT_PATCHES", "patches")
         .envs(["AUTHOR", "COMMITTER"].map(|r| (format!("GIT_{r}_NAME"), "bench")))
         .envs(["AUTHOR", "COMMITTER"].map(|r| (format!("GIT_{r}_EMAIL"), "bench@example.org")));

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::works::Work;
 use crate::{CARRY, Measured, Place, Program, Row, Told, command, in_turns, median, must, run};
@@ -129,7 +129,7 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
     let am = median(|| checkout("onto"), &at, &git, &["am", "-q", "-3", &mbox.to_string_lossy()]);
     row("git am -3".into(), am, &|_| tree(&at, "HEAD"));
 
-    if run(dir, "sh", &["-c", "command -v quilt"]).0 {
+    if installed("quilt").is_some() {
         let series: String =
             files.iter().filter_map(|f| Some(format!("{}\n", f.file_name()?.to_str()?))).collect();
         std::fs::write(mail.join("series"), series).expect("written");
@@ -151,7 +151,8 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
         let _ = std::fs::remove_file(&patches);
     }
 
-    if run(dir, "sh", &["-c", "command -v stg"]).0 {
+    if let Some(version) = installed("stg") {
+        let version = version.lines().next().unwrap_or_default().replace("Stacked Git", "StGit");
         let count = files.len().to_string();
         let round = std::cell::Cell::new(0);
         let stacked = || {
@@ -162,8 +163,13 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
             must(&at, "stg", &["uncommit", "-n", &count]);
         };
         let stg = median(stacked, &at, "stg", &["rebase", "onto"]);
-        row("StGit rebase".into(), stg, &|_| tree(&at, "HEAD"));
+        row(format!("{version} rebase"), stg, &|_| tree(&at, "HEAD"));
         let _ = run(&at, "git", &["checkout", "-q", "-f", "--detach", "measured"]);
+    }
+
+    if let Some(version) = installed("jj") {
+        let (result, tree) = jujutsu(dir, store);
+        row(format!("{} rebase", version.replace("jj", "Jujutsu")), result, &|_| tree.clone());
     }
 
     let me = std::env::current_exe().expect("its path");
@@ -171,6 +177,41 @@ pub fn measure(dir: &Path, work: &Work, store: &Path) -> Vec<Row> {
     let by_libgit2 = median(|| (), dir, &me.to_string_lossy(), &[LIBGIT2, &path, "base", "measured", "onto"]);
     row("libgit2 (cherry-picks in memory)".into(), by_libgit2, &|out| tree(store, out.trim()));
     rows
+}
+
+/// What a program says of its version, if it is there.
+fn installed(program: &str) -> Option<String> {
+    let out = Command::new(program).arg("--version").stderr(Stdio::null()).output().ok()?;
+    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+/// Jujutsu, as fast as it can be: without a look at its work tree, and without refs of git, which it is not asked to write. And
+/// the tree that it comes to.
+fn jujutsu(dir: &Path, store: &Path) -> (Told, String) {
+    let settings = dir.join("jj.toml");
+    // Else what has a tag or a remote is not to be moved.
+    let text = "user.name = \"bench\"\nuser.email = \"bench@example.org\"\nrevset-aliases.\"immutable_heads()\" = \"none()\"\n";
+    std::fs::write(&settings, text).expect("written");
+    let (settings, store) = (settings.to_string_lossy(), store.to_string_lossy());
+    let always = ["--ignore-working-copy", "--no-pager", "--color=never", "--config-file", &settings];
+    let round = Cell::new(0);
+    let place = || {
+        round.set(round.get() + 1);
+        let (git, jj) = (format!("jj{}.git", round.get()), format!("jj{}", round.get()));
+        must(dir, "git", &["clone", "-q", "--bare", "--shared", &store, &git]);
+        must(dir, "jj", &["--config-file", &settings, "git", "init", "--quiet", "--git-repo", &git, &jj]);
+        Place::at(&dir.join(jj))
+    };
+    let rebase = [&always[..], &["rebase", "--quiet", "-s", "roots(base..measured)", "-o", "onto"]].concat();
+    let told =
+        in_turns(&mut [Program { prepare: Box::new(place), program: "jj", args: &rebase }]).pop().flatten();
+    if told.is_none() {
+        return (None, String::new());
+    }
+    let (git, jj) = [".git", ""].map(|end| dir.join(format!("jj{}{end}", round.get()))).into();
+    let tip =
+        must(&jj, "jj", &[&always[..], &["log", "--no-graph", "-r", "measured", "-T", "commit_id"]].concat());
+    (told, must(&git, "git", &["rev-parse", &format!("{tip}^{{tree}}")]))
 }
 
 /// Replays `base..tip` onto `onto` by libgit2's own cherry-pick, and prints the new tip.

@@ -9,6 +9,7 @@ use crate::night::resolve::{Resolved, abort, proceed, start, take};
 use crate::night::save::save;
 use crate::night::task::{open_task, open_tasks};
 use crate::night::{Done, NightError, Site, edit, kind_in_words};
+use crate::report::words::quoted;
 use crate::store::git::Git;
 
 /// Resolve a patch's conflict in a work tree of its own, and record the answer for everyone.
@@ -62,7 +63,8 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         let who = who(&site)?;
         let code = told(ui, &proceed(&site, patch, from, who, ui)?)?;
         if !from.exists() && !ui.json {
-            ui.line(&format!("\nthe work tree is gone: cd {}", workspace.root.display()));
+            let root = quoted(&workspace.root.to_string_lossy());
+            ui.line(&format!("\nthe work tree is gone: cd {root}"));
         }
         return Ok(code);
     }

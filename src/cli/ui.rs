@@ -169,9 +169,13 @@ fn width_beside() -> Option<u16> {
 
 fn width_of(terminal: &Table) -> Option<u16> {
     let said = |name: &str| std::env::var(name).ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20);
-    // A shell that exports COLUMNS means its terminal, and not a pipe.
-    let terminal = || terminal.width().map(|width| said("COLUMNS").unwrap_or(width));
-    said(COLUMNS).or_else(terminal)
+    said(COLUMNS).or_else(|| of_terminal(terminal.width()?, said("COLUMNS")))
+}
+
+/// How wide a terminal is that says its own width, 0 if it does not know (`stty cols 0`, some serial lines), and what a
+/// shell exports of it: COLUMNS means a terminal, and not a pipe.
+fn of_terminal(width: u16, exported: Option<u16>) -> Option<u16> {
+    exported.or(Some(width).filter(|width| *width > 0))
 }
 
 /// In a line that is cut, a column keeps so much of itself at least.
@@ -180,7 +184,10 @@ const LEAST: u16 = 16;
 /// A table's text, a line a row, without the blanks that fill its last column. Where the terminal is narrow the columns
 /// `spare` go, one after the other, then the last column is cut, and the first one only if it must be.
 pub fn fitted(mut rows: Table, spare: &[usize]) -> String {
-    let Some(width) = width() else { return rows.trim_fmt() };
+    let Some(width) = width() else {
+        rows.set_content_arrangement(ContentArrangement::Disabled);
+        return rows.trim_fmt();
+    };
     let mut widths: Vec<u16> = rows.column_max_content_widths();
     // Each column has a blank on both sides.
     let needed = |widths: &[u16]| widths.iter().filter(|w| **w > 0).map(|w| w + 2).sum::<u16>();
@@ -246,5 +253,14 @@ mod tests {
     fn nothing_that_a_terminal_obeys_gets_through() {
         assert_eq!(clean("a\x1b[31mb\u{202e}c\r\n"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}\u{fffd}");
         assert_eq!(cut("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_width_breaks_no_line() {
+        assert_eq!(of_terminal(0, None), None);
+        assert_eq!(
+            [of_terminal(0, Some(90)), of_terminal(120, Some(90)), of_terminal(120, None)],
+            [Some(90), Some(90), Some(120)]
+        );
     }
 }

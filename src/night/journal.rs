@@ -19,7 +19,7 @@ use super::commits::{commit_files, lock_file};
 use super::turn::{head, still};
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{HALF, RefMove, RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
+use crate::store::{HALF, RefTransaction, RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -92,7 +92,7 @@ impl Journal {
 
     /// Makes all the changes that the journal names and that are not made yet, from the push on. The refs are moved by
     /// `refs`.
-    pub fn carry_out(&self, site: &Site<'_>, refs: RefMove) -> Result<(), NightError> {
+    pub fn carry_out(&self, site: &Site<'_>, refs: RefTransaction) -> Result<(), NightError> {
         if let Some(push) = &self.push {
             push.push(&site.store)?;
         }
@@ -161,7 +161,7 @@ impl Journal {
     }
 
     /// Makes the changes that come after the push. May be repeated.
-    fn after_push(&self, site: &Site<'_>, refs: RefMove) -> Result<(), NightError> {
+    fn after_push(&self, site: &Site<'_>, refs: RefTransaction) -> Result<(), NightError> {
         // Neither needs the other, and what one of them leaves undone the next run does.
         let (refs, workspace) = std::thread::scope(|threads| {
             let refs = threads.spawn(|| move_refs(&site.store, &self.refs, refs));
@@ -173,13 +173,13 @@ impl Journal {
     }
 }
 
-/// Begins a call of git that is to move refs of a store by [`move_refs`].
-pub fn ref_move(store: &Repo) -> Result<RefMove, NightError> {
-    Ok(store.ref_move("carry: publish a build")?)
+/// Begins a transaction by which [`move_refs`] moves refs of a store.
+pub fn ref_transaction(store: &Repo) -> Result<RefTransaction, NightError> {
+    Ok(store.ref_transaction("carry: publish a build")?)
 }
 
 /// Moves refs of the store, whatever they are now.
-pub fn move_refs(store: &Repo, refs: &[RefUpdate], by: RefMove) -> Result<(), NightError> {
+pub fn move_refs(store: &Repo, refs: &[RefUpdate], by: RefTransaction) -> Result<(), NightError> {
     let mut open = Vec::new();
     let names: Vec<&str> = refs.iter().map(|update| update.name.as_str()).collect();
     for (update, there) in refs.iter().zip(store.exactly(&names)?) {
@@ -189,7 +189,7 @@ pub fn move_refs(store: &Repo, refs: &[RefUpdate], by: RefMove) -> Result<(), Ni
         }
     }
     if !open.is_empty() {
-        by.make(&open)?;
+        by.commit(&open)?;
     }
     Ok(())
 }
@@ -297,7 +297,7 @@ pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
                 return Err(NightError::Since { files });
             }
             journal.bring_back(site)?;
-            journal.after_push(site, ref_move(&site.store)?)?;
+            journal.after_push(site, ref_transaction(&site.store)?)?;
             return Ok(Some(Recovered::Finished));
         }
         if path == &now {

@@ -6,7 +6,7 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
-use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover, ref_move};
+use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover, ref_transaction};
 use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
@@ -200,7 +200,7 @@ pub fn put_out(
     events.step(&format!("publishing to {}", without_secrets(&address)));
     let push = leased(site, lock, &address, &branch, &commit, immutable, options)?;
     outlet.put(site, Going { night, push, commits: built.commits, lock: built.lock })?;
-    move_refs(&site.store, &refs, ref_move(&site.store)?)
+    move_refs(&site.store, &refs, ref_transaction(&site.store)?)
 }
 
 /// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.
@@ -252,7 +252,7 @@ fn transact(
     let workspace = WorkspaceMove { old, new, files, texts };
     let (push, witness) = push.unzip();
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
-    let refs = ref_move(&site.store)?;
+    let refs = ref_transaction(&site.store)?;
     journal.write(&site.folder)?;
     match journal.carry_out(site, refs) {
         // A refused push has changed nothing; anything later is finished by the next run.

@@ -54,7 +54,7 @@ pub use repo::{Ranged, RefUpdate, Repo, SILENCE, listing};
 pub use scratch::Scratch;
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
 pub use version::GitVersion;
-pub use waiting::{RefMove, Waiting};
+pub use waiting::{RefTransaction, Waiting};
 pub use whole::{HALF, sweep, write_for_good, write_whole};
 pub use worktree::{Unmerged, WorkTree};
 

@@ -38,29 +38,29 @@ impl Drop for Waiting {
     }
 }
 
-/// A call that is to move refs of a repository.
-pub struct RefMove {
+/// A transaction of refs that has begun and waits for them (`git help update-ref`).
+pub struct RefTransaction {
     call: Waiting,
     hash: gix_hash::Kind,
 }
 
 impl Repo {
-    /// Begins a call that is to move refs; `why` is what their log says.
-    pub fn ref_move(&self, why: &str) -> Result<RefMove, StoreError> {
+    /// Begins a transaction of refs; `why` is what their log says.
+    pub fn ref_transaction(&self, why: &str) -> Result<RefTransaction, StoreError> {
         // Branches have a log; what never changes needs none, and there are many of those.
         let args = ["-c", "core.logAllRefUpdates=true", "update-ref", "--stdin", "-z", "-m", why];
-        Ok(RefMove { call: self.git().call(args).begin()?, hash: self.hash() })
+        Ok(RefTransaction { call: self.git().call(args).begin()?, hash: self.hash() })
     }
 
     /// Moves refs, all or none, each only if it still has its old value.
     pub fn update(&self, updates: &[RefUpdate], why: &str) -> Result<(), StoreError> {
-        self.ref_move(why)?.make(updates)
+        self.ref_transaction(why)?.commit(updates)
     }
 }
 
-impl RefMove {
+impl RefTransaction {
     /// Moves refs, all or none, each only if it still has its old value.
-    pub fn make(self, updates: &[RefUpdate]) -> Result<(), StoreError> {
+    pub fn commit(self, updates: &[RefUpdate]) -> Result<(), StoreError> {
         let mut input = Vec::from(*b"start\0");
         let null = self.hash.null().to_string();
         for u in updates {

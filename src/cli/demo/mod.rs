@@ -11,6 +11,7 @@ use super::{guarded, init, report, status};
 use crate::night::resolve::{proceed, start};
 use crate::night::{self, FileChange, NightError, Options, Site, TakenFrom, take_in, write};
 use crate::queue::import::Import;
+use crate::report::words::quoted;
 use crate::store::git::Git;
 use crate::workspace::{CONFIG, Workspace};
 
@@ -151,7 +152,7 @@ pub fn run(ui: &Ui, args: Args) -> Result<u8, CliError> {
     ui.line(&painted("── what is carried now ──", BOLD));
     status::run(ui, &workspace, status::Args { project: None })?;
     ui.line("\nLook around:");
-    let at = workspace.display();
+    let at = quoted(&workspace.to_string_lossy());
     for command in [
         "why scheduler-weigh-hosts-by-free-disk",
         "why tools-drain-a-cell-before-its-upgrade",
