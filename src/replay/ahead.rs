@@ -3,12 +3,12 @@
 //!
 //! It is a guess: the replay asks for a merge by its three sides, and makes one itself that was not foreseen.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bstr::{BStr, BString, ByteSlice};
 use elsa::FrozenVec;
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 
 use super::Sides;

@@ -1,8 +1,8 @@
 //! Files that are made for a question.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use gix_hash::ObjectId;
 
 /// Files that merges gave. Each has an id by which no object is called: to work out its own would take longer than to

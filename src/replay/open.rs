@@ -4,9 +4,8 @@
 //! merge. What a patch changes is read from its two trees; of the stack only what stands at those names is looked at,
 //! so a patch costs what it changes. New folders are made on another thread (`crate::store::grow`).
 
-use std::collections::HashMap;
-
 use bstr::{BStr, BString, ByteSlice};
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 
 use super::ahead::{self, Changes, Merges};

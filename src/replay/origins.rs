@@ -3,11 +3,13 @@
 //! Left out all that comes before, the same question tells what a patch needs at all.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
 use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
 use bstr::{BString, ByteSlice};
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 use petgraph::unionfind::UnionFind;
 

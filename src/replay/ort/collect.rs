@@ -64,6 +64,7 @@ impl Merge<'_> {
         let trees = (read(&trees[BASE])?, read(&trees[OURS])?, read(&trees[THEIRS])?);
         let lists = [trees.0.entries()?, trees.1.entries()?, trees.2.entries()?];
         let names = by_name(lists);
+        self.paths.reserve(names.len());
         if mask != 0 && mask != SOUGHT {
             for (_, stages) in &names {
                 let (files, _) = masks(stages);
@@ -282,6 +283,17 @@ fn by_name(lists: [Vec<(&BStr, Entry)>; 3]) -> Vec<(&BStr, Stages)> {
             while matches!(list.get(*at), Some(None)) {
                 *at += 1;
             }
+        }
+        // Most often all three go on with the same name.
+        let [a, b, c] = &mut lists;
+        if let (Some(Some(base)), Some(Some(ours)), Some(Some(theirs))) =
+            (a.1.get(a.0), b.1.get(b.0), c.1.get(c.0))
+            && base.0 == ours.0
+            && base.0 == theirs.0
+        {
+            out.push((base.0, [Some(base.1), Some(ours.1), Some(theirs.1)]));
+            [a, b, c].into_iter().for_each(|list| list.0 += 1);
+            continue;
         }
         let heads = lists.iter().filter_map(|(at, list)| list.get(*at).copied().flatten());
         let Some(name) = heads.map(|(name, _)| name).min() else { return out };

@@ -1,9 +1,10 @@
 //! Folders that were renamed as a whole, and what the other side added to them: git takes that for a conflict and
 //! suggests where each file belongs (`merge.directoryRenames=conflict`, its default).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use bstr::{BStr, BString, ByteSlice};
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::pairs::moved;
 use super::{BASE, Merge, MessageKind, OURS, Pair, PairKind, Path, SELF_RENAMES_MENDED, THEIRS, bit, parent};
@@ -138,7 +139,7 @@ impl Merge<'_> {
     fn suggest(&mut self, pair: &Pair, target: BString) -> bool {
         let Some(info) = self.paths.get_mut(&pair.to).filter(|p| !p.clean) else { return false };
         let moving = if info.folders == 0 {
-            self.paths.remove(&pair.to)
+            self.paths.swap_remove(&pair.to)
         } else {
             // A folder stood there on one side: it stays, the file goes.
             let file =

@@ -20,10 +20,10 @@ mod pairs;
 mod settle;
 mod similar;
 
-use std::collections::HashMap;
-
 use bstr::{BStr, BString, ByteSlice};
+use foldhash::HashMap;
 use gix_hash::ObjectId;
+use indexmap::IndexMap;
 
 use super::content::{self, Content};
 use super::{Conflict, ConflictKind, Message, MessageKind, Sides, attributes};
@@ -97,7 +97,7 @@ pub(super) fn merge(
         root: trees.ours,
         names,
         marked,
-        paths: HashMap::new(),
+        paths: Paths::default(),
         sides: Default::default(),
         messages: Vec::new(),
         by_lines: Vec::new(),
@@ -121,13 +121,16 @@ struct Merge<'a> {
     root: ObjectId,
     names: &'a Names,
     marked: bool,
-    paths: HashMap<BString, Path>,
+    paths: Paths,
     /// What our side and their side did.
     sides: [Side; 2],
     messages: Vec<Message>,
     by_lines: Vec<BString>,
     generated: Vec<BString>,
 }
+
+/// The paths that were met, in the order of the walk, of which there are thousands.
+type Paths = IndexMap<BString, Path, foldhash::fast::RandomState>;
 
 /// One path at which the trees differ, or a folder on the way to one.
 #[derive(Debug, Clone, Default)]
@@ -168,15 +171,15 @@ struct Side {
     /// Folders that only this side changed: read only if a file may have been moved into them.
     put_off: order::Map<u8>,
     /// Folders that must be read, since a file was moved into them.
-    targets: std::collections::HashSet<BString>,
+    targets: foldhash::HashSet<BString>,
     /// May folders be put off?
     may_put_off: bool,
     /// What became of a file, from the first of two rounds: moved, or (nothing) deleted.
     known: std::collections::BTreeMap<BString, Option<BString>>,
     /// Where files were moved to, from the first of two rounds.
-    known_targets: std::collections::HashSet<BString>,
+    known_targets: foldhash::HashSet<BString>,
     /// Files whose whereabouts turned out not to matter, from the first of two rounds.
-    irrelevant: std::collections::HashSet<BString>,
+    irrelevant: foldhash::HashSet<BString>,
 }
 
 /// Why a file that is gone is looked for.

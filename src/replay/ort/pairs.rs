@@ -4,9 +4,9 @@
 //! whereabouts do not matter are left out as soon as they can be.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use bstr::{BStr, BString, ByteSlice};
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 
 use super::similar::{ENOUGH, ENOUGH_BY_NAME, Likeness, WHOLE};
@@ -290,8 +290,7 @@ impl Search<'_> {
     /// Writes what was found into the side's pairs: a rename stands where its new file stood.
     fn write(self) {
         let Self { side, gone, come, .. } = self;
-        let went: std::collections::HashSet<&BString> =
-            gone.iter().filter(|f| f.used).map(|f| &f.path).collect();
+        let went: foldhash::HashSet<&BString> = gone.iter().filter(|f| f.used).map(|f| &f.path).collect();
         side.pairs.retain(|pair| pair.kind != PairKind::Deleted || !went.contains(&pair.from));
         let sources: HashMap<&BString, usize> =
             come.iter().filter_map(|file| Some((&file.path, file.from?))).collect();

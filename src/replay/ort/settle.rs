@@ -1,8 +1,9 @@
 //! Decides every path, the deepest first, and writes the trees.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 
 use bstr::{BStr, BString, ByteSlice};
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::{
     BASE, Conflict, ConflictKind, Merge, Message, MessageKind, OURS, Path, Sides, THEIRS, Whole, bit,
@@ -21,15 +22,21 @@ impl Merge<'_> {
     /// Decides all that is noted.
     pub(super) fn settle(mut self) -> Result<Whole, ObjectError> {
         let mut order: Vec<BString> = self.paths.keys().cloned().collect();
-        // As if a slash stood behind each: what is in a folder comes right after it, and before it from the end.
-        let key = |path: &BString| -> Vec<u8> { [path.as_slice(), b"/"].concat() };
-        order.sort_by_cached_key(key);
+        // What is in a folder comes right after it, and before it from the end. Nearly so they were met.
+        order.sort_by(as_folders);
         let mut folders = Folders::new();
         let mut open: Vec<(BString, Path)> = Vec::new();
         for path in order.iter().rev() {
-            let Some(mut info) = self.paths.get(path).cloned() else { continue };
+            let Some(info) = self.paths.get(path) else { continue };
+            let inside = folders.remove(path);
+            if inside.is_none() && info.clean {
+                let stands = info.result.map(|_| (file_name(path.as_bstr()).to_owned(), info.result));
+                folders.entry(parent(path.as_bstr()).to_owned()).or_default().extend(stands);
+                continue;
+            }
+            let mut info = info.clone();
             let mut put = info.result;
-            if let Some(inside) = folders.remove(path) {
+            if let Some(inside) = inside {
                 put = self.folder(&info, &inside)?;
                 let there = !inside.is_empty() || (info.clean && info.result.is_some());
                 let id = put.map_or(self.objects.hash().null(), |e| e.id);
@@ -217,6 +224,13 @@ impl Merge<'_> {
         let mut all = std::iter::once(first.clone()).chain(numbered);
         all.find(|path| !self.paths.contains_key(path)).unwrap_or(first)
     }
+}
+
+/// The order of paths with a slash behind each.
+fn as_folders(a: &BString, b: &BString) -> Ordering {
+    let both = a.len().min(b.len());
+    let then = |path: &BString| path.get(both).copied().unwrap_or(b'/');
+    a[..both].cmp(&b[..both]).then_with(|| then(a).cmp(&then(b))).then_with(|| a.cmp(b))
 }
 
 /// The open paths as conflicts, each with its kind; and what is told of a path that has no sides.

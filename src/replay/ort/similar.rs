@@ -1,8 +1,7 @@
 //! How alike two files are, counted as git counts it: both are cut into lines of at most 64 bytes, and the bytes in
 //! pieces that both have are set against the larger size.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 
 use crate::replay::content::is_binary;
