@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::support::{bare_store, git_with_input};
 use cases::{Case, Files, apply, base, case, step};
 use git_carry::replay::merge::{Attempt, attempt_marked, merge_noting, merge_trees};
-use git_carry::replay::sequence::{Placed, Replay, Role, Step as Patch, replay};
+use git_carry::replay::sequence::{Placed, Replay, Role, Step as Patch, replay, replay_until};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
 use git_carry::store::tree::{Entry, edit, write_empty};
 use git_carry::store::{Objects as _, Odb, Scratch};
@@ -312,12 +312,6 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
             }
         }
         assert_eq!(stack, found.tree);
-        // What is taken back is made anew by the rest, on what stays.
-        let half = steps.len() / 2;
-        objects.rewind(found.marks[half]);
-        let known = found.placed[..=half].to_vec();
-        let again = replay(&objects, &steps, &trunk, known, &Differences::default(), None)
-            .expect("all objects are there");
         // By which way a merge was made is not the same: a folder that is open may not be.
         let plain = |placed: Vec<Placed>| -> Vec<Placed> {
             let without = |placed| match placed {
@@ -328,6 +322,20 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
             };
             placed.into_iter().map(without).collect()
         };
+        // What a patch misses is worked out beside the replay, and after it where no other thread sees its trees.
+        let alone =
+            replay(&Scratch::over(&objects), &steps, &trunk, Vec::new(), &Differences::default(), None)
+                .expect("all objects are there");
+        assert_eq!((alone.tree, plain(alone.placed)), (found.tree, plain(found.placed.clone())));
+        // What is taken back is made anew by the rest, on what stays: where a replay ended before, too.
+        let half = steps.len() / 2;
+        let (scratch, ends) = (Scratch::over(&objects), |at| at > half);
+        let begun = replay_until(&scratch, &steps, &trunk, Vec::new(), &Differences::default(), None, &ends)
+            .expect("all objects are there");
+        assert_eq!(plain(begun.placed.clone()), plain(found.placed[..=half].to_vec()), "{patches:?}");
+        objects.rewind(found.marks[half]);
+        let again = replay(&objects, &steps, &trunk, begun.placed, &Differences::default(), None)
+            .expect("all objects are there");
         assert_eq!((again.tree, plain(again.placed)), (found.tree, plain(found.placed.clone())));
         // The next night moves what this one made. What the patches changed need not be read from their trees for it.
         let file = dir.path().join("differences");

@@ -3,6 +3,7 @@
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
+use super::early::Early;
 use super::outcome::PlannedPatch;
 use super::{NightError, Site};
 use crate::queue::{Patch, apply_to_tree, patch_id, same_change};
@@ -30,8 +31,8 @@ pub(super) struct Left<'q> {
 pub(super) fn leave<'q>(
     site: &Site<'_>,
     odb: &Odb,
-    planned: &'q [PlannedPatch],
-    patches: &'q [Patch],
+    (planned, patches): (&'q [PlannedPatch], &'q [Patch]),
+    early: Early,
     written: &dyn Fn() -> Result<(), NightError>,
 ) -> Result<Vec<Left<'q>>, NightError> {
     let drop_landed = site.project.policy.landed == Landed::Drop;
@@ -44,13 +45,15 @@ pub(super) fn leave<'q>(
         left.push(Left { planned, patch, rewritten: None, dropped, patch_id, loss: None });
     }
     let by_git = |l: &Left<'_>| l.planned.applied.filter(|_| l.patch_id.is_none());
-    let pairs: Vec<(ObjectId, ObjectId)> = left.iter().filter_map(by_git).collect();
+    let mut diffs = early.answer();
+    let pairs: Vec<(ObjectId, ObjectId)> =
+        left.iter().filter_map(by_git).filter(|pair| !diffs.contains_key(pair)).collect();
     if !pairs.is_empty() {
         written()?;
+        diffs.extend(pairs.iter().copied().zip(site.store.diffs(&pairs, 1)?));
     }
-    let mut diffs = site.store.diffs(&pairs, 1)?.into_iter();
-    let with_diff: Vec<(&Left<'_>, Option<Vec<u8>>)> =
-        left.iter().map(|l| (l, by_git(l).and_then(|_| diffs.next()))).collect();
+    let with_diff: Vec<(&Left<'_>, Option<&Vec<u8>>)> =
+        left.iter().map(|l| (l, by_git(l).and_then(|pair| diffs.get(&pair)))).collect();
     let anew = on_all_cores(odb, &with_diff, &|odb, (l, diff)| {
         let mut anew = match diff {
             Some(diff) => Anew::of(site, odb, l, diff)?,

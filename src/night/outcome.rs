@@ -1,14 +1,16 @@
 //! The replay of a project's queue on a trunk tip, and what became of each patch.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gix_hash::ObjectId;
 use serde::Serialize;
 
 use super::causes::causes;
+use super::early::Early;
 use super::evidence::{confirmed, note, rejected, undone};
 use super::given::Given;
+use super::judge::Context;
 use super::sent::merged;
 use super::settle::Answers;
 use super::{NightError, Site};
@@ -17,8 +19,8 @@ use crate::landed::{self, Candidate, Evidence, Found};
 use crate::queue::{Patch, Queue};
 use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
-use crate::replay::sequence::{Placed, Role, Step, replay};
-use crate::replay::{Both, Conflict, ConflictKind};
+use crate::replay::sequence::{Placed, Role, Step, replay, replay_until};
+use crate::replay::{Both, ConflictKind};
 use crate::resolution::Used;
 use crate::store::{Objects, Odb, Place, StoreError};
 use crate::trunk::delta::Change;
@@ -138,6 +140,8 @@ pub struct Planned {
     pub tree: ObjectId,
     /// What was known of the trees that were moved.
     pub differences: Differences,
+    /// Diffs of patches that are to be written anew, as git makes them.
+    pub early: Early,
 }
 
 impl Planned {
@@ -198,34 +202,43 @@ pub fn plan(
         places.push(at);
         steps.push(Step { name: patch.name().to_owned(), before, after, role });
     }
+    let mut evidence = confirmed(lock);
+    leave_out(&mut steps, &evidence);
     let candidates = candidates(&queue, &prepared, &locked, &merged(site, &queue));
     let tip_tree = odb.commit(tip)?.tree;
     let differences = site.differences();
     // git makes the diffs that are compared, and it sees what is written.
     odb.flush()?;
     let mark = odb.mark();
-    // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up.
-    let (known, replayed, given, describe) = std::thread::scope(|threads| {
+    // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up, until it is known
+    // that it has one of the patches.
+    let first_landed = OnceLock::new();
+    let (known, replayed, given, early, describe) = std::thread::scope(|threads| {
         let view = odb.place();
-        let candidates = &candidates;
-        let search = threads.spawn(move || search(site, view, &from, tip, candidates));
+        let (candidates, steps, first_landed) = (&candidates, &steps, &first_landed);
+        let search = threads.spawn(move || {
+            let (range, found) = search(site, view, &from, tip, candidates)?;
+            let first =
+                steps.iter().position(|s| s.role == Role::Carry && found.settled.contains_key(&s.name));
+            let _ = first_landed.set(first.unwrap_or(usize::MAX));
+            Ok::<_, StoreError>((range, found))
+        });
         let describe = threads.spawn(|| site.store.describe(tip));
-        let replayed = replay(&odb, &steps, &tip_tree, Vec::new(), &differences, Some(answers));
+        let ends = |at: usize| first_landed.get().is_some_and(|first| *first <= at);
+        let replayed = replay_until(&odb, steps, &tip_tree, Vec::new(), &differences, Some(answers), &ends);
         let placed = replayed.as_ref().map(|replayed| replayed.placed.as_slice()).unwrap_or_default();
         let given: Vec<Option<Given>> = places
             .iter()
             .zip(placed)
             .map(|(at, placed)| Given::of(&odb, &queue.patches[*at], &prepared[*at], placed))
             .collect();
+        let early = Early::ask(site, &odb, placed, &given);
         let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (known, replayed, given, describe.join().unwrap_or_default())
+        (known, replayed, given, early, describe.join().unwrap_or_default())
     });
     let ((range, found), mut replayed) = (known?, replayed?);
-    let mut evidence = confirmed(lock);
     evidence.extend(found.settled);
-    for step in steps.iter_mut().filter(|s| s.role == Role::Carry && evidence.contains_key(&s.name)) {
-        step.role = Role::Landed;
-    }
+    leave_out(&mut steps, &evidence);
     let same = steps.iter().zip(&replayed.placed);
     let same = same.take_while(|(step, placed)| {
         step.role == Role::Carry || step.role == Role::Held || **placed == Placed::Skipped
@@ -282,7 +295,27 @@ pub fn plan(
         }
     };
     let tree = replayed.tree;
-    Ok(Planned { odb, queue, base, commits, range, furthest, describe, patches, landed, tree, differences })
+    Ok(Planned {
+        odb,
+        queue,
+        base,
+        commits,
+        range,
+        furthest,
+        describe,
+        patches,
+        landed,
+        tree,
+        differences,
+        early,
+    })
+}
+
+/// What upstream has does not go on the stack.
+fn leave_out(steps: &mut [Step], evidence: &BTreeMap<String, Evidence>) {
+    for step in steps.iter_mut().filter(|s| s.role == Role::Carry && evidence.contains_key(&s.name)) {
+        step.role = Role::Landed;
+    }
 }
 
 /// The patches that are looked for in the range, with the paths that they touch.
@@ -349,118 +382,6 @@ fn report(site: &Site<'_>, patch: &Patch, before: Option<Outcome>) -> PatchRepor
         loss: None,
         note: None,
     }
-}
-
-struct Context<'a> {
-    odb: &'a Odb,
-    range: &'a Range,
-    patch: &'a Patch,
-    prepared: &'a Prepared,
-    answers: &'a Answers<'a>,
-    given: Option<Given>,
-    was: Option<&'a PatchLock>,
-}
-
-type Judged = (PatchReport, Option<(ObjectId, ObjectId)>);
-
-impl Context<'_> {
-    fn judge(
-        &self,
-        mut report: PatchReport,
-        placed: Option<Placed>,
-        evidence: Option<&Evidence>,
-    ) -> Result<Judged, NightError> {
-        let mut applied = None;
-        match placed {
-            _ if self.patch.hold.is_some() => {
-                report.outcome = Outcome::Held;
-                report.note = self.patch.hold.clone().filter(|why| !why.is_empty());
-            }
-            Some(Placed::Skipped) => {
-                report.outcome = Outcome::Landed;
-                report.evidence = evidence.cloned();
-                if evidence.is_none() {
-                    report.note = Some("landed on an earlier night, and kept in the queue".into());
-                }
-            }
-            Some(Placed::Applied { before, after, settled: Some(by), .. }) => {
-                report.resolution = self.answers.used(self.patch.name(), &by);
-                report.outcome = Outcome::Resolved;
-                if report.resolution.is_none() {
-                    report.outcome = Outcome::Refreshed;
-                    report.note = Some(format!("made anew by: {by}"));
-                }
-                applied = Some((before, after));
-            }
-            Some(placed @ Placed::Applied { before, after, settled: None, .. }) => {
-                // What comes after a patch that trunk has may stand on something else than it did at first.
-                let given = self.given.filter(|given| (given.before, given.after) == (before, after));
-                let given = given.or_else(|| Given::of(self.odb, self.patch, self.prepared, &placed));
-                let same = given.is_some_and(|given| given.same);
-                applied = self.applied(&mut report, before, after, same)?;
-            }
-            Some(Placed::Conflict(conflicts)) => {
-                report.outcome = Outcome::Conflict;
-                report.conflicts = records(&conflicts);
-                report.note = self.answers.note(self.patch.name());
-            }
-            Some(Placed::Blocked { needs, conflicts }) => {
-                report.outcome = Outcome::Blocked;
-                report.needs = needs;
-                report.conflicts = records(&conflicts);
-            }
-            None => {
-                report.outcome = Outcome::Conflict;
-                let why = self.prepared.trees.as_ref().err().map(ToString::to_string).unwrap_or_default();
-                report.note = Some(format!("it does not apply to the recorded base: {why}"));
-            }
-        }
-        Ok((report, applied))
-    }
-
-    /// A patch that applied: as it is, refreshed, or with nothing left of it.
-    fn applied(
-        &self,
-        report: &mut PatchReport,
-        before: ObjectId,
-        after: ObjectId,
-        same: bool,
-    ) -> Result<Option<(ObjectId, ObjectId)>, NightError> {
-        let own = self.prepared.trees.as_ref().ok();
-        let was_empty = own.is_none_or(|(before, after, _)| before == after);
-        if before == after && !was_empty {
-            let own = own.map(|(before, after, _)| (*before, *after));
-            if let Some(own) = own
-                && let Some(evidence) = landed::emptied(self.odb, &own, self.range)?
-                && !rejected(self.was).iter().any(|c| evidence.rests_on(c))
-            {
-                report.outcome = Outcome::Landed;
-                report.evidence = Some(evidence);
-                return Ok(None);
-            }
-            report.outcome = Outcome::Refreshed;
-            report.note = Some("it changes nothing any more, and no upstream commit explains it".into());
-            return Ok(Some((before, after)));
-        }
-        report.outcome = if same { Outcome::Clean } else { Outcome::Refreshed };
-        if let Some(note) = self.patch.note_of_omitted() {
-            report.note = Some(note);
-        }
-        if own.is_some_and(|(_, _, source)| *source == Source::Blobs) {
-            report.note =
-                Some("it did not apply to the recorded base; the blobs of its index lines were used".into());
-        }
-        Ok(Some((before, after)))
-    }
-}
-
-fn records(conflicts: &[Conflict]) -> Vec<ConflictRecord> {
-    let record = |c: &Conflict| ConflictRecord {
-        path: c.path.to_string(),
-        from: c.from.as_ref().map(ToString::to_string),
-        kind: c.kind,
-    };
-    conflicts.iter().map(record).collect()
 }
 
 /// A kind of conflict in words.

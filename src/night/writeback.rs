@@ -122,7 +122,7 @@ pub fn build(
     fate: Fate<'_>,
 ) -> Result<(Built, Manifest), NightError> {
     let project = site.project;
-    let Planned { odb, queue, base, patches, tree, range, landed, differences, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, range, landed, differences, early, .. } = planned;
     let Stacked { patches: commits, commit, unwritten } = stacked;
 
     let next = Next { commit, patches: &commits, base, range: &range.commits };
@@ -139,7 +139,7 @@ pub fn build(
         // hook may yet stop leaves nothing behind.
         let may_be_made = fate.written && !hooks::is_awaited(project, HookEvent::BeforePublish);
         let taking_in = may_be_made.then(|| taking_in(&site.git)).transpose()?;
-        let left = leave(site, &odb, planned, texts, &written)?;
+        let left = leave(site, &odb, (planned, texts), early, &written)?;
         let head = fate.head.answer()?;
         let series = series_after(site, &queue.series, &left)?;
         let seconds = odb.commit(tip)?.committer.seconds;

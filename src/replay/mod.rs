@@ -8,6 +8,7 @@ pub mod lines;
 pub mod loss;
 mod made;
 pub mod merge;
+mod misses;
 mod open;
 pub mod origins;
 mod ort;

@@ -5,8 +5,8 @@ use gix_hash::ObjectId;
 
 use super::ahead;
 use super::merge::merge_noting;
+use super::misses::Misses;
 use super::open::{Open, Put};
-use super::origins::Origins;
 use super::{Both, Conflict, ConflictKind, Merged, Sides};
 use crate::store::{ObjectError, Objects};
 use crate::trunk::delta::Change;
@@ -68,7 +68,7 @@ pub enum Placed {
     },
 }
 
-/// The replay of a whole queue.
+/// The replay of a queue, or of its first steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// One outcome a step, in order.
@@ -111,89 +111,161 @@ pub fn replay(
     differences: &Differences,
     settle: Option<&dyn Settle>,
 ) -> Result<Replay, ObjectError> {
-    let mut tree = *tip;
-    let mut origins = Origins::new(objects, steps);
-    for (at, placed) in known.iter().enumerate() {
-        match placed {
-            Placed::Applied { after, .. } => tree = *after,
-            Placed::Skipped if steps[at].role != Role::Held => {}
-            Placed::Skipped | Placed::Conflict(_) => origins.leave_out(at, Vec::new()),
-            Placed::Blocked { needs, .. } => {
-                let places = steps[..at].iter().enumerate();
-                let needs = places.filter(|(_, s)| needs.contains(&s.name)).map(|(i, _)| i).collect();
-                origins.leave_out(at, needs);
+    replay_until(objects, steps, tip, known, differences, settle, &|_| false)
+}
+
+/// The same up to the first step at whose place `ends` says so: for what may turn out, while it goes on, to have begun otherwise.
+pub fn replay_until(
+    objects: &dyn Objects,
+    steps: &[Step],
+    tip: &ObjectId,
+    known: Vec<Placed>,
+    differences: &Differences,
+    settle: Option<&dyn Settle>,
+    ends: &dyn Fn(usize) -> bool,
+) -> Result<Replay, ObjectError> {
+    let run = Run { objects, steps, differences, settle, ends };
+    std::thread::scope(|threads| {
+        let mut misses = Misses::of(objects, steps, threads);
+        let mut replay = run.go(tip, known, &mut misses)?;
+        for (at, needs) in misses.end()?.into_iter().filter(|(_, needs)| !needs.is_empty()) {
+            if let Placed::Conflict(conflicts) = &mut replay.placed[at] {
+                let needs = needs.iter().map(|i| steps[*i].name.clone()).collect();
+                replay.placed[at] = Placed::Blocked { needs, conflicts: std::mem::take(conflicts) };
             }
         }
-    }
-    let mut placed = known;
-    let mut marks = Vec::with_capacity(steps.len());
-    let first = placed.len();
-    // What the steps change, from the first on for which that is asked.
-    let mut changes: Option<(usize, Vec<Option<ahead::Changes>>)> = None;
-    // The stack as patches are put on it, and the place of the first whose trees are not known yet.
-    let mut open: Option<(Open<'_>, usize)> = None;
-    let mut looked = false;
-    for (at, step) in steps.iter().enumerate().skip(first) {
-        if step.role != Role::Carry {
-            if step.role == Role::Held {
-                origins.leave_out(at, Vec::new());
+        Ok(replay)
+    })
+}
+
+/// A replay, with all that does not change on the way.
+struct Run<'r> {
+    objects: &'r dyn Objects,
+    steps: &'r [Step],
+    differences: &'r Differences,
+    settle: Option<&'r dyn Settle>,
+    ends: &'r dyn Fn(usize) -> bool,
+}
+
+impl Run<'_> {
+    /// Conflicts are told to `misses`; here, none is taken for blocked that was not known as such.
+    fn go(
+        &self,
+        tip: &ObjectId,
+        known: Vec<Placed>,
+        misses: &mut Misses<'_, '_>,
+    ) -> Result<Replay, ObjectError> {
+        let Self { objects, steps, .. } = *self;
+        let mut tree = *tip;
+        for (at, placed) in known.iter().enumerate() {
+            match placed {
+                Placed::Applied { after, .. } => tree = *after,
+                Placed::Skipped if steps[at].role != Role::Held => {}
+                Placed::Skipped | Placed::Conflict(_) => misses.left_out(at, Vec::new()),
+                Placed::Blocked { needs, .. } => {
+                    let places = steps[..at].iter().enumerate();
+                    let needs = places.filter(|(_, s)| needs.contains(&s.name)).map(|(i, _)| i).collect();
+                    misses.left_out(at, needs);
+                }
             }
-            placed.push(Placed::Skipped);
-            marks.push(objects.mark());
-            continue;
         }
-        if open.is_none() && tree == step.before {
-            // The stack is as on the step's own base: on a night without a new trunk commit all the way.
-            let (before, after) = (tree, step.after);
-            let (both, changes) = (Some(Vec::new()), None);
-            placed.push(Placed::Applied { before, after, as_it_is: true, both, changes, settled: None });
-            marks.push(objects.mark());
-            tree = after;
-            continue;
-        }
-        let read = || (at, ahead::all_changes(objects, &steps[at..], differences));
-        let (from, changes) = changes.get_or_insert_with(read);
-        let place = at - *from;
-        if open.is_none() {
-            let mut opened = Open::of(objects, &tree)?;
-            if let Some(open) = opened.as_mut().filter(|_| !looked) {
-                open.look_ahead(&tree, &changes[place..])?;
-                looked = true;
+        let mut placed = known;
+        let mut marks = Vec::with_capacity(steps.len());
+        let first = placed.len();
+        // What the steps change, from the first on for which that is asked.
+        let mut changes: Option<(usize, Vec<Option<ahead::Changes>>)> = None;
+        // The stack as patches are put on it, and the place of the first whose trees are not known yet.
+        let mut open: Option<(Open<'_>, usize)> = None;
+        let mut looked = false;
+        for (at, step) in steps.iter().enumerate().skip(first) {
+            if (self.ends)(at) {
+                break;
             }
-            open = opened.map(|open| (open, at));
-        }
-        if let Some((open, _)) = &mut open
-            && let Some(Put { as_it_is, both, changes }) = open.put(step, changes[place].take())?
-        {
-            let (before, after, both) = (tree, tree, Some(both));
-            placed.push(Placed::Applied { before, after, as_it_is, both, changes, settled: None });
+            if step.role != Role::Carry {
+                if step.role == Role::Held {
+                    misses.left_out(at, Vec::new());
+                }
+                placed.push(Placed::Skipped);
+                marks.push(objects.mark());
+                continue;
+            }
+            if open.is_none() && tree == step.before {
+                // The stack is as on the step's own base: on a night without a new trunk commit all the way.
+                let (before, after) = (tree, step.after);
+                let (both, changes) = (Some(Vec::new()), None);
+                placed.push(Placed::Applied { before, after, as_it_is: true, both, changes, settled: None });
+                marks.push(objects.mark());
+                tree = after;
+                continue;
+            }
+            let read = || (at, ahead::all_changes(objects, &steps[at..], self.differences));
+            let (from, changes) = changes.get_or_insert_with(read);
+            let place = at - *from;
+            if open.is_none() {
+                let mut opened = Open::of(objects, &tree)?;
+                if let Some(open) = opened.as_mut().filter(|_| !looked) {
+                    open.look_ahead(&tree, &changes[place..])?;
+                    looked = true;
+                }
+                open = opened.map(|open| (open, at));
+            }
+            if let Some((open, _)) = &mut open
+                && let Some(Put { as_it_is, both, changes }) = open.put(step, changes[place].take())?
+            {
+                let (before, after, both) = (tree, tree, Some(both));
+                placed.push(Placed::Applied { before, after, as_it_is, both, changes, settled: None });
+                marks.push(objects.mark());
+                continue;
+            }
+            if let Some((open, from)) = &mut open {
+                tree = take_in(objects, open, tree, &mut placed[*from..], &mut marks[*from - first..])?;
+                *from = at;
+            }
+            let stack = tree;
+            let became = self.merged(step, &mut tree)?;
+            match &became {
+                // What a command did not make anew misses nothing.
+                Placed::Conflict(conflicts) if is_generated(conflicts) => misses.left_out(at, Vec::new()),
+                Placed::Conflict(_) => misses.conflicts(at),
+                _ => {}
+            }
+            placed.push(became);
             marks.push(objects.mark());
-            continue;
+            match &mut open {
+                Some((_, from)) if stack == tree => *from = at + 1,
+                _ => open = None,
+            }
         }
-        if let Some((open, from)) = &mut open {
+        if let Some((open, from)) = &open {
             tree = take_in(objects, open, tree, &mut placed[*from..], &mut marks[*from - first..])?;
-            *from = at;
         }
-        let stack = tree;
-        placed.push(match merge_noting(objects, &step.before, &tree, &step.after)? {
+        Ok(Replay { placed, tree, marks })
+    }
+
+    /// A step that is not put on an open stack: git's own merge of it.
+    fn merged(&self, step: &Step, tree: &mut ObjectId) -> Result<Placed, ObjectError> {
+        let objects = self.objects;
+        let applied = |before, after, as_it_is, settled| Placed::Applied {
+            before,
+            after,
+            as_it_is,
+            both: None,
+            changes: None,
+            settled,
+        };
+        Ok(match merge_noting(objects, &step.before, tree, &step.after)? {
             (Merged::Clean(after), notes) if notes.generated.is_empty() => {
-                let before = std::mem::replace(&mut tree, after);
-                let (as_it_is, both, changes) = (notes.as_it_is, None, None);
-                Placed::Applied { before, after, as_it_is, both, changes, settled: None }
+                let before = std::mem::replace(tree, after);
+                applied(before, after, notes.as_it_is, None)
             }
             (Merged::Clean(merged), notes) => {
-                let made = match settle {
+                let made = match self.settle {
                     Some(settle) => settle.make_anew(objects, step, &merged, &notes.generated)?,
                     None => Some((merged, String::new())),
                 };
                 match made {
-                    Some((after, by)) => {
-                        let before = std::mem::replace(&mut tree, after);
-                        let (both, changes, settled) = (None, None, Some(by));
-                        Placed::Applied { before, after, as_it_is: false, both, changes, settled }
-                    }
+                    Some((after, by)) => applied(std::mem::replace(tree, after), after, false, Some(by)),
                     None => {
-                        origins.leave_out(at, Vec::new());
                         let sides = Sides { base: None, ours: None, theirs: None };
                         let kind = ConflictKind::Generated;
                         let conflict = |path| Conflict { path, from: None, kind, sides };
@@ -202,44 +274,22 @@ pub fn replay(
                 }
             }
             (Merged::Conflicts(conflicts), _) => {
-                let settled = match settle {
-                    Some(settle) => settle.settle(objects, step, &tree, &conflicts)?,
+                let settled = match self.settle {
+                    Some(settle) => settle.settle(objects, step, tree, &conflicts)?,
                     None => None,
                 };
-                if let Some((after, by)) = settled {
-                    let before = std::mem::replace(&mut tree, after);
-                    placed.push(Placed::Applied {
-                        before,
-                        after,
-                        as_it_is: false,
-                        both: None,
-                        changes: None,
-                        settled: Some(by),
-                    });
-                    marks.push(objects.mark());
-                    open = None;
-                    continue;
-                }
-                let needs = origins.missing(at)?;
-                let names = needs.iter().map(|i| steps[*i].name.clone()).collect::<Vec<_>>();
-                origins.leave_out(at, needs);
-                if names.is_empty() {
-                    Placed::Conflict(conflicts)
-                } else {
-                    Placed::Blocked { needs: names, conflicts }
+                match settled {
+                    Some((after, by)) => applied(std::mem::replace(tree, after), after, false, Some(by)),
+                    None => Placed::Conflict(conflicts),
                 }
             }
-        });
-        marks.push(objects.mark());
-        match &mut open {
-            Some((_, from)) if stack == tree => *from = at + 1,
-            _ => open = None,
-        }
+        })
     }
-    if let Some((open, from)) = &open {
-        tree = take_in(objects, open, tree, &mut placed[*from..], &mut marks[*from - first..])?;
-    }
-    Ok(Replay { placed, tree, marks })
+}
+
+/// Is all that was wrong that a command did not make a file anew?
+fn is_generated(conflicts: &[Conflict]) -> bool {
+    conflicts.first().is_some_and(|conflict| conflict.kind == ConflictKind::Generated)
 }
 
 /// Takes in the trees of the steps that were put on an open stack, and the marks after them; the stack's tree then.

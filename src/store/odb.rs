@@ -144,11 +144,19 @@ impl Odb {
         self.put(Kind::Commit, commit.raw(), None)
     }
 
+    /// Where the repository's objects are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Was the object made here, and is it not known to be written?
+    pub(super) fn is_unwritten(&self, id: &ObjectId) -> bool {
+        self.new.borrow().has(id) || self.handed.borrow().iter().any(|handed| handed.has(id))
+    }
+
     /// Is the object here, of whatever kind?
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.new.borrow().has(id)
-            || self.handed.borrow().iter().any(|handed| handed.has(id))
-            || id.kind() == self.hash && (0..LOOKS).any(|_| self.written.exists(id))
+        self.is_unwritten(id) || id.kind() == self.hash && (0..LOOKS).any(|_| self.written.exists(id))
     }
 
     fn read(&self, id: &ObjectId, kind: Kind) -> Result<Arc<Vec<u8>>, ObjectError> {

@@ -88,6 +88,15 @@ impl<W: io::Write> Out<W> {
 
 /// Writes `items`, which are all different, as a pack in `folder`, with its index; where that is.
 pub(super) fn write(items: &[Item<'_>], folder: &Path) -> io::Result<PathBuf> {
+    put(items, folder, true)
+}
+
+/// The same for a while: as they are, and not waiting for the disk.
+pub(super) fn show(items: &[Item<'_>], folder: &Path) -> io::Result<()> {
+    put(items, folder, false).map(drop)
+}
+
+fn put(items: &[Item<'_>], folder: &Path, is_kept: bool) -> io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let begin = || {
         let mut builder = tempfile::Builder::new();
@@ -100,13 +109,15 @@ pub(super) fn write(items: &[Item<'_>], folder: &Path) -> io::Result<PathBuf> {
         builder.prefix("tmp_pack_").tempfile_in(folder)
     };
     let end = |file: NamedTempFile, name: &str| {
-        file.as_file().sync_data()?;
+        if is_kept {
+            file.as_file().sync_data()?;
+        }
         let place = folder.join(name);
         file.persist(&place).map_err(|e| e.error)?;
         Ok::<_, io::Error>(place)
     };
     let mut file = begin()?;
-    let Packed { name, index } = encode(items, file.as_file_mut(), true)?;
+    let Packed { name, index } = encode(items, file.as_file_mut(), is_kept)?;
     end(file, &format!("pack-{name}.pack"))?;
     // The index comes last: a pack without one is not looked at.
     let mut file = begin()?;

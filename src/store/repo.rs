@@ -14,9 +14,6 @@ use super::{Drivers, Odb, StoreError, refs, walk};
 /// How long a call that reaches the network may say nothing.
 pub const SILENCE: Duration = Duration::from_secs(300);
 
-/// So many diffs are worth a call of git.
-const WORTH_A_CALL: usize = 16;
-
 /// The ids of a repository that nothing is known of yet.
 const DEFAULT: gix_hash::Kind = gix_hash::Kind::Sha1;
 
@@ -311,68 +308,6 @@ impl Repo {
             self.git.call(["describe", "--tags", "--abbrev=12", &commit.to_string()]).answer().ok()?;
         let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         (answer.code == Some(0) && !text.is_empty()).then_some(text)
-    }
-
-    /// The diff of each pair of trees, canonical: full ids, binary as data, renames found, and `strip` components
-    /// before each path. All must be written.
-    pub fn diffs(&self, pairs: &[(ObjectId, ObjectId)], strip: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = pairs.len().div_ceil(cores).max(WORTH_A_CALL);
-        std::thread::scope(|threads| {
-            let shares: Vec<_> =
-                pairs.chunks(share).map(|pairs| threads.spawn(move || self.diffs_of(pairs, strip))).collect();
-            let mut all = Vec::with_capacity(pairs.len());
-            for share in shares {
-                all.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok(all)
-        })
-    }
-
-    fn diffs_of(&self, pairs: &[(ObjectId, ObjectId)], strip: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        let prefix = |side: &str| format!("{side}/{}", "x/".repeat(strip.saturating_sub(1)));
-        let prefixes = match strip {
-            0 => vec!["--no-prefix".to_owned()],
-            _ => vec![format!("--src-prefix={}", prefix("a")), format!("--dst-prefix={}", prefix("b"))],
-        };
-        let moved: Vec<String> =
-            pairs.iter().filter(|(a, b)| a != b).map(|(a, b)| format!("{a} {b}\n")).collect();
-        let out = if moved.is_empty() {
-            Vec::new()
-        } else {
-            self.git
-                // Git would keep up to 96 MB of what differences stand on; a part of it is as fast here.
-                .call(["-c", "core.deltaBaseCacheLimit=16m"])
-                .args(["diff-tree", "--stdin", "-r", "-p", "-M", "--full-index", "--binary"])
-                .args(["--no-textconv", "--no-ext-diff", "--no-color"])
-                .args(prefixes)
-                .kept_memory()
-                .stdin(moved.concat())
-                .output()?
-        };
-        let mut rest: &[u8] = &out;
-        let mut diffs = Vec::with_capacity(pairs.len());
-        let mut following = moved.iter().skip(1);
-        for (a, b) in pairs {
-            if a == b {
-                diffs.push(Vec::new());
-                continue;
-            }
-            let head = format!("{a} {b}\n");
-            let body = rest.strip_prefix(head.as_bytes()).ok_or_else(|| GitError::Answer {
-                command: "diff-tree --stdin".into(),
-                answer: rest.lines().next().unwrap_or_default().to_str_lossy().into_owned(),
-            })?;
-            // No line of a diff looks like two ids, so the next heading ends this one.
-            let end = match following.next() {
-                Some(next) if body.starts_with(next.as_bytes()) => 0,
-                Some(next) => body.find(format!("\n{next}")).map_or(body.len(), |at| at + 1),
-                None => body.len(),
-            };
-            diffs.push(body[..end].to_vec());
-            rest = &body[end..];
-        }
-        Ok(diffs)
     }
 
     /// `git range-diff` of two commits, each against its first parent, without its heading; none where git sees no
