@@ -132,7 +132,7 @@ fn hold(repo: &Repo, odb: &Odb, picks: &[Pick], range: &Range, merges: &BTreeMap
     let candidates: Vec<Candidate<'_>> = picks.iter().map(|p| candidate(odb, p, &nothing)).collect();
     let started = Instant::now();
     // No forge says anything here: the base plays no part.
-    let found = find(repo, odb, &candidates, &range.commits[0].id, range).expect("an answer");
+    let found = find(repo, odb, &candidates, &range.commits[0].id, range, &|_| ()).expect("an answer");
     let took = started.elapsed();
     let started = Instant::now();
     let mut settled: BTreeMap<&str, Evidence> = BTreeMap::new();

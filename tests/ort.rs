@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::support::{bare_store, git_with_input};
 use cases::{Case, Files, apply, base, case, step};
 use git_carry::replay::merge::{Attempt, attempt_marked, merge_noting, merge_trees};
-use git_carry::replay::sequence::{Placed, Replay, Role, Step as Patch, replay, replay_until};
+use git_carry::replay::sequence::{Course, Placed, Replay, Role, Step as Patch, replay, replay_on};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
 use git_carry::store::tree::{Entry, edit, write_empty};
 use git_carry::store::{Objects as _, Odb, Scratch};
@@ -329,8 +329,9 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
         assert_eq!((alone.tree, plain(alone.placed)), (found.tree, plain(found.placed.clone())));
         // What is taken back is made anew by the rest, on what stays: where a replay ended before, too.
         let half = steps.len() / 2;
-        let (scratch, ends) = (Scratch::over(&objects), |at| at > half);
-        let begun = replay_until(&scratch, &steps, &trunk, Vec::new(), &Differences::default(), None, &ends)
+        let (ends, known) = (|at| at > half, Vec::new());
+        let (scratch, mut course) = (Scratch::over(&objects), Course::until(&ends));
+        let begun = replay_on(&scratch, &steps, &trunk, known, &Differences::default(), None, &mut course)
             .expect("all objects are there");
         assert_eq!(plain(begun.placed.clone()), plain(found.placed[..=half].to_vec()), "{patches:?}");
         objects.rewind(found.marks[half]);

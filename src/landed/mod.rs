@@ -71,13 +71,14 @@ pub struct Found {
 /// The patches that the range has, which starts at `base`. Their trees must be written.
 ///
 /// The ladder is climbed down: a patch that a rung settles is not looked for by the next. What a person rejected is not
-/// found again.
+/// found again. Those that are settled are told after each rung, and once they are told they stay so.
 pub fn find(
     repo: &Repo,
     odb: &Odb,
     patches: &[Candidate<'_>],
     base: &ObjectId,
     range: &Range,
+    tell: &dyn Fn(&BTreeMap<String, Evidence>),
 ) -> Result<Found, StoreError> {
     let mut found = Found::default();
     let allowed = |patches: &[Candidate<'_>], found: BTreeMap<String, Evidence>| {
@@ -90,18 +91,23 @@ pub fn find(
         found
     };
     found.settled = allowed(patches, declared::late(repo, odb, patches, base)?);
-    let (Some(tip), false) = (range.first_parent.last(), patches.is_empty()) else { return Ok(found) };
+    let (Some(tip), false) = (range.first_parent.last(), patches.is_empty()) else {
+        tell(&found.settled);
+        return Ok(found);
+    };
     let reverted = range.reverted();
     let standing = |u: &Upstream| !reverted.contains(&u.id);
     found.settled.retain(|_, e| !reverted.iter().any(|id| e.rests_on(&id.to_string())));
     found.settled.extend(allowed(patches, footers::find(patches, range, &standing)));
     found.settled.extend(allowed(patches, declared::find(patches, range, &standing)));
+    tell(&found.settled);
     let open = |patch: &Candidate<'_>| !found.settled.contains_key(patch.name);
     let wanted = patches.iter().filter(|p| open(p)).flat_map(|p| p.paths.iter().cloned()).collect();
     let touches = touches::touches(odb, range, &wanted, &standing)?;
     let alike = patch_id::alike(odb, patches, &open, range, &touches)?;
     let same = patch_id::compare(repo, odb, patches, range, &alike)?;
     found.settled.extend(allowed(patches, same));
+    tell(&found.settled);
 
     let moved = Moved::of(odb, range, &range.commits[*tip])?;
     let left: Vec<&Candidate<'_>> =
@@ -114,6 +120,7 @@ pub fn find(
             Look::Away => {}
         }
     }
+    tell(&found.settled);
     let (near, own) = near::near(odb, &open, range, &touches)?;
     // A commit that has several patches is more than a version of one of them, and several commits that have nearly
     // all of a patch are more than a version that has some of it.

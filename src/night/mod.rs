@@ -35,6 +35,7 @@ mod journal;
 mod judge;
 mod keep;
 pub mod landed;
+mod landing;
 mod leave;
 mod meanwhile;
 pub mod noted;

@@ -1,7 +1,7 @@
 //! The replay of a project's queue on a trunk tip, and what became of each patch.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use super::early::Early;
 use super::evidence::{confirmed, note, rejected, undone};
 use super::given::Given;
 use super::judge::Context;
+use super::landing::{Beside, Landing};
 use super::sent::merged;
 use super::settle::Answers;
 use super::{NightError, Site};
@@ -19,7 +20,7 @@ use crate::landed::{self, Candidate, Evidence, Found};
 use crate::queue::{Patch, Queue};
 use crate::replay::loss::Loss;
 use crate::replay::prepare::{Prepared, Source, prepare};
-use crate::replay::sequence::{Placed, Role, Step, replay, replay_until};
+use crate::replay::sequence::{Placed, Role, Settle, Step};
 use crate::replay::{Both, ConflictKind};
 use crate::resolution::Used;
 use crate::store::{Objects, Odb, Place, StoreError};
@@ -209,46 +210,30 @@ pub fn plan(
     let differences = site.differences();
     // git makes the diffs that are compared, and it sees what is written.
     odb.flush()?;
-    let mark = odb.mark();
-    // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up, until it is known
-    // that it has one of the patches.
-    let first_landed = OnceLock::new();
-    let (known, replayed, given, early, describe) = std::thread::scope(|threads| {
+    // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up.
+    let landing = Landing::of(&steps);
+    let (replayed, describe) = std::thread::scope(|threads| {
         let view = odb.place();
-        let (candidates, steps, first_landed) = (&candidates, &steps, &first_landed);
-        let search = threads.spawn(move || {
-            let (range, found) = search(site, view, &from, tip, candidates)?;
-            let first =
-                steps.iter().position(|s| s.role == Role::Carry && found.settled.contains_key(&s.name));
-            let _ = first_landed.set(first.unwrap_or(usize::MAX));
-            Ok::<_, StoreError>((range, found))
-        });
+        let (candidates, landing) = (&candidates, &landing);
+        let search = threads.spawn(move || search(site, view, &from, tip, candidates, landing));
         let describe = threads.spawn(|| site.store.describe(tip));
-        let ends = |at: usize| first_landed.get().is_some_and(|first| *first <= at);
-        let replayed = replay_until(&odb, steps, &tip_tree, Vec::new(), &differences, Some(answers), &ends);
-        let placed = replayed.as_ref().map(|replayed| replayed.placed.as_slice()).unwrap_or_default();
-        let given: Vec<Option<Given>> = places
-            .iter()
-            .zip(placed)
-            .map(|(at, placed)| Given::of(&odb, &queue.patches[*at], &prepared[*at], placed))
-            .collect();
-        let early = Early::ask(site, &odb, placed, &given);
-        let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (known, replayed, given, early, describe.join().unwrap_or_default())
+        let settle = Some(answers as &dyn Settle);
+        let beside = Beside { odb: &odb, tip: tip_tree, differences: &differences, settle, landing };
+        let replayed = beside.replay(&mut steps, |replayed| {
+            let given: Vec<Option<Given>> = places
+                .iter()
+                .zip(&replayed.placed)
+                .map(|(at, placed)| Given::of(&odb, &queue.patches[*at], &prepared[*at], placed))
+                .collect();
+            let early = Early::ask(site, &odb, &replayed.placed, &given);
+            let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (known, given, early)
+        });
+        (replayed, describe.join().unwrap_or_default())
     });
-    let ((range, found), mut replayed) = (known?, replayed?);
+    let (replayed, (known, given, early)) = replayed?;
+    let (range, found) = known?;
     evidence.extend(found.settled);
-    leave_out(&mut steps, &evidence);
-    let same = steps.iter().zip(&replayed.placed);
-    let same = same.take_while(|(step, placed)| {
-        step.role == Role::Carry || step.role == Role::Held || **placed == Placed::Skipped
-    });
-    let same = same.count();
-    if same < steps.len() {
-        odb.rewind(if same == 0 { mark } else { replayed.marks[same - 1] });
-        replayed.placed.truncate(same);
-        replayed = replay(&odb, &steps, &tip_tree, replayed.placed, &differences, Some(answers))?;
-    }
     // A patch that was left out before stands on an older base: its culprit is the one found then.
     let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));
     let roots = replayed.placed.iter().enumerate().filter(|(_, p)| matches!(p, Placed::Conflict(_)));
@@ -345,20 +330,21 @@ fn candidates<'a>(
     candidates
 }
 
-/// The range, and the patches that it has. Sees what is written, with a view of its own.
+/// The range, and the patches that it has, which are told as they are found. Sees what is written, with a view of its own.
 fn search(
     site: &Site<'_>,
     view: Option<Place>,
     from: &ObjectId,
     tip: &ObjectId,
     candidates: &[Candidate<'_>],
+    landing: &Landing,
 ) -> Result<(Range, Found), StoreError> {
     let odb = match view {
         Some(view) => view.open(),
         None => site.store.odb()?,
     };
     let range = read_range(&site.store, &odb, from, tip)?;
-    let found = landed::find(&site.store, &odb, candidates, from, &range)?;
+    let found = landed::find(&site.store, &odb, candidates, from, &range, &|settled| landing.tell(settled))?;
     Ok((range, found))
 }
 

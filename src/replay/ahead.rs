@@ -36,8 +36,8 @@ pub(super) enum Changes {
     Turned,
 }
 
-/// A merged file: its blob's id, and its bytes.
-pub(super) type Merges = HashMap<[ObjectId; 3], (ObjectId, Vec<u8>)>;
+/// Files merged, by the ids of the three: the blob's id, and its bytes; nothing for lines that conflict.
+pub(super) type Merges = HashMap<[ObjectId; 3], Option<(ObjectId, Vec<u8>)>>;
 
 /// What a patch changes. `trees` were asked about the patch before.
 pub(super) fn changes(trees: &mut Compare<'_>, step: &Step) -> Result<Changes, ObjectError> {
@@ -92,11 +92,12 @@ struct Chain {
     changes: Vec<(Entry, Entry)>,
 }
 
-/// The merges that the steps need on the stack whose files `at` gives, and whose tree is `tip`.
+/// The merges that the steps need on the stack whose files `at` gives, and whose tree is `tip`, but for those that are `known`.
 pub(super) fn merges(
     objects: &dyn Objects,
     changes: &[Option<Changes>],
     tip: &ObjectId,
+    known: &Merges,
     at: &mut dyn FnMut(&BStr) -> Result<Option<Entry>, ObjectError>,
 ) -> Result<Merges, ObjectError> {
     // What stands at a path, as far as that is known without a merge; then the place of its chain.
@@ -140,7 +141,7 @@ pub(super) fn merges(
         while let Some(chain) = chains.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut own = Merges::new();
             // What fails here fails again where it is needed.
-            let _ = chain.follow(&scratch, tip, &mut own);
+            let _ = chain.follow(&scratch, tip, known, &mut own);
             if let Ok(mut made) = made.lock() {
                 made.extend(own);
             }
@@ -150,7 +151,13 @@ pub(super) fn merges(
 }
 
 impl Chain {
-    fn follow(&self, objects: &dyn Objects, tip: &ObjectId, made: &mut Merges) -> Result<(), ObjectError> {
+    fn follow(
+        &self,
+        objects: &dyn Objects,
+        tip: &ObjectId,
+        known: &Merges,
+        made: &mut Merges,
+    ) -> Result<(), ObjectError> {
         let path = self.path.as_bstr();
         let generated = objects.drivers().is_some_and(|d| d.generated(path));
         if generated || attributes::driver(objects, tip, path)? != Driver::Text {
@@ -158,7 +165,7 @@ impl Chain {
         }
         let (mut ours, mut rest) = (self.ours, self.changes.as_slice());
         while !rest.is_empty() {
-            rest = merge_some(objects, &mut ours, rest, made)?;
+            rest = merge_some(objects, &mut ours, rest, known, made)?;
         }
         Ok(())
     }
@@ -169,6 +176,7 @@ fn merge_some<'c>(
     objects: &dyn Objects,
     ours: &mut Entry,
     changes: &'c [(Entry, Entry)],
+    known: &Merges,
     made: &mut Merges,
 ) -> Result<&'c [(Entry, Entry)], ObjectError> {
     let (blobs, mut bytes) = (FrozenVec::<Arc<Vec<u8>>>::new(), 0);
@@ -190,10 +198,17 @@ fn merge_some<'c>(
         if ![*base, *ours, *theirs].iter().all(Entry::is_file) {
             continue;
         }
+        let key = [ids.base, ids.ours, ids.theirs];
+        if let Some(known) = known.get(&key) {
+            if let Some((id, data)) = known {
+                objects.put_made(*id, data.clone(), None)?;
+                *ours = Entry { mode, id: *id };
+            }
+            continue;
+        }
         if bytes > AT_ONCE {
             return Ok(&changes[at..]);
         }
-        let key = [ids.base, ids.ours, ids.theirs];
         let mut data = [&[][..]; 3];
         for (data, id) in data.iter_mut().zip(&key) {
             *data = match last.iter().flatten().find(|(known, _)| known == id) {
@@ -204,9 +219,12 @@ fn merge_some<'c>(
         }
         last = [0, 1, 2].map(|side| Some((key[side], data[side])));
         // A patch that conflicts is left out.
-        let Content::Clean(data) = content::merge_next(&mut series, data) else { continue };
+        let Content::Clean(data) = content::merge_next(&mut series, data) else {
+            made.insert(key, None);
+            continue;
+        };
         let id = objects.put_blob(data.clone(), None)?;
-        made.insert(key, (id, data));
+        made.insert(key, Some((id, data)));
         *ours = Entry { mode, id };
     }
     Ok(&[])

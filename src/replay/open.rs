@@ -81,22 +81,29 @@ struct Plan {
 }
 
 impl<'a> Open<'a> {
-    /// Opens the tree `id`. An empty one is none that can be opened.
-    pub fn of(objects: &'a dyn Objects, id: &ObjectId) -> Result<Option<Self>, ObjectError> {
+    /// Opens the tree `id`, where `merges` are foreseen. An empty one is none that can be opened.
+    pub fn of(objects: &'a dyn Objects, id: &ObjectId, merges: Merges) -> Result<Option<Self>, ObjectError> {
         let raw = RawTree::read(objects, Some(id))?;
         if raw.raw().is_empty() {
             return Ok(None);
         }
         let grower = Grower::open(*id, raw.shared());
         let folders = vec![Folder::of(raw)?];
-        Ok(Some(Self { objects, folders, grower, last: Compare::of(objects), merges: Merges::new() }))
+        Ok(Some(Self { objects, folders, grower, last: Compare::of(objects), merges }))
     }
 
     /// Makes the merges that some patches need, whose changes are known, ahead of them and on all cores.
     pub fn look_ahead(&mut self, tip: &ObjectId, changes: &[Option<Changes>]) -> Result<(), ObjectError> {
-        let merges = ahead::merges(self.objects, changes, tip, &mut |path| self.file_at(path))?;
-        self.merges = merges;
+        let known = std::mem::take(&mut self.merges);
+        let more = ahead::merges(self.objects, changes, tip, &known, &mut |path| self.file_at(path))?;
+        self.merges = known;
+        self.merges.extend(more);
         Ok(())
+    }
+
+    /// The merges that were foreseen and not asked for.
+    pub fn close(self) -> Merges {
+        self.merges
     }
 
     /// Puts a patch on, if no rename and no conflict can be in it. `changes` is what it changes, if that is known.
@@ -198,8 +205,12 @@ impl<'a> Open<'a> {
             return Err(Stop::Full);
         }
         let driver = attributes::driver_by(self.objects, &self.attributes(path), path)?;
+        let key = [base.id, ours.id, theirs.id];
+        if driver == Driver::Text && self.merges.get(&key).is_some_and(Option::is_none) {
+            return Err(Stop::Full);
+        }
         if driver == Driver::Text
-            && let Some((id, data)) = self.merges.remove(&[base.id, ours.id, theirs.id])
+            && let Some((id, data)) = self.merges.remove(&key).flatten()
         {
             self.objects.put_made(id, data, Some(&ours.id))?;
             return Ok(Entry { mode, id });

@@ -3,7 +3,7 @@
 use bstr::BString;
 use gix_hash::ObjectId;
 
-use super::ahead;
+use super::ahead::{self, Merges};
 use super::merge::merge_noting;
 use super::misses::Misses;
 use super::open::{Open, Put};
@@ -111,23 +111,39 @@ pub fn replay(
     differences: &Differences,
     settle: Option<&dyn Settle>,
 ) -> Result<Replay, ObjectError> {
-    replay_until(objects, steps, tip, known, differences, settle, &|_| false)
+    replay_on(objects, steps, tip, known, differences, settle, &mut Course::default())
 }
 
-/// The same up to the first step at whose place `ends` says so: for what may turn out, while it goes on, to have begun otherwise.
-pub fn replay_until(
+/// The way of a replay that may turn out, while it goes on, to have begun wrong: it ends then, and goes on from an earlier step.
+#[derive(Default)]
+pub struct Course<'c> {
+    /// Is it to end before the step at this place?
+    ends: Option<&'c dyn Fn(usize) -> bool>,
+    /// What was merged ahead, and not asked for yet.
+    ahead: Merges,
+}
+
+impl<'c> Course<'c> {
+    /// Ends before the first step at whose place `ends` says so.
+    pub fn until(ends: &'c dyn Fn(usize) -> bool) -> Self {
+        Self { ends: Some(ends), ahead: Merges::default() }
+    }
+}
+
+/// The same on a course. What was worked out ahead stays with it for the next time.
+pub fn replay_on(
     objects: &dyn Objects,
     steps: &[Step],
     tip: &ObjectId,
     known: Vec<Placed>,
     differences: &Differences,
     settle: Option<&dyn Settle>,
-    ends: &dyn Fn(usize) -> bool,
+    course: &mut Course<'_>,
 ) -> Result<Replay, ObjectError> {
-    let run = Run { objects, steps, differences, settle, ends };
+    let run = Run { objects, steps, differences, settle };
     std::thread::scope(|threads| {
         let mut misses = Misses::of(objects, steps, threads);
-        let mut replay = run.go(tip, known, &mut misses)?;
+        let mut replay = run.go(tip, known, &mut misses, course)?;
         for (at, needs) in misses.end()?.into_iter().filter(|(_, needs)| !needs.is_empty()) {
             if let Placed::Conflict(conflicts) = &mut replay.placed[at] {
                 let needs = needs.iter().map(|i| steps[*i].name.clone()).collect();
@@ -144,7 +160,6 @@ struct Run<'r> {
     steps: &'r [Step],
     differences: &'r Differences,
     settle: Option<&'r dyn Settle>,
-    ends: &'r dyn Fn(usize) -> bool,
 }
 
 impl Run<'_> {
@@ -154,6 +169,7 @@ impl Run<'_> {
         tip: &ObjectId,
         known: Vec<Placed>,
         misses: &mut Misses<'_, '_>,
+        Course { ends, ahead }: &mut Course<'_>,
     ) -> Result<Replay, ObjectError> {
         let Self { objects, steps, .. } = *self;
         let mut tree = *tip;
@@ -178,7 +194,7 @@ impl Run<'_> {
         let mut open: Option<(Open<'_>, usize)> = None;
         let mut looked = false;
         for (at, step) in steps.iter().enumerate().skip(first) {
-            if (self.ends)(at) {
+            if ends.is_some_and(|ends| ends(at)) {
                 break;
             }
             if step.role != Role::Carry {
@@ -202,7 +218,7 @@ impl Run<'_> {
             let (from, changes) = changes.get_or_insert_with(read);
             let place = at - *from;
             if open.is_none() {
-                let mut opened = Open::of(objects, &tree)?;
+                let mut opened = Open::of(objects, &tree, std::mem::take(ahead))?;
                 if let Some(open) = opened.as_mut().filter(|_| !looked) {
                     open.look_ahead(&tree, &changes[place..])?;
                     looked = true;
@@ -233,11 +249,12 @@ impl Run<'_> {
             marks.push(objects.mark());
             match &mut open {
                 Some((_, from)) if stack == tree => *from = at + 1,
-                _ => open = None,
+                _ => *ahead = open.take().map(|(open, _)| open.close()).unwrap_or_default(),
             }
         }
-        if let Some((open, from)) = &open {
-            tree = take_in(objects, open, tree, &mut placed[*from..], &mut marks[*from - first..])?;
+        if let Some((open, from)) = open {
+            tree = take_in(objects, &open, tree, &mut placed[from..], &mut marks[from - first..])?;
+            *ahead = open.close();
         }
         Ok(Replay { placed, tree, marks })
     }
