@@ -76,7 +76,13 @@ fn a_driver_of_the_user_s_is_run_as_git_runs_it() {
     let lab = clash(&[(".gitattributes", "*.txt merge=mine\n")], file);
     lab.git(".", &["config", "--global", "merge.mine.driver", "exit 1"]);
     assert_eq!(rebased(&lab), None);
-    assert_eq!(outcome(&lab.json(3, &["nightly"])[0], "ours"), "conflict");
+    for _ in 0..2 {
+        assert_eq!(outcome(&lab.json(3, &["nightly"])[0], "ours"), "conflict");
+    }
+    // That it conflicted is not kept: the driver may be mended, and nothing else moves.
+    assert!(!lab.path("ws").join(".git/carry/p.conflicts").exists());
+    lab.git(".", &["config", "--global", "merge.mine.driver", command]);
+    assert_eq!(outcome(&lab.json(0, &["nightly"])[0], "ours"), "refreshed");
 }
 
 #[test]

@@ -87,6 +87,32 @@ fn an_answer_mends_the_patch_here_and_its_record_does_so_elsewhere() {
 }
 
 #[test]
+fn what_conflicts_is_kept_while_nothing_moves_and_an_answer_counts_all_the_same() {
+    let lab = broken();
+    let file = lab.path("ws").join(".git/carry/p.conflicts");
+    let read = || {
+        (std::fs::read(&file).expect("a file"), file.metadata().expect("a file").modified().expect("a time"))
+    };
+    assert!(!file.exists(), "what has moved is not asked again");
+    let first = lab.json(3, &["nightly"]);
+    let kept = read();
+    assert_eq!(lab.json(3, &["nightly"]), first);
+    assert_eq!(read(), kept, "it is known, and not kept again");
+    std::fs::write(&file, &kept.0[..kept.0.len() / 2]).expect("written");
+    assert_eq!(lab.json(3, &["nightly"]), first);
+    assert_eq!(read().0, kept.0, "what is damaged is found out again");
+
+    // With a patch held it is another queue; and an answer is asked for.
+    lab.carry(&["hold", "gone"]);
+    assert_eq!(outcome(&lab.json(3, &["nightly"])[0], "gone"), "held");
+    lab.carry(&["unhold", "gone"]);
+    assert_eq!(lab.json(3, &["nightly"])[0]["patches"], first[0]["patches"]);
+    let work = begin(&lab, "one");
+    std::fs::write(work.join("a"), numbered("a", &[(5, "theirs and one")])).expect("written");
+    assert_eq!(outcome(&lab.json(3, &["resolve", "--continue"])["night"], "one"), "resolved");
+}
+
+#[test]
 fn marks_of_another_size_are_marks() {
     let lab = broken();
     lab.commit("up", "long marks", &[(".gitattributes", Some("* conflict-marker-size=32\n"))]);

@@ -59,20 +59,23 @@ pub(super) struct Beside<'b> {
     /// Asked at each conflict.
     pub settle: Option<&'b dyn Settle>,
     pub landing: &'b Landing,
+    /// What the same replay came to before, if that is known.
+    pub known: Option<Replay>,
 }
 
 impl Beside<'_> {
     /// Replays `steps` until all are placed and nothing new is told, and goes on once `rest` has waited for the last of it.
     pub fn replay<T>(
-        &self,
+        mut self,
         steps: &mut [Step],
         rest: impl FnOnce(&Replay) -> T,
     ) -> Result<(Replay, T), StoreError> {
         let mark = self.odb.mark();
         let ends = |at: usize| self.landing.first.load(Ordering::Relaxed) <= at;
         let mut course = Course::until(&ends);
-        let nothing = Replay { placed: Vec::new(), tree: self.tip, marks: Vec::new() };
-        let mut replayed = self.go_on(steps, nothing, mark, &mut course)?;
+        let nothing = || Replay { placed: Vec::new(), tree: self.tip, marks: Vec::new() };
+        let known = self.known.take().unwrap_or_else(nothing);
+        let mut replayed = self.go_on(steps, known, mark, &mut course)?;
         while self.landing.take_in(steps) {
             replayed = self.go_on(steps, replayed, mark, &mut course)?;
         }
@@ -236,6 +239,7 @@ mod tests {
                     differences: &differences,
                     settle: Some(&teller),
                     landing: &landing,
+                    known: None,
                 };
                 let (replayed, placed) = beside
                     .replay(&mut steps, |replayed| {

@@ -2,6 +2,7 @@
 //! Never: the terminal; a change of anything but through one transaction.
 
 pub mod absorb;
+mod again;
 mod artifacts;
 pub mod beat;
 mod before;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
+use super::again::Again;
 use super::causes::causes;
 use super::early::Early;
 use super::evidence::{confirmed, note, rejected, undone};
@@ -212,13 +213,16 @@ pub fn plan(
     odb.flush()?;
     // What upstream has is seldom much: the queue is replayed as if it had nothing while that is looked up.
     let landing = Landing::of(&steps);
+    let again = Again::of(site, &odb, answers, &steps, &tip_tree);
+    let known = again.as_ref().and_then(|again| again.known(&steps, &tip_tree));
+    let is_known = known.is_some();
     let (replayed, describe) = std::thread::scope(|threads| {
         let view = odb.place();
         let (candidates, landing) = (&candidates, &landing);
         let search = threads.spawn(move || search(site, view, &from, tip, candidates, landing));
         let describe = threads.spawn(|| site.store.describe(tip));
         let settle = Some(answers as &dyn Settle);
-        let beside = Beside { odb: &odb, tip: tip_tree, differences: &differences, settle, landing };
+        let beside = Beside { odb: &odb, tip: tip_tree, differences: &differences, settle, landing, known };
         let replayed = beside.replay(&mut steps, |replayed| {
             let given: Vec<Option<Given>> = places
                 .iter()
@@ -233,6 +237,9 @@ pub fn plan(
     });
     let (replayed, (known, given, early)) = replayed?;
     let (range, found) = known?;
+    if let Some(again) = again.filter(|_| !is_known && found.settled.is_empty()) {
+        again.keep(&odb, &steps, &replayed.placed, &tip_tree);
+    }
     evidence.extend(found.settled);
     // A patch that was left out before stands on an older base: its culprit is the one found then.
     let is_new = |at: &usize| !matches!(prepared[places[*at]].trees, Ok((_, _, Source::LastGood)));

@@ -181,6 +181,11 @@ impl<'a> Site<'a> {
         self.folder.join(format!("{}.differences", self.project.name))
     }
 
+    /// Where it is kept what conflicts on a trunk that has not moved.
+    pub fn conflicts_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.conflicts", self.project.name))
+    }
+
     /// No operation of git that a person has begun waits for its end: what it stands on must not move.
     pub fn nothing_begun(&self) -> Result<(), NightError> {
         let operations = [

@@ -56,7 +56,7 @@ pub enum ConflictKind {
 }
 
 /// One path at which a patch conflicts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The path at which it stands (bytes: git paths need not be UTF-8).
     pub path: BString,
@@ -143,7 +143,7 @@ impl MessageKind {
 }
 
 /// The three sides of a merge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sides<T> {
     /// Before the patch.
     pub base: T,

@@ -41,6 +41,11 @@ impl Drivers {
         !self.generated.is_empty() && self.generated.is_match(path.to_path_lossy())
     }
 
+    /// Was it asked what the user's git does?
+    pub fn were_asked(&self) -> bool {
+        self.commands.get().is_some()
+    }
+
     /// Merges by the driver `name`; none if the user's git does not know it.
     pub fn merge(
         &self,

@@ -17,7 +17,7 @@ pub const MODE_LINK: u32 = 0o120000;
 pub const MODE_COMMIT: u32 = 0o160000;
 
 /// One entry of a tree: mode bits and object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Entry {
     /// Git's mode bits, for instance `0o100644`.
     pub mode: u32,
