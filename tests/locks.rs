@@ -34,8 +34,16 @@ fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         std::fs::write(file, "half").expect("written");
     }
+    // And what it showed to git, but not what another git is about to take in.
+    let shown = ["tmp_objdir-carry-x1", "tmp_objdir-x1"]
+        .map(|name| lab.path(&format!("ws/.git/carry/p.git/objects/{name}")));
+    for folder in &shown {
+        std::fs::create_dir_all(folder.join("pack")).expect("a folder");
+        std::fs::write(folder.join("pack/pack-1.pack"), "half").expect("written");
+    }
     recovers(&lab, &before);
     assert_eq!(half.map(|file| file.exists()), [false, false, false, true]);
+    assert_eq!(shown.map(|folder| folder.exists()), [false, true]);
 }
 
 #[test]

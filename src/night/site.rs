@@ -12,7 +12,7 @@ use super::journal::{INDEX_LOCK, wait_for_index};
 use super::turn::still;
 use crate::queue::{Queue, Readings};
 use crate::store::git::Git;
-use crate::store::{Drivers, Repo, sweep, unlock};
+use crate::store::{Drivers, Repo, end_quarantines, sweep, unlock};
 use crate::trunk::{self, differences::Differences};
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
@@ -92,7 +92,9 @@ impl Home {
 pub fn clean_up(workspace: &Workspace) -> Result<(), NightError> {
     let Home { common_dir, git_dir, .. } = Home::of(&workspace.root)?;
     for name in workspace.config.projects.keys() {
-        unlock(&common_dir.join("carry").join(format!("{name}.git")), true, &[]);
+        let store = common_dir.join("carry").join(format!("{name}.git"));
+        unlock(&store, true, &[]);
+        end_quarantines(&store);
     }
     for folder in ["carry", "carry/forge", "carry/notify"] {
         sweep(&common_dir.join(folder));

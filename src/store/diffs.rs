@@ -16,6 +16,9 @@ use super::{ObjectError, Objects as _, Odb, Repo, StoreError, pack};
 /// So many diffs are worth a call of git.
 const WORTH_A_CALL: usize = 16;
 
+/// How the folder of a quarantine is named. Git's own housekeeping clears folders named so far, too, weeks later.
+const QUARANTINE: &str = "tmp_objdir-carry-";
+
 /// A tree, and what it becomes.
 type Pair = (ObjectId, ObjectId);
 
@@ -154,8 +157,7 @@ impl Quarantine {
         let diffs = if self.objects.is_empty() {
             repo.diffs(&self.pairs, strip)?
         } else {
-            // Git's own housekeeping clears what a killed run leaves under this name.
-            let made = tempfile::Builder::new().prefix("tmp_objdir-").tempdir_in(&self.folder);
+            let made = tempfile::Builder::new().prefix(QUARANTINE).tempdir_in(&self.folder);
             let failed =
                 |e: std::io::Error| StoreError::Write { path: self.folder.clone(), reason: e.to_string() };
             let folder = made.map_err(failed)?;
@@ -168,6 +170,15 @@ impl Quarantine {
             repo.diffs_with(&self.pairs, strip, Some(folder.path()))?
         };
         Ok(self.pairs.into_iter().zip(diffs).collect())
+    }
+}
+
+/// Takes away what a killed run showed git in the bare repository `repo`. Nobody else may be at work there.
+pub fn end_quarantines(repo: &Path) {
+    for entry in std::fs::read_dir(repo.join("objects")).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(QUARANTINE) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub use chain::{AskedTip, Chain, NewCommit, Tip, chain, taking_in};
 pub use commit::{Commit, Signature};
 pub use cores::{long_on_all_cores, on_all_cores, share, stretches_on_all_cores};
 pub use delta::{common_end, common_start};
-pub use diffs::Quarantine;
+pub use diffs::{Quarantine, end_quarantines};
 pub use drivers::{Driven, Drivers};
 pub use fresh::Unwritten;
 pub use kept::{keep, kept};
