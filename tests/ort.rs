@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::support::{bare_store, git_with_input};
 use cases::{Case, Files, apply, base, case, step};
 use git_carry::replay::merge::{Attempt, attempt_marked, merge_noting, merge_trees};
-use git_carry::replay::sequence::{Course, Placed, Replay, Role, Step as Patch, replay, replay_on};
+use git_carry::replay::sequence::{Course, Placed, Replay, Role, Step as Patch, replay};
 use git_carry::replay::{Conflict, ConflictKind, Merged, MessageKind, Names, Sides};
 use git_carry::store::tree::{Entry, edit, write_empty};
 use git_carry::store::{Objects as _, Odb, Scratch};
@@ -274,7 +274,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
             before = after;
         }
         objects.flush().expect("a pack is written");
-        let found = replay(&objects, &steps, &trunk, Vec::new(), &Differences::default(), None)
+        let found = replay(&objects, &steps, &trunk, Vec::new(), &mut Course::default())
             .expect("all objects are there");
 
         let one_by_one = Scratch::over(&objects);
@@ -323,19 +323,17 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
             placed.into_iter().map(without).collect()
         };
         // What a patch misses is worked out beside the replay, and after it where no other thread sees its trees.
-        let alone =
-            replay(&Scratch::over(&objects), &steps, &trunk, Vec::new(), &Differences::default(), None)
-                .expect("all objects are there");
+        let alone = replay(&Scratch::over(&objects), &steps, &trunk, Vec::new(), &mut Course::default())
+            .expect("all objects are there");
         assert_eq!((alone.tree, plain(alone.placed)), (found.tree, plain(found.placed.clone())));
         // What is taken back is made anew by the rest, on what stays: where a replay ended before, too.
         let half = steps.len() / 2;
         let (ends, known) = (|at| at > half, Vec::new());
-        let (scratch, mut course) = (Scratch::over(&objects), Course::until(&ends));
-        let begun = replay_on(&scratch, &steps, &trunk, known, &Differences::default(), None, &mut course)
-            .expect("all objects are there");
+        let (scratch, mut course) = (Scratch::over(&objects), Course::default().until(&ends));
+        let begun = replay(&scratch, &steps, &trunk, known, &mut course).expect("all objects are there");
         assert_eq!(plain(begun.placed.clone()), plain(found.placed[..=half].to_vec()), "{patches:?}");
         objects.rewind(found.marks[half]);
-        let again = replay(&objects, &steps, &trunk, begun.placed, &Differences::default(), None)
+        let again = replay(&objects, &steps, &trunk, begun.placed, &mut Course::default())
             .expect("all objects are there");
         assert_eq!((again.tree, plain(again.placed)), (found.tree, plain(found.placed.clone())));
         // The next night moves what this one made. What the patches changed need not be read from their trees for it.
@@ -355,7 +353,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
         objects.flush().expect("a pack is written");
         let replayed = |known: &Differences| {
             let scratch = Scratch::over(&objects);
-            let replayed = replay(&scratch, &next, &base, Vec::new(), known, None);
+            let replayed = replay(&scratch, &next, &base, Vec::new(), &mut Course::default().knowing(known));
             let Replay { placed, tree, .. } = replayed.expect("all objects are there");
             (plain(placed), tree)
         };

@@ -1,9 +1,8 @@
 //! The replay of a queue never stops, and tells a patch that trunk broke from one that misses another.
 
 use crate::support::{Snapshot, bare_store, git, tree};
-use git_carry::replay::sequence::{Placed, Role, Step, replay};
+use git_carry::replay::sequence::{Course, Placed, Role, Step, replay};
 use git_carry::store::Odb;
-use git_carry::trunk::differences::Differences;
 
 /// The steps of a queue given as snapshots: the base, then the tree after each patch.
 fn steps(objects: &Odb, base: &Snapshot, patches: &[(&str, Snapshot)]) -> Vec<Step> {
@@ -35,8 +34,8 @@ fn a_patch_that_misses_a_left_out_one_is_blocked_and_names_it() {
     let steps = steps(&objects, &base, &queue);
     let tip = tree(&objects, &snapshot(&[("api", "1\nzwei\n3\n"), ("db", "1\n")]));
 
-    let replay = replay(&objects, &steps, &tip, Vec::new(), &Differences::default(), None)
-        .expect("all objects are there");
+    let replay =
+        replay(&objects, &steps, &tip, Vec::new(), &mut Course::default()).expect("all objects are there");
 
     assert!(matches!(&replay.placed[0], Placed::Conflict(c) if c[0].path == "api"), "{replay:?}");
     assert!(matches!(replay.placed[1], Placed::Applied { .. }), "{replay:?}");
@@ -61,8 +60,8 @@ fn two_patches_that_trunk_broke_at_one_file_are_both_roots() {
     let steps = steps(&objects, &base, &queue);
     let tip = tree(&objects, &snapshot(&[("api", &lines("alpha", "eta"))]));
 
-    let replay = replay(&objects, &steps, &tip, Vec::new(), &Differences::default(), None)
-        .expect("all objects are there");
+    let replay =
+        replay(&objects, &steps, &tip, Vec::new(), &mut Course::default()).expect("all objects are there");
 
     assert!(replay.placed.iter().all(|p| matches!(p, Placed::Conflict(_))), "{replay:?}");
     assert_eq!(replay.tree, tip);

@@ -113,10 +113,9 @@ impl Again {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::sequence::replay;
+    use crate::replay::sequence::{Course, replay};
     use crate::store::Repo;
     use crate::store::tree::{Entry, edit};
-    use crate::trunk::differences::Differences;
 
     fn tree(odb: &Odb, files: &[(&str, &str)]) -> ObjectId {
         let blob = |text: &str| Entry {
@@ -148,7 +147,7 @@ mod tests {
         ];
         odb.flush().expect("written");
         let replayed = |steps: &[Step], tip: &ObjectId| {
-            replay(&odb, steps, tip, Vec::new(), &Differences::default(), None).expect("read")
+            replay(&odb, steps, tip, Vec::new(), &mut Course::default()).expect("read")
         };
         // What a step changes is told where it was looked at.
         let plain = |mut replay: Replay| {

@@ -75,10 +75,9 @@ mod tests {
     use proptest::test_runner::TestRunner;
 
     use super::*;
-    use crate::replay::sequence::{Role, Step, replay};
+    use crate::replay::sequence::{Course, Role, Step, replay};
     use crate::store::Repo;
     use crate::store::tree::{Entry, edit};
-    use crate::trunk::differences::Differences;
 
     type Files = BTreeMap<String, (u32, Vec<String>)>;
 
@@ -146,7 +145,7 @@ mod tests {
             let patch = Patch::parse("x.patch", text, 1).expect("a patch");
             let prepared = Prepared { trees: Ok((*before, *after, Source::Applied)) };
             let step = Step { name: "x".into(), before: *before, after: *after, role: Role::Carry };
-            let replayed = replay(&odb, &[step], tip, Vec::new(), &Differences::default(), None);
+            let replayed = replay(&odb, &[step], tip, Vec::new(), &mut Course::default());
             let placed = &replayed.expect("objects are there").placed[0];
             let Some(given) = Given::of(&odb, &patch, &prepared, placed) else { continue };
             let strict = apply_to_tree(&Scratch::over(&odb), &given.before, patch.changes());

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use gix_hash::ObjectId;
 
 use crate::landed::Evidence;
-use crate::replay::sequence::{Course, Placed, Replay, Role, Settle, Step, replay_on};
+use crate::replay::sequence::{Course, Placed, Replay, Role, Settle, Step, replay};
 use crate::store::{Objects as _, Odb, StoreError};
 use crate::trunk::differences::Differences;
 
@@ -72,7 +72,7 @@ impl Beside<'_> {
     ) -> Result<(Replay, T), StoreError> {
         let mark = self.odb.mark();
         let ends = |at: usize| self.landing.first.load(Ordering::Relaxed) <= at;
-        let mut course = Course::until(&ends);
+        let mut course = Course::default().knowing(self.differences).settled_by(self.settle).until(&ends);
         let nothing = || Replay { placed: Vec::new(), tree: self.tip, marks: Vec::new() };
         let known = self.known.take().unwrap_or_else(nothing);
         let mut replayed = self.go_on(steps, known, mark, &mut course)?;
@@ -103,8 +103,7 @@ impl Beside<'_> {
         self.odb.rewind(same.checked_sub(1).map_or(mark, |last| marks[last]));
         placed.truncate(same);
         marks.truncate(same);
-        let Self { odb, tip, differences, settle, .. } = *self;
-        let next = replay_on(odb, steps, &tip, placed, differences, settle, course)?;
+        let next = replay(self.odb, steps, &self.tip, placed, course)?;
         marks.extend(next.marks);
         Ok(Replay { marks, ..next })
     }
@@ -119,7 +118,6 @@ mod tests {
     use super::*;
     use crate::landed::Rung;
     use crate::replay::Conflict;
-    use crate::replay::sequence::replay;
     use crate::store::tree::{Entry, edit};
     use crate::store::{ObjectError, Objects, Repo};
 
@@ -223,7 +221,7 @@ mod tests {
                 let mut known = steps.clone();
                 known.iter_mut().filter(|step| step.name == has).for_each(|step| step.role = Role::Landed);
                 let differences = Differences::default();
-                let expected = replay(&odb, &known, &tip, Vec::new(), &differences, None).expect("read");
+                let expected = replay(&odb, &known, &tip, Vec::new(), &mut Course::default()).expect("read");
                 let made = odb.mark();
                 odb.rewind(0);
 

@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 

@@ -100,47 +100,43 @@ pub trait Settle {
     ) -> Result<Option<(ObjectId, String)>, ObjectError>;
 }
 
-/// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it. `known` are the
-/// outcomes of the first steps, from a replay of the same on the same tree; `differences` those of steps' trees that need not
-/// be read. `settle` is asked at each conflict.
-pub fn replay(
-    objects: &dyn Objects,
-    steps: &[Step],
-    tip: &ObjectId,
-    known: Vec<Placed>,
-    differences: &Differences,
-    settle: Option<&dyn Settle>,
-) -> Result<Replay, ObjectError> {
-    replay_on(objects, steps, tip, known, differences, settle, &mut Course::default())
-}
-
-/// The way of a replay that may turn out, while it goes on, to have begun wrong: it ends then, and goes on from an earlier step.
+/// What bears on a replay besides its steps, and what stays of it for the time after, if it is to go on from an earlier step.
 #[derive(Default)]
 pub struct Course<'c> {
-    /// Is it to end before the step at this place?
+    differences: Option<&'c Differences>,
+    settle: Option<&'c dyn Settle>,
     ends: Option<&'c dyn Fn(usize) -> bool>,
     /// What was merged ahead, and not asked for yet.
     ahead: Merges,
 }
 
 impl<'c> Course<'c> {
-    /// Ends before the first step at whose place `ends` says so.
-    pub fn until(ends: &'c dyn Fn(usize) -> bool) -> Self {
-        Self { ends: Some(ends), ahead: Merges::default() }
+    /// What differs between some steps' trees, which need not be read for it.
+    pub fn knowing(self, differences: &'c Differences) -> Self {
+        Self { differences: Some(differences), ..self }
+    }
+
+    /// Who is asked at each conflict.
+    pub fn settled_by(self, settle: Option<&'c dyn Settle>) -> Self {
+        Self { settle, ..self }
+    }
+
+    /// It ends before the first step at whose place `ends` says so: it may turn out, while it goes on, to have begun wrong.
+    pub fn until(self, ends: &'c dyn Fn(usize) -> bool) -> Self {
+        Self { ends: Some(ends), ..self }
     }
 }
 
-/// The same on a course. What was worked out ahead stays with it for the next time.
-pub fn replay_on(
+/// Replays `steps` on the tree `tip`. A step that conflicts is left out and the rest go on without it. `known` are the
+/// outcomes of the first steps, from a replay of the same on the same tree.
+pub fn replay(
     objects: &dyn Objects,
     steps: &[Step],
     tip: &ObjectId,
     known: Vec<Placed>,
-    differences: &Differences,
-    settle: Option<&dyn Settle>,
     course: &mut Course<'_>,
 ) -> Result<Replay, ObjectError> {
-    let run = Run { objects, steps, differences, settle };
+    let run = Run { objects, steps, settle: course.settle };
     std::thread::scope(|threads| {
         let mut misses = Misses::of(objects, steps, threads);
         let mut replay = run.go(tip, known, &mut misses, course)?;
@@ -158,7 +154,6 @@ pub fn replay_on(
 struct Run<'r> {
     objects: &'r dyn Objects,
     steps: &'r [Step],
-    differences: &'r Differences,
     settle: Option<&'r dyn Settle>,
 }
 
@@ -169,9 +164,11 @@ impl Run<'_> {
         tip: &ObjectId,
         known: Vec<Placed>,
         misses: &mut Misses<'_, '_>,
-        Course { ends, ahead }: &mut Course<'_>,
+        Course { differences, ends, ahead, .. }: &mut Course<'_>,
     ) -> Result<Replay, ObjectError> {
         let Self { objects, steps, .. } = *self;
+        let nothing = Differences::default();
+        let differences = differences.unwrap_or(&nothing);
         let mut tree = *tip;
         for (at, placed) in known.iter().enumerate() {
             match placed {
@@ -214,7 +211,7 @@ impl Run<'_> {
                 tree = after;
                 continue;
             }
-            let read = || (at, ahead::all_changes(objects, &steps[at..], self.differences));
+            let read = || (at, ahead::all_changes(objects, &steps[at..], differences));
             let (from, changes) = changes.get_or_insert_with(read);
             let place = at - *from;
             if open.is_none() {
