@@ -7,19 +7,18 @@
 //! set aside and not deleted, as a push that outlived its run may still arrive.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::commits::{commit_files, lock_file};
-use super::turn::{head, still};
+use super::turn::head;
+use super::workspace_move::WorkspaceMove;
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{HALF, RefTransaction, RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
+use crate::store::{RefTransaction, RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -44,20 +43,6 @@ pub struct Push {
     pub address: String,
     /// The refs, with the value that each must have now.
     pub refs: Vec<RefUpdate>,
-}
-
-/// The workspace's step from one commit to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkspaceMove {
-    /// The commit before; none on a branch without one.
-    pub old: Option<String>,
-    /// The commit after.
-    pub new: String,
-    /// The blob of each file that changes, from the workspace's root; none: it goes.
-    pub files: BTreeMap<String, Option<String>>,
-    /// The bytes of each file, in the run that made them; a later run asks git.
-    #[serde(skip)]
-    pub texts: BTreeMap<String, Vec<u8>>,
 }
 
 fn place(folder: &Path, project: &str) -> PathBuf {
@@ -324,143 +309,4 @@ fn happened(site: &Site<'_>, journal: &Journal) -> Result<bool, NightError> {
         (name == witness.name.as_bytes()).then(|| id.to_str_lossy().into_owned())
     });
     Ok(there == witness.new)
-}
-
-impl WorkspaceMove {
-    /// The id of nothing, as long as those of the workspace.
-    fn null(&self) -> String {
-        "0".repeat(self.new.len())
-    }
-
-    /// The files of it that are neither what they were before nor what they are to be: somebody changed them since the run was
-    /// cut off.
-    fn changed_since(&self, site: &Site<'_>) -> Result<Vec<String>, NightError> {
-        let mut blobs: Vec<(&String, String)> = Vec::new();
-        blobs.extend(self.files.iter().filter_map(|(file, blob)| Some((file, blob.clone()?))));
-        if let Some(old) = &self.old {
-            let call = site.git.call(["--literal-pathspecs", "ls-tree", "-r", "-z", old, "--"]);
-            let listed = call.args(self.files.keys()).output()?;
-            for line in listed.split(|b| *b == 0) {
-                // `<mode> blob <id>`, a tab, and the path.
-                let Some((head, path)) = line.split_once_str("\t") else { continue };
-                let id = head.rsplit(|b| *b == b' ').next().unwrap_or_default().to_str_lossy().into_owned();
-                let file = self.files.keys().find(|file| file.as_bytes() == path);
-                blobs.extend(file.map(|file| (file, id)));
-            }
-        }
-        let is_there = |file: &&String| !file.contains('\n') && site.workspace.root.join(file).is_file();
-        let there: Vec<&String> = self.files.keys().filter(is_there).collect();
-        let paths: String = there.iter().map(|file| format!("{file}\n")).collect();
-        // As they are, and as the user's settings for line ends would have them committed.
-        let ids = |how: &[&str]| -> Result<Vec<String>, NightError> {
-            let call = site.git.call(["hash-object", "--stdin-paths"]).args(how);
-            let said = call.stdin(paths.clone()).output()?;
-            Ok(said.lines().map(|id| id.to_str_lossy().into_owned()).collect())
-        };
-        let (plain, filtered) = (ids(&["--no-filters"])?, ids(&[])?);
-        let known = |file: &String, id: &String| blobs.iter().any(|(of, known)| *of == file && known == id);
-        let is_changed =
-            |(file, ids): &(&String, (&String, &String))| !known(file, ids.0) && !known(file, ids.1);
-        let all = there.into_iter().zip(plain.iter().zip(&filtered));
-        Ok(all.filter(is_changed).map(|(file, _)| file.clone()).collect())
-    }
-
-    /// Writes the files, the index, and last the branch. May be repeated.
-    fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
-        let _still = still();
-        wait_for_index(&site.git_dir)?;
-        let index = site.git.call(["update-index", "-z", "--index-info"]).begin()?;
-        let branch = site.git.call(["update-ref", "-z", "--stdin", "-m", "carry: write back"]).begin()?;
-        let root = &site.workspace.root;
-        let mut info = Vec::new();
-        let asked = self.files.iter().filter(|(file, _)| !self.texts.contains_key(*file));
-        let wanted: Vec<&str> = asked.filter_map(|(_, blob)| blob.as_deref()).collect();
-        let mut blobs = site.git.blobs(&wanted)?.into_iter();
-        for (file, blob) in &self.files {
-            let path = root.join(file);
-            let index_path = format!("{}{file}", site.prefix);
-            match blob {
-                Some(id) => {
-                    match self.texts.get(file) {
-                        Some(text) => write_file(&site.folder, &path, text)?,
-                        None => write_file(&site.folder, &path, &blobs.next().unwrap_or_default())?,
-                    }
-                    info.extend_from_slice(format!("100644 {id}\t{index_path}\0").as_bytes());
-                }
-                None => {
-                    match std::fs::remove_file(&path) {
-                        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                            return Err(NightError::Io { path, source });
-                        }
-                        _ => {}
-                    }
-                    let null = self.null();
-                    info.extend_from_slice(format!("0 {null}\t{index_path}\0").as_bytes());
-                }
-            }
-        }
-        index.output(info)?;
-        let written = self.files.iter().filter(|(_, blob)| blob.is_some());
-        let written: String = written.map(|(file, _)| format!("{file}\0")).collect();
-        // What the index knows of these files' times, so that nobody need read them again.
-        let refresh = || {
-            let call = site.git.call(["--literal-pathspecs", "add", "--refresh"]);
-            call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(written).answer()
-        };
-        std::thread::scope(|threads| {
-            let refresh = threads.spawn(refresh);
-            // In the run that made the commit, nothing came between.
-            let there = if self.texts.is_empty() { head(&site.git)? } else { self.old.clone() };
-            if there.as_ref() != Some(&self.new) {
-                let null = self.null();
-                let old = self.old.as_deref().unwrap_or(&null);
-                branch.output(format!("update HEAD\0{}\0{old}\0", self.new))?;
-            }
-            refresh.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            Ok(())
-        })
-    }
-}
-
-/// Another git may hold the index for a moment. Who holds it for longer may be a person with an editor open, whose commit
-/// must not be lost: what a killed run left is taken away when the next one takes over ([`super::clean_up`]).
-pub fn wait_for_index(git_dir: &Path) -> Result<(), NightError> {
-    let lock = git_dir.join(INDEX_LOCK);
-    for _ in 0..30 {
-        if !lock.exists() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Err(NightError::IndexLocked { lock })
-}
-
-/// By this file a git holds the index of a work tree (`git help gitrepository-layout`), in its git directory.
-pub const INDEX_LOCK: &str = "index.lock";
-
-/// Writes a file of the workspace whole or not at all, and only if its bytes differ. `half` is the tool's folder: a run that is
-/// killed leaves nothing in the workspace.
-fn write_file(half: &Path, path: &Path, bytes: &[u8]) -> Result<(), NightError> {
-    let io = |source| NightError::Io { path: path.to_owned(), source };
-    if std::fs::read(path).is_ok_and(|now| now == bytes) {
-        return Ok(());
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o644));
-    }
-    // A linked work tree may lie on another disk than its git directory: then only its own folder will do.
-    for place in [half, folder] {
-        let mut file = builder.prefix(HALF).tempfile_in(place).map_err(io)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-        match file.persist(path) {
-            Err(e) if e.error.kind() == std::io::ErrorKind::CrossesDevices && place == half => {}
-            done => return done.map(drop).map_err(|e| io(e.error)),
-        }
-    }
-    Ok(())
 }

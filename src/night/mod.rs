@@ -71,6 +71,7 @@ pub mod upstream;
 pub mod upstreaming;
 mod verify;
 mod wants;
+mod workspace_move;
 mod writeback;
 
 use std::collections::BTreeMap;

@@ -6,10 +6,11 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
-use super::journal::{Journal, Push, Recovered, WorkspaceMove, move_refs, recover, ref_transaction};
+use super::journal::{Journal, Push, Recovered, move_refs, recover, ref_transaction};
 use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
+use super::workspace_move::WorkspaceMove;
 use super::writeback::{Built, FileChange};
 use super::{Events, Going, Night, NightError, Options, Outlet, Site};
 use crate::build::build_id;

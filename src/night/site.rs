@@ -8,8 +8,8 @@ use bstr::ByteSlice;
 use gix_hash::ObjectId;
 
 use super::NightError;
-use super::journal::{INDEX_LOCK, wait_for_index};
 use super::turn::still;
+use super::workspace_move::{INDEX_LOCK, wait_for_index};
 use crate::queue::{Queue, Readings};
 use crate::store::git::Git;
 use crate::store::{Drivers, Repo, end_quarantines, sweep, unlock};
@@ -100,7 +100,7 @@ pub fn clean_up(workspace: &Workspace) -> Result<(), NightError> {
         sweep(&common_dir.join(folder));
     }
     // Of the workspace's own repository only what a run locks.
-    unlock(&common_dir, false, &[git_dir.join(INDEX_LOCK)]);
+    unlock(&common_dir, false, &[INDEX_LOCK, "HEAD.lock"].map(|name| git_dir.join(name)));
     Ok(())
 }
 

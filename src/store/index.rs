@@ -1,0 +1,377 @@
+//! The index of a work tree (`gitformat-index(5)`): some entries of it are set, with what the system says of their files, so
+//! that nobody need read them again. Git takes two programs for that, one after the other. What is unusual about an index,
+//! and what was changed in one that stays as it is, is left to git.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use bstr::{BStr, BString, ByteSlice};
+use gix_hash::ObjectId;
+use gix_index::decode::Options;
+use gix_index::entry::{Flags, Mode, Stage, Stat};
+use gix_index::extension::Tree;
+use gix_index::fs::Metadata;
+use gix_index::{State, Version, write};
+use gix_lock::acquire::Fail;
+use gix_object::Kind;
+
+use super::odb::object_id;
+
+/// So many files that may have changed unseen are read here.
+const READ: usize = 16;
+
+/// Git calls this program when it has written an index (`githooks(5)`).
+const HOOK: &str = "hooks/post-index-change";
+
+/// What the system says of a file: as long as it says the same, git takes the file for unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat(Stat);
+
+impl FileStat {
+    /// That of a file that is open.
+    pub fn of(file: &File) -> std::io::Result<Self> {
+        Self::from(Metadata::from_file(file)?)
+    }
+
+    fn at(path: &Path) -> Option<Self> {
+        let found = Metadata::from_path_no_follow(path).ok().filter(Metadata::is_file)?;
+        Self::from(found).ok()
+    }
+
+    fn from(found: Metadata) -> std::io::Result<Self> {
+        Stat::from_fs(&found).map(Self).map_err(std::io::Error::other)
+    }
+}
+
+/// An entry to set.
+pub struct NewEntry {
+    /// Its path from the top of the work tree, with `/` between components.
+    pub path: BString,
+    /// Its blob, and what the system said of its file when that had been written; none: it goes.
+    pub file: Option<(ObjectId, FileStat)>,
+}
+
+/// The index of a work tree.
+pub struct Index<'a> {
+    /// The work tree's git directory.
+    pub git_dir: &'a Path,
+    /// The repository's.
+    pub common_dir: &'a Path,
+    /// The top of the work tree.
+    pub top: &'a Path,
+    /// Which ids it has.
+    pub hash: gix_hash::Kind,
+}
+
+impl Index<'_> {
+    /// Sets entries for files that are written, all or none. False: nothing is changed, and git is to do it, which also says
+    /// what is wrong if anything is.
+    pub fn set(&self, entries: &[NewEntry]) -> bool {
+        self.try_set(entries).is_some()
+    }
+
+    fn try_set(&self, entries: &[NewEntry]) -> Option<()> {
+        let path = self.git_dir.join("index");
+        let is_heard = self.common_dir.join(HOOK).exists();
+        if is_heard || !path.symlink_metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut lock = gix_lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0).ok()?;
+        let found = path.symlink_metadata().ok()?;
+        let mut index = self.read(&path)?;
+        self.settle(&mut index, entries)?;
+        for entry in entries {
+            self.put(&mut index, entry)?;
+        }
+        let end_of_index_entry = index.had_end_of_index_marker();
+        let extensions = write::Extensions::Given { tree_cache: true, end_of_index_entry };
+        let options = write::Options { extensions, skip_hash: index.checksum().is_none() };
+        let mut out = BufWriter::new(&mut lock);
+        index.write_to(&mut out, options).ok()?;
+        out.flush().ok()?;
+        drop(out);
+        // Who may read it stays so.
+        std::fs::set_permissions(lock.lock_path(), found.permissions()).ok()?;
+        lock.commit().ok().map(drop)
+    }
+
+    /// The index, if it has nothing that would be lost here.
+    fn read(&self, path: &Path) -> Option<gix_index::File> {
+        // It is read as a whole where a part of it lies in a file of its own, and would be written so.
+        let is_split = |name: &OsStr| name.as_encoded_bytes().starts_with(b"sharedindex.");
+        let mut beside = self.git_dir.read_dir().ok()?;
+        if beside.any(|entry| entry.is_ok_and(|entry| is_split(&entry.file_name()))) {
+            return None;
+        }
+        let index = gix_index::File::at(path, self.hash, false, Options::default()).ok()?;
+        let is_plain = matches!(index.version(), Version::V2 | Version::V3)
+            && !index.is_sparse()
+            && !index.had_offset_table()
+            && index.untracked().is_none()
+            && index.fs_monitor().is_none()
+            && index.resolve_undo().is_none();
+        is_plain.then_some(index)
+    }
+
+    /// A file that was changed in the second in which the index was written looks unchanged once the index is newer ("racy
+    /// git", `Documentation/technical/racy-git.adoc` of git): as git does, those are read, and what differs is marked.
+    fn settle(&self, state: &mut State, entries: &[NewEntry]) -> Option<()> {
+        let written = state.timestamp().unix_seconds();
+        let is_set = |path: &BStr| entries.iter().any(|entry| entry.path == path);
+        let mut open = Vec::new();
+        for (at, entry) in state.entries().iter().enumerate() {
+            let path = entry.path(state);
+            if written > i64::from(entry.stat.mtime.secs) || entry.mode == Mode::COMMIT || is_set(path) {
+                continue;
+            }
+            let is_file = entry.mode == Mode::FILE || entry.mode == Mode::FILE_EXECUTABLE;
+            if !is_file || entry.stage() != Stage::Unconflicted || open.len() == READ {
+                return None;
+            }
+            open.push((at, self.top.join(path.to_path().ok()?)));
+        }
+        for (at, path) in open {
+            let entry = &mut state.entries_mut()[at];
+            // By this much git sees it, however little it is set to compare (`core.checkStat`).
+            let is_same = |now: &Stat| (now.mtime.secs, now.size) == (entry.stat.mtime.secs, entry.stat.size);
+            if !FileStat::at(&path).is_some_and(|now| is_same(&now.0)) {
+                continue;
+            }
+            let text = std::fs::read(&path).ok()?;
+            if object_id(self.hash, Kind::Blob, &text).ok()? != entry.id {
+                entry.stat.size = 0;
+            }
+        }
+        Some(())
+    }
+
+    fn put(&self, state: &mut State, NewEntry { path, file }: &NewEntry) -> Option<()> {
+        let unusual = Flags::EXTENDED
+            | Flags::ASSUME_VALID
+            | Flags::STAGE_MASK
+            | Flags::SKIP_WORKTREE
+            | Flags::INTENT_TO_ADD;
+        let known = match state.entry_range(path.as_bstr()) {
+            Some(range) if range.len() > 1 || state.entries()[range.start].flags.intersects(unusual) => {
+                return None;
+            }
+            known => known.map(|range| range.start),
+        };
+        match (known, file) {
+            (None, None) => return Some(()),
+            (Some(at), None) => drop(state.remove_entry_at_index(at)),
+            (known, Some((id, written))) => {
+                let now = FileStat::at(&self.top.join(path.to_path().ok()?))?;
+                if now != *written || id.kind() != self.hash {
+                    return None;
+                }
+                match known {
+                    Some(at) => {
+                        let entry = &mut state.entries_mut()[at];
+                        (entry.id, entry.stat, entry.mode) = (*id, now.0, Mode::FILE);
+                    }
+                    None => add(state, path.as_bstr(), *id, now)?,
+                }
+            }
+        }
+        if let Some(tree) = state.tree_mut() {
+            invalidate(tree, path.as_bstr());
+        }
+        Some(())
+    }
+}
+
+/// A new entry in its place, where no folder is in its way, and no file in that of its folders.
+fn add(state: &mut State, path: &BStr, id: ObjectId, stat: FileStat) -> Option<()> {
+    let folder = [path.as_bytes(), b"/"].concat();
+    let mut above = path.find_iter(b"/");
+    let is_blocked = state.prefixed_entries_range(folder.as_bstr()).is_some()
+        || above.any(|end| state.entry_range(path[..end].as_bstr()).is_some());
+    if is_blocked {
+        return None;
+    }
+    state.dangerously_push_entry(stat.0, id, Flags::empty(), Mode::FILE, path);
+    state.sort_entries();
+    Some(())
+}
+
+/// What is known of the folders of a path holds no more.
+fn invalidate(mut tree: &mut Tree, path: &BStr) {
+    tree.num_entries = None;
+    let mut folders = path.split(|byte| *byte == b'/').peekable();
+    while let (Some(folder), Some(_)) = (folders.next(), folders.peek()) {
+        match tree.children.iter_mut().find(|child| child.name.as_slice() == folder) {
+            Some(child) => tree = child,
+            None => return,
+        }
+        tree.num_entries = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::store::git::Git;
+
+    struct Tree {
+        dir: tempfile::TempDir,
+        git: Git,
+    }
+
+    impl Tree {
+        fn new(files: &[&str]) -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let git = Git::at(dir.path());
+            git.call(["init", "-q", "."]).output().expect("a repository");
+            let tree = Self { dir, git };
+            for file in files {
+                tree.write(file, "one\n");
+            }
+            tree.git(&["add", "."]);
+            // The folders of the index are known.
+            tree.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "one"]);
+            tree.settled();
+            tree
+        }
+
+        fn git(&self, args: &[&str]) -> String {
+            self.git.call(args).line().expect("git does it")
+        }
+
+        fn path(&self, file: &str) -> std::path::PathBuf {
+            self.dir.path().join(file)
+        }
+
+        fn write(&self, file: &str, text: &str) -> FileStat {
+            let path = self.path(file);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&path, text).expect("written");
+            FileStat::of(&File::open(path).expect("it is there")).expect("it is told")
+        }
+
+        fn put(&self, file: &str) {
+            self.write(file, "");
+        }
+
+        /// Writes a file, whose entry is to be set to what it says.
+        fn entry(&self, path: &str, text: &str) -> NewEntry {
+            let written = self.write(path, text);
+            let id = object_id(self.hash(), Kind::Blob, text.as_bytes()).expect("an id");
+            self.git.call(["hash-object", "-w", "--stdin"]).stdin(text).output().expect("kept");
+            NewEntry { path: path.into(), file: Some((id, written)) }
+        }
+
+        fn hash(&self) -> gix_hash::Kind {
+            ObjectId::from_hex(self.git(&["rev-parse", "HEAD"]).as_bytes()).expect("an id").kind()
+        }
+
+        fn set(&self, entries: &[NewEntry]) -> bool {
+            let git_dir = self.path(".git");
+            let (git_dir, hash) = (git_dir.as_path(), self.hash());
+            Index { git_dir, common_dir: git_dir, top: self.dir.path(), hash }.set(entries)
+        }
+
+        /// Each file and the index have the time that they would have some seconds later.
+        fn settled(&self) {
+            let files = self.git(&["ls-files"]);
+            files.lines().for_each(|file| self.aged(file, 60));
+            self.git(&["update-index", "-q", "--refresh"]);
+            self.aged(".git/index", 30);
+        }
+
+        fn aged(&self, file: &str, seconds: u64) {
+            let time = SystemTime::now() - Duration::from_secs(seconds);
+            let file = File::options().append(true).open(self.path(file)).expect("it opens");
+            file.set_modified(time).expect("its time is set");
+        }
+
+        /// What git has in the index, with the folders that it knows, and what it says of the files' times.
+        fn told(&self) -> (String, String) {
+            let tree = self.git(&["write-tree"]);
+            self.git(&["ls-tree", "-r", &tree]);
+            (self.git(&["ls-files", "--stage", "--debug"]), tree)
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_what_git_sets() {
+        let files = ["a", "d/b", "d/e/c", "d/e/f", "d.x", "z/y"];
+        let tree = Tree::new(&files);
+        let changed = ["d/e/c", "d/e/new", "a", "new/er", "d-x"];
+        let mut entries: Vec<NewEntry> = changed.iter().map(|file| tree.entry(file, "two\n")).collect();
+        std::fs::remove_file(tree.path("z/y")).expect("gone");
+        entries.extend(["z/y", "never/was"].map(|file| NewEntry { path: file.into(), file: None }));
+        let before = std::fs::read(tree.path(".git/index")).expect("an index");
+        assert!(tree.set(&entries));
+        assert_eq!(tree.git(&["diff-files"]), "", "git need read no file again");
+        let ours = tree.told();
+
+        std::fs::write(tree.path(".git/index"), before).expect("written");
+        tree.git(&["add", "--all"]);
+        assert_eq!(ours, tree.told());
+        tree.git(&["fsck", "--strict"]);
+    }
+
+    #[test]
+    fn what_changed_unseen_while_the_index_was_written_is_not_hidden() {
+        let tree = Tree::new(&["a", "b", "c"]);
+        // As they were when the index was written, in the same second.
+        let second = |file: &str| tree.aged(file, 30);
+        ["a", "b"].iter().for_each(|file| second(file));
+        tree.git(&["update-index", "-q", "--refresh"]);
+        tree.write("a", "ONE\n");
+        ["a", "b", ".git/index"].iter().for_each(|file| second(file));
+        assert!(tree.set(&[tree.entry("c", "two\n")]));
+        assert_eq!(tree.git(&["diff", "--name-only"]), "a");
+        assert_eq!(tree.git(&["diff", "--cached", "--name-only"]), "c");
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_git_and_nothing_changes() {
+        let unusual: [(&str, &dyn Fn(&Tree)); 10] = [
+            ("split", &|t| drop(t.git(&["update-index", "--split-index"]))),
+            ("another version", &|t| drop(t.git(&["update-index", "--index-version", "4"]))),
+            ("a cache of what is untracked", &|t| drop(t.git(&["update-index", "--force-untracked-cache"]))),
+            ("an entry that is not looked at", &|t| drop(t.git(&["update-index", "--skip-worktree", "a"]))),
+            ("one that stays", &|t| drop(t.git(&["update-index", "--assume-unchanged", "a"]))),
+            ("a conflict", &|t| {
+                let id = t.git(&["rev-parse", "HEAD:a"]);
+                let stages = format!("0 {}\ta\n100644 {id} 1\ta\n100644 {id} 2\ta\n", "0".repeat(id.len()));
+                t.git.call(["update-index", "--index-info"]).stdin(stages).output().expect("set");
+            }),
+            ("a hook", &|t| t.put(".git/hooks/post-index-change")),
+            ("held", &|t| t.put(".git/index.lock")),
+            ("broken", &|t| {
+                let mut bytes = std::fs::read(t.path(".git/index")).expect("an index");
+                bytes[40] ^= 1;
+                std::fs::write(t.path(".git/index"), bytes).expect("written");
+            }),
+            ("gone", &|t| std::fs::remove_file(t.path(".git/index")).expect("gone")),
+        ];
+        for (what, make) in unusual {
+            let tree = Tree::new(&["a", "d/b"]);
+            let entries = [tree.entry("a", "two\n")];
+            make(&tree);
+            let index = || std::fs::read(tree.path(".git/index")).ok();
+            let before = index();
+            assert!(!tree.set(&entries), "{what}");
+            assert_eq!(index(), before, "{what}");
+            assert_eq!(tree.path(".git/index.lock").exists(), what == "held", "{what}");
+        }
+        // A file where there is a folder, and in a folder that is a file.
+        let tree = Tree::new(&["a", "d/b"]);
+        let (id, written) = tree.entry("a", "two\n").file.expect("written");
+        for path in ["d", "a/c"] {
+            assert!(!tree.set(&[NewEntry { path: path.into(), file: Some((id, written)) }]), "{path}");
+        }
+        // One that somebody changed since.
+        let entries = [tree.entry("a", "three\n")];
+        tree.write("a", "somebody's\n");
+        assert!(!tree.set(&entries));
+        assert_eq!(tree.git(&["diff", "--cached", "--name-only"]), "");
+    }
+}
