@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::commits::{commit_files, lock_file};
 use super::turn::head;
-use super::workspace_move::WorkspaceMove;
+use super::workspace_move::{WorkspaceMove, branch_move};
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{RefTransaction, RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
+use crate::store::{RefTransaction, RefUpdate, Repo, SILENCE, Tip, Waiting, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -75,13 +75,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes all the changes that the journal names and that are not made yet, from the push on. The refs are moved by
-    /// `refs`.
-    pub fn carry_out(&self, site: &Site<'_>, refs: RefTransaction) -> Result<(), NightError> {
+    /// Makes all the changes that the journal names and that are not made yet, from the push on, by calls of git that have
+    /// begun.
+    pub fn carry_out(&self, site: &Site<'_>, begun: Begun) -> Result<(), NightError> {
         if let Some(push) = &self.push {
             push.push(&site.store)?;
         }
-        self.after_push(site, refs)
+        self.after_push(site, begun)
     }
 
     /// The same run on the commit that the workspace's branch has come to since, as other projects went on. None if the
@@ -146,15 +146,30 @@ impl Journal {
     }
 
     /// Makes the changes that come after the push. May be repeated.
-    fn after_push(&self, site: &Site<'_>, refs: RefTransaction) -> Result<(), NightError> {
+    fn after_push(&self, site: &Site<'_>, Begun { refs, branch }: Begun) -> Result<(), NightError> {
         // Neither needs the other, and what one of them leaves undone the next run does.
         let (refs, workspace) = std::thread::scope(|threads| {
             let refs = threads.spawn(|| move_refs(&site.store, &self.refs, refs));
-            let workspace = self.workspace.make(site);
+            let workspace = self.workspace.make(site, branch);
             (refs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), workspace)
         });
         refs.and(workspace)?;
         Self::remove(&site.folder, &self.project)
+    }
+}
+
+/// The calls of git by which a transaction moves refs. They have begun, lock nothing and wait: git takes its time to start.
+pub struct Begun {
+    /// Those of the store.
+    refs: RefTransaction,
+    /// The workspace's branch.
+    branch: Waiting,
+}
+
+impl Begun {
+    /// Begins them.
+    pub fn of(site: &Site<'_>) -> Result<Self, NightError> {
+        Ok(Self { refs: ref_transaction(&site.store)?, branch: branch_move(&site.git)? })
     }
 }
 
@@ -282,7 +297,7 @@ pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
                 return Err(NightError::Since { files });
             }
             journal.bring_back(site)?;
-            journal.after_push(site, ref_transaction(&site.store)?)?;
+            journal.after_push(site, Begun::of(site)?)?;
             return Ok(Some(Recovered::Finished));
         }
         if path == &now {

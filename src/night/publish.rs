@@ -6,7 +6,7 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
-use super::journal::{Journal, Push, Recovered, move_refs, recover, ref_transaction};
+use super::journal::{Begun, Journal, Push, Recovered, move_refs, recover, ref_transaction};
 use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
@@ -151,7 +151,7 @@ pub fn publish(
             keep(&site.differences_file(), differences)?;
             keep_readings(&site.readings_file(), patches)
         });
-        let made = transact(site, &turn, head, push, refs, made)?;
+        let made = transact(site, &turn, head, (push, refs), made, built.begun)?;
         if let Err(e) = kept.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             events.note(&format!("what was read of the patches could not be kept for the next night: {e}"));
         }
@@ -236,16 +236,16 @@ pub fn write(
     let turn = turn();
     let head = Head::ask(site)?;
     let made = make(site, &head, commits.to_vec(), None)?;
-    transact(site, &turn, head, None, refs, made)
+    transact(site, &turn, head, (None, refs), made, None)
 }
 
 fn transact(
     site: &Site<'_>,
     _turn: &Turn,
     head: Head,
-    push: Option<(Push, RefUpdate)>,
-    refs: Vec<RefUpdate>,
+    (push, refs): (Option<(Push, RefUpdate)>, Vec<RefUpdate>),
     made: Made,
+    begun: Option<Begun>,
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
     let (old, Made { ids, blobs: files, texts }) = (head.commit(), made);
@@ -253,9 +253,9 @@ fn transact(
     let workspace = WorkspaceMove { old, new, files, texts };
     let (push, witness) = push.unzip();
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
-    let refs = ref_transaction(&site.store)?;
+    let begun = begun.map_or_else(|| Begun::of(site), Ok)?;
     journal.write(&site.folder)?;
-    match journal.carry_out(site, refs) {
+    match journal.carry_out(site, begun) {
         // A refused push has changed nothing; anything later is finished by the next run.
         Err(e @ NightError::Push { .. }) => Journal::remove(&site.folder, project).and(Err(e)),
         // The answer was lost, and the push may have arrived all the same: that can be asked.

@@ -1,9 +1,10 @@
 //! The workspace's part of a run's transaction: its files, its index, and last its branch.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
@@ -12,7 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::turn::{head, still};
 use super::{NightError, Site};
-use crate::store::{FileStat, HALF, Index, NewEntry};
+use crate::store::git::Git;
+use crate::store::{FileStat, HALF, Index, NewEntry, Waiting};
+
+/// So many files are written at once: it is the disk that takes the time until they are there for good.
+const AT_ONCE: usize = 8;
 
 /// The workspace's step from one commit to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +72,10 @@ impl WorkspaceMove {
         Ok(all.filter(is_changed).map(|(file, _)| file.clone()).collect())
     }
 
-    /// Writes the files, the index, and last the branch. May be repeated.
-    pub(super) fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
+    /// Writes the files, the index, and last the branch, by a call of git that has begun. May be repeated.
+    pub(super) fn make(&self, site: &Site<'_>, branch: Waiting) -> Result<(), NightError> {
         let _still = still();
         wait_for_index(&site.git_dir)?;
-        let branch = site.git.call(["update-ref", "-z", "--stdin", "-m", "carry: write back"]).begin()?;
         let written = self.write(site)?;
         if !self.set(site, written).unwrap_or_default() {
             self.set_by_git(site)?;
@@ -91,12 +95,13 @@ impl WorkspaceMove {
         let asked = self.files.iter().filter(|(file, _)| !self.texts.contains_key(*file));
         let wanted: Vec<&str> = asked.filter_map(|(_, blob)| blob.as_deref()).collect();
         let mut blobs = site.git.blobs(&wanted)?.into_iter();
-        let mut written = Vec::with_capacity(self.files.len());
+        let mut files = Vec::with_capacity(self.files.len());
         for (file, blob) in &self.files {
             let path = site.workspace.root.join(file);
-            written.push(match (blob, self.texts.get(file)) {
-                (Some(_), Some(text)) => Some(write_file(&site.folder, &path, text)?),
-                (Some(_), None) => Some(write_file(&site.folder, &path, &blobs.next().unwrap_or_default())?),
+            files.push(match (blob, self.texts.get(file)) {
+                (Some(_), Some(text)) => Some((path, Cow::Borrowed(text))),
+                (Some(_), None) => Some((path, Cow::Owned(blobs.next().unwrap_or_default()))),
+                // It may be in the way of another.
                 (None, _) => match std::fs::remove_file(&path) {
                     Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                         return Err(NightError::Io { path, source });
@@ -105,7 +110,20 @@ impl WorkspaceMove {
                 },
             });
         }
-        Ok(written)
+        let write = |file: &Option<(PathBuf, Cow<'_, Vec<u8>>)>| {
+            file.as_ref().map(|(path, text)| write_file(&site.folder, path, text)).transpose()
+        };
+        let write_share = |share: &[_]| share.iter().map(write).collect::<Result<Vec<_>, _>>();
+        let share = files.len().div_ceil(AT_ONCE).max(1);
+        std::thread::scope(|threads| {
+            let shares: Vec<_> =
+                files.chunks(share).map(|share| threads.spawn(move || write_share(share))).collect();
+            let mut written = Vec::with_capacity(files.len());
+            for share in shares {
+                written.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(written)
+        })
     }
 
     /// The entries of the files, which were `written`; none if one has no id.
@@ -149,6 +167,11 @@ impl WorkspaceMove {
         call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(there).answer()?;
         Ok(())
     }
+}
+
+/// Begins the call by which the workspace's branch moves.
+pub(super) fn branch_move(git: &Git) -> Result<Waiting, NightError> {
+    Ok(git.call(["update-ref", "-z", "--stdin", "-m", "carry: write back"]).begin()?)
 }
 
 /// Another git may hold the index for a moment. Who holds it for longer may be a person with an editor open, whose commit

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 
 use super::commits::{Made, files, make_with_lock};
+use super::journal::Begun;
 use super::leave::{Left, leave};
 use super::outcome::{PatchReport, Planned, PlannedPatch};
 use super::policy::{self, Breach};
@@ -45,6 +46,8 @@ pub struct Built {
     pub head: Head,
     /// The workspace's commits on it, if they are made already.
     pub made: Option<Made>,
+    /// The calls of git by which it goes out, if they have begun.
+    pub begun: Option<Begun>,
     /// The workspace's commits to make: message and files. The lock goes with the last.
     pub commits: Vec<(String, Vec<FileChange>)>,
     /// The project's part of the lock.
@@ -128,7 +131,7 @@ pub fn build(
     let next = Next { commit, patches: &commits, base, range: &range.commits };
     // The pack, what is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of
     // these needs another, but the commits the second, and that the pack where git has to look at it.
-    let (manifest, refs, head, made, changes, locked, left) = std::thread::scope(|threads| {
+    let (manifest, refs, head, (made, begun), changes, locked, left) = std::thread::scope(|threads| {
         let (view, planned, texts) = (odb.place(), patches.as_slice(), queue.patches.as_slice());
         let next = &next;
         let unwritten = unwritten.as_ref();
@@ -155,6 +158,7 @@ pub fn build(
             move || Ok(make_with_lock(site, &head, changes, locked, taking_in).ok())
         };
         let made = (may_be_made && verdict.publishable).then(|| threads.spawn(made));
+        let begun = made.as_ref().map(|_| Begun::of(site)).transpose()?;
         let (edges, risk) = joined(found)?;
         let proofs = Proofs { verdict, checks, artifacts, risk, edges };
         let manifest = ground.manifest(&left, &records, &commits, proofs);
@@ -171,7 +175,7 @@ pub fn build(
         written()?;
         let left: Vec<(Option<Loss>, Option<Patch>)> =
             left.into_iter().map(|l| (l.loss, l.rewritten.map(|(anew, _)| anew))).collect();
-        Ok::<_, NightError>((manifest, refs, head, made, changes, locked, left))
+        Ok::<_, NightError>((manifest, refs, head, (made, begun), changes, locked, left))
     })?;
     let (mut reports, mut moved) = (Vec::with_capacity(left.len()), Vec::with_capacity(left.len()));
     let mut rewritten = Vec::new();
@@ -184,7 +188,7 @@ pub fn build(
     std::thread::spawn(move || drop((odb, differences)));
     let (tip, commits, lock, differences) = (*tip, changes, locked, moved);
     let built =
-        Built { reports, tip, commit, head, made, commits, lock, refs, differences, queue, rewritten };
+        Built { reports, tip, commit, head, made, begun, commits, lock, refs, differences, queue, rewritten };
     Ok((built, manifest))
 }
 

@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn what_is_unusual_is_left_to_git_and_nothing_changes() {
-        let unusual: [(&str, &dyn Fn(&Tree)); 10] = [
+        type Make<'m> = &'m dyn Fn(&Tree);
+        let unusual: [(&str, Make<'_>); 10] = [
             ("split", &|t| drop(t.git(&["update-index", "--split-index"]))),
             ("another version", &|t| drop(t.git(&["update-index", "--index-version", "4"]))),
             ("a cache of what is untracked", &|t| drop(t.git(&["update-index", "--force-untracked-cache"]))),
