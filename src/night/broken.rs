@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
-use super::outcome::{self, Planned};
-use super::settle::Answers;
+use super::outcome::{Plan, Planned};
 use super::together::{Partner, Together};
-use super::{Events, NightError, Site};
+use super::{Events, NightError};
 use crate::queue::{Patch, Queue};
 use crate::workspace::{Outcome, PatchLock, ProjectLock};
 
@@ -34,26 +33,23 @@ pub fn broken_at(lock: Option<&ProjectLock>, tip: &ObjectId, broken: &Broken) ->
 
 /// A plan in which some patches are left out: those that break a check, and those whose partner is out.
 pub fn plan_without(
-    site: &Site<'_>,
-    lock: Option<&ProjectLock>,
+    plan: &Plan<'_>,
     tip: &ObjectId,
-    queue: &Arc<Queue>,
-    answers: &Answers<'_>,
     broken: &Broken,
     partners: &BTreeMap<String, Partner>,
 ) -> Result<Planned, NightError> {
     if broken.is_empty() && partners.is_empty() {
-        return outcome::plan(site, lock, tip, queue, answers);
+        return plan.on(tip);
     }
-    let mut without = Queue::clone(queue);
+    let mut without = Queue::clone(plan.queue);
     for patch in without.patches.iter_mut().filter(|p| p.hold.is_none()) {
         let name = patch.name();
         let why = broken.get(name).cloned();
         let why = why.or_else(|| partners.get(name).map(|p| format!("{} is left out: {}", p.member, p.why)));
         patch.hold = why;
     }
-    let mut planned = outcome::plan(site, lock, tip, &Arc::new(without), answers)?;
-    planned.queue = queue.clone();
+    let mut planned = Plan { queue: &Arc::new(without), ..*plan }.on(tip)?;
+    planned.queue = plan.queue.clone();
     for planned in planned.patches.iter_mut().filter(|p| p.report.outcome == Outcome::Held) {
         let report = &mut planned.report;
         if broken.contains_key(&report.name) {
@@ -68,16 +64,10 @@ pub fn plan_without(
 
 /// What it takes to plan again when a partner in another project is out.
 pub struct Agree<'a> {
-    /// Where.
-    pub site: &'a Site<'a>,
-    /// What was recorded.
-    pub lock: Option<&'a ProjectLock>,
+    /// The plan without partners.
+    pub plan: &'a Plan<'a>,
     /// The trunk commit.
     pub tip: ObjectId,
-    /// The queue.
-    pub queue: &'a Arc<Queue>,
-    /// The recorded answers.
-    pub answers: &'a Answers<'a>,
     /// The projects of the run.
     pub together: &'a Together,
     /// Who listens.
@@ -92,7 +82,7 @@ impl Agree<'_> {
         broken: &Broken,
         partners: &mut BTreeMap<String, Partner>,
     ) -> Result<Planned, NightError> {
-        let project = &self.site.project.name;
+        let project = &self.plan.site.project.name;
         let others = self.together.partners(project);
         if !others.is_empty() {
             self.events
@@ -104,8 +94,7 @@ impl Agree<'_> {
                 return Ok(planned);
             }
             partners.extend(more);
-            let Self { site, lock, tip, queue, answers, .. } = self;
-            planned = plan_without(site, *lock, tip, queue, answers, broken, partners)?;
+            planned = plan_without(self.plan, &self.tip, broken, partners)?;
         }
     }
 }

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use gix_hash::ObjectId;
+
+use super::outcome::{Plan, Planned};
+use super::settle::Answers;
 use super::writeback::FileChange;
 use super::{NightError, Site};
 use crate::queue::{Patch, Queue, QueueError, Series};
@@ -26,6 +30,17 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What the replay of the queue as it is to be gives on `tip`, with other `answers`.
+    pub(super) fn plan(
+        &self,
+        site: &Site<'_>,
+        answers: &Answers<'_>,
+        tip: &ObjectId,
+    ) -> Result<Planned, NightError> {
+        let queue = Arc::new(self.queue.clone());
+        Plan { site, lock: self.lock.as_ref(), queue: &queue, answers, is_built: false }.on(tip)
+    }
+
     /// A draft that changes nothing yet. `message` is the first line of the commit's message, without the project.
     pub fn of(site: &Site<'_>, message: &str) -> Result<Self, NightError> {
         let project = &site.project.name;

@@ -19,6 +19,7 @@ mod depend;
 pub mod doctor;
 mod draft;
 mod early;
+mod early_edges;
 mod edges;
 pub mod edit;
 mod end;
@@ -105,6 +106,9 @@ pub use verify::{Look, Proof, Question, Word, kept_patches, verify};
 pub use writeback::FileChange;
 
 use broken::{Agree, broken_at, plan_without, still_broken};
+use early_edges::EarlyEdges;
+use edges::InBuild;
+use outcome::Plan;
 use settle::Answers;
 use together::Together;
 use turn::Head;
@@ -249,24 +253,26 @@ fn spend(
     };
     let mut broken = if options.again { broken::Broken::new() } else { still_broken(lock, &queue) };
     let mut partners = BTreeMap::new();
-    let plan = |tip: &ObjectId| {
-        plan_without(site, lock, tip, &queue, &answers, &broken_at(lock, tip, &broken), &BTreeMap::new())
+    let whole = Plan { site, lock, queue: &queue, answers: &answers, is_built: true };
+    let plan = |tip: &ObjectId, is_built| {
+        let whole = Plan { is_built, ..whole };
+        plan_without(&whole, tip, &broken_at(lock, tip, &broken), &BTreeMap::new())
     };
-    let mut planned = plan(&tip)?;
+    let mut planned = plan(&tip, true)?;
     let furthest = match planned.furthest.take() {
-        Some(bound) => Some(furthest(site, &plan, bound, planned.commits)?),
+        Some(bound) => Some(furthest(site, &|tip| plan(tip, false), bound, planned.commits)?),
         None => None,
     };
     if let (Some(to), None, Advance::FurthestClean) = (&furthest, &options.onto, project.policy.advance) {
         tip = site.commit(&to.commit)?;
-        planned = plan(&tip)?;
+        planned = plan(&tip, true)?;
     }
     let together = match &options.together {
         Some(together) => Arc::clone(together),
         None => Arc::new(Together::new(workspace, &[], 1)),
     };
     broken = broken_at(lock, &tip, &broken);
-    let agree = Agree { site, lock, tip, queue: &queue, answers: &answers, together: &together, events };
+    let agree = Agree { plan: &whole, tip, together: &together, events };
     planned = agree.with_partners(planned, &broken, &mut partners)?;
     let trunk = TrunkMove {
         address: without_secrets(&address),
@@ -295,7 +301,10 @@ fn spend(
         signed_by: None,
     };
     if let Some(lock) = lock.filter(|l| draft.is_none() && planned.is_quiet(l, &tip)) {
-        let known = publish::recorded_manifest(site, lock)?;
+        let known = match planned.edges.as_ref().and_then(EarlyEdges::last) {
+            Some(known) => known?.map(Arc::unwrap_or_clone),
+            None => publish::recorded_manifest(site, lock)?,
+        };
         night.patches = planned.reports();
         if known.is_some() && publish::in_place(site, lock, options)? {
             night.manifest = known;
@@ -311,7 +320,10 @@ fn spend(
     let (stacked, checks) = loop {
         still_wanted(site, options)?;
         let stacked = writeback::stacked(site, lock, &tip, &planned)?;
-        let edges = || edges::edges(&planned.odb, &planned.patches, &planned.queue.patches, None);
+        let edges = || {
+            let patches = &planned.queue.patches;
+            edges::edges(&planned.odb, &InBuild::all(&planned.patches), patches, None)
+        };
         let subject = check::Subject {
             tip,
             from: planned.base,
@@ -326,7 +338,7 @@ fn spend(
             Some((name, why)) if may_go(&name) && !broken.contains_key(&name) => {
                 events.step(&format!("leaving {name} out: {why}"));
                 broken.insert(name, why);
-                planned = plan_without(site, lock, &tip, &queue, &answers, &broken, &partners)?;
+                planned = plan_without(&whole, &tip, &broken, &partners)?;
             }
             _ => {
                 let before = partners.len();

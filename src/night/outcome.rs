@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::again::Again;
 use super::causes::causes;
 use super::early::Early;
+use super::early_edges::EarlyEdges;
+use super::edges::InBuild;
 use super::evidence::{confirmed, note, rejected, undone};
 use super::given::Given;
 use super::judge::Context;
@@ -144,6 +146,8 @@ pub struct Planned {
     pub differences: Differences,
     /// Diffs of patches that are to be written anew, as git makes them.
     pub early: Early,
+    /// Which of them needs which, if it comes as it seems.
+    pub edges: Option<EarlyEdges>,
 }
 
 impl Planned {
@@ -167,13 +171,31 @@ impl Planned {
     }
 }
 
-/// Replays the queue on `tip`, with the answers that were recorded.
-pub fn plan(
-    site: &Site<'_>,
-    lock: Option<&ProjectLock>,
+/// A queue that is to be replayed.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    /// Where.
+    pub site: &'a Site<'a>,
+    /// What was recorded.
+    pub lock: Option<&'a ProjectLock>,
+    /// The queue.
+    pub queue: &'a Arc<Queue>,
+    /// The recorded answers.
+    pub answers: &'a Answers<'a>,
+    /// Is it to be built? What the build takes is begun as early as may be then.
+    pub is_built: bool,
+}
+
+impl Plan<'_> {
+    /// Replays the queue on `tip`.
+    pub fn on(&self, tip: &ObjectId) -> Result<Planned, NightError> {
+        plan(self, tip)
+    }
+}
+
+fn plan(
+    &Plan { site, lock, queue, answers, is_built }: &Plan<'_>,
     tip: &ObjectId,
-    queue: &Arc<Queue>,
-    answers: &Answers<'_>,
 ) -> Result<Planned, NightError> {
     let queue = Arc::clone(queue);
     let odb = site.store.odb()?;
@@ -229,13 +251,28 @@ pub fn plan(
                 .zip(&replayed.placed)
                 .map(|(at, placed)| Given::of(&odb, &queue.patches[*at], &prepared[*at], placed))
                 .collect();
-            let early = Early::ask(site, &odb, &replayed.placed, &given);
+            let stand = || {
+                let placed = places.iter().zip(replayed.placed.iter().zip(&given));
+                let placed: BTreeMap<usize, _> = placed.map(|(at, placed)| (*at, placed)).collect();
+                let expected = |(at, patch)| {
+                    let (placed, given) = placed.get(&at).copied().unzip();
+                    InBuild::expected(patch, placed, given.and_then(Option::as_ref))
+                };
+                queue.patches.iter().enumerate().map(expected).collect()
+            };
+            let (early, edges) = match is_built {
+                true => (
+                    Early::ask(site, &odb, &replayed.placed, &given),
+                    Some(EarlyEdges::look(site, lock, &odb, &queue, stand())),
+                ),
+                false => (Early::default(), None),
+            };
             let known = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (known, given, early)
+            (known, given, (early, edges))
         });
         (replayed, describe.join().unwrap_or_default())
     });
-    let (replayed, (known, given, early)) = replayed?;
+    let (replayed, (known, given, (early, edges))) = replayed?;
     let (range, found) = known?;
     if let Some(again) = again.filter(|_| !is_known && found.settled.is_empty()) {
         again.keep(&odb, &steps, &replayed.placed, &tip_tree);
@@ -300,6 +337,7 @@ pub fn plan(
         tree,
         differences,
         early,
+        edges,
     })
 }
 

@@ -17,7 +17,7 @@ use crate::build::build_id;
 use crate::build::manifest::Manifest;
 use crate::queue::keep_readings;
 use crate::store::git::without_secrets;
-use crate::store::{Objects, RefUpdate};
+use crate::store::{Objects, RefUpdate, Repo};
 use crate::trunk::differences::keep;
 use crate::trunk::full_name;
 use crate::workspace::{Project, ProjectLock};
@@ -76,21 +76,25 @@ pub fn bring_in(site: &Site<'_>, lock: Option<&ProjectLock>, events: &dyn Events
 
 /// The manifest of the recorded build, if the store has it.
 pub fn recorded_manifest(site: &Site<'_>, lock: &ProjectLock) -> Result<Option<Manifest>, NightError> {
-    let Some(commit) = lock.deploy.as_ref().and_then(|d| ObjectId::from_hex(d.as_bytes()).ok()) else {
+    let Some(commit) = &lock.deploy else { return Ok(None) };
+    manifest_in(&site.store, &site.project.name, commit)
+}
+
+/// The manifest of a recorded build, by what the lock calls its commit.
+pub fn manifest_in(store: &Repo, project: &str, commit: &str) -> Result<Option<Manifest>, NightError> {
+    let Ok(commit) = ObjectId::from_hex(commit.as_bytes()) else { return Ok(None) };
+    let Some(blob) = store.reference(&manifest_ref(project, &build_id(&commit)))? else {
         return Ok(None);
     };
-    manifest_of(site, &commit)
+    let text = store.odb()?.blob(&blob)?;
+    Manifest::parse(&text)
+        .map(Some)
+        .map_err(|e| NightError::Format { what: "the recorded manifest", reason: e.to_string() })
 }
 
 /// The manifest of a build, if the store has it.
 pub fn manifest_of(site: &Site<'_>, commit: &ObjectId) -> Result<Option<Manifest>, NightError> {
-    let Some(blob) = site.store.reference(&manifest_ref(&site.project.name, &build_id(commit)))? else {
-        return Ok(None);
-    };
-    let text = site.store.odb()?.blob(&blob)?;
-    Manifest::parse(&text)
-        .map(Some)
-        .map_err(|e| NightError::Format { what: "the recorded manifest", reason: e.to_string() })
+    manifest_in(&site.store, &site.project.name, &commit.to_string())
 }
 
 /// Is the recorded build where it should be? A remote that someone else moved is an error.

@@ -1,13 +1,12 @@
 //! A conflict that a person resolves: the answer becomes a record, and the replay with it a build.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
 use super::save::take_up;
 use super::task::{Doing, Ground, Open, Task, TaskError, begin, end, ground, open_task, resolvable};
-use super::{Done, Draft, Events, Night, NightError, Options, Site, outcome, run, write};
+use super::{Done, Draft, Events, Night, NightError, Options, Site, run, write};
 use crate::night::settle::Answers;
 use crate::replay::ConflictKind;
 use crate::replay::merge::attempt;
@@ -125,7 +124,7 @@ fn outcome_with(site: &Site<'_>, draft: &Draft, patch: &str) -> Result<Outcome, 
         crate::trunk::known(&site.store)?.ok_or(NightError::Fetch(crate::trunk::FetchError::NeverFetched))?;
     let mut answers = Answers::of(site);
     answers.recorded.extend(draft.resolutions.clone());
-    let planned = outcome::plan(site, draft.lock.as_ref(), &tip, &Arc::new(draft.queue.clone()), &answers)?;
+    let planned = draft.plan(site, &answers, &tip)?;
     let found = planned.patches.iter().find(|p| p.report.name == patch);
     Ok(found.map_or(Outcome::Conflict, |p| p.report.outcome))
 }
@@ -168,8 +167,7 @@ pub fn from_rerere(
     // What one answer puts on the stack may be what the next patch conflicts with.
     loop {
         let before = draft.resolutions.len();
-        let planned =
-            outcome::plan(site, draft.lock.as_ref(), &tip, &Arc::new(draft.queue.clone()), &answers)?;
+        let planned = draft.plan(site, &answers, &tip)?;
         let odb = &planned.odb;
         let mut stack = odb.commit(&tip)?.tree;
         for patch in &planned.patches {

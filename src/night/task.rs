@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Plan;
 use super::settle::Answers;
 use super::{NightError, Site, outcome};
 use crate::build::{Layer, stack};
@@ -193,7 +194,8 @@ pub fn whole_stack(site: &Site<'_>) -> Result<WholeStack, TaskError> {
         None => trunk::known(&site.store)?.ok_or(NightError::Fetch(trunk::FetchError::NeverFetched))?,
     };
     let queue = Arc::new(site.queue()?);
-    let planned = outcome::plan(site, lock, &base, &queue, &Answers::of(site))?;
+    let planned =
+        Plan { site, lock, queue: &queue, answers: &Answers::of(site), is_built: false }.on(&base)?;
     let applied: Vec<_> = planned
         .patches
         .iter()
@@ -302,7 +304,8 @@ pub fn ground(site: &Site<'_>, name: &str, onto: Option<&str>) -> Result<Ground,
     };
     let queue = Arc::new(site.queue()?);
     let patch = find(site, &queue.patches, name)?.clone();
-    let mut planned = outcome::plan(site, lock, &tip, &queue, &Answers::of(site))?;
+    let mut planned =
+        Plan { site, lock, queue: &queue, answers: &Answers::of(site), is_built: false }.on(&tip)?;
     let Some(at) = planned.patches.iter().position(|p| p.report.name == patch.name()) else {
         return Err(TaskError::NotOpen { patch: Some(name.to_owned()) });
     };

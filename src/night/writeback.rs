@@ -6,6 +6,8 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 
 use super::commits::{Made, files, make_with_lock};
+use super::early_edges::EarlyEdges;
+use super::edges::{self, InBuild};
 use super::journal::Begun;
 use super::leave::{Left, leave};
 use super::outcome::{PatchReport, Planned, PlannedPatch};
@@ -14,7 +16,7 @@ use super::publish::{manifest_ref, recorded_manifest};
 use super::recorded::{Ground, Proofs, verdict};
 use super::risk::{Next, from_previous};
 use super::turn::{Asked, Head};
-use super::{NightError, Site, TrunkMove, edges, hooks};
+use super::{NightError, Site, TrunkMove, hooks};
 use crate::build::manifest::{ArtifactRecord, CheckRecord, Manifest};
 use crate::build::{Layer, build_id, stack};
 use crate::graph::Edge;
@@ -125,7 +127,7 @@ pub fn build(
     fate: Fate<'_>,
 ) -> Result<(Built, Manifest), NightError> {
     let project = site.project;
-    let Planned { odb, queue, base, patches, tree, range, landed, differences, early, .. } = planned;
+    let Planned { odb, queue, base, patches, tree, range, landed, differences, early, edges, .. } = planned;
     let Stacked { patches: commits, commit, unwritten } = stacked;
 
     let next = Next { commit, patches: &commits, base, range: &range.commits };
@@ -137,7 +139,7 @@ pub fn build(
         let unwritten = unwritten.as_ref();
         let written = move || Ok::<_, NightError>(unwritten.map(Unwritten::write).transpose().map(drop)?);
         threads.spawn(written);
-        let found = threads.spawn(move || found(site, lock, (planned, texts), (view, &written), next));
+        let found = threads.spawn(move || found(site, lock, (planned, texts, edges), (view, &written), next));
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
         // hook may yet stop leaves nothing behind.
         let may_be_made = fate.written && !hooks::is_awaited(project, HookEvent::BeforePublish);
@@ -197,15 +199,18 @@ pub fn build(
 fn found(
     site: &Site<'_>,
     lock: Option<&ProjectLock>,
-    (planned, texts): (&[PlannedPatch], &[Patch]),
+    (planned, texts, early): (&[PlannedPatch], &[Patch], Option<EarlyEdges>),
     (view, written): (Option<Place>, &(dyn Fn() -> Result<(), NightError> + Sync)),
     next: &Next<'_>,
 ) -> Result<(Vec<Edge>, Option<Transition>), NightError> {
     let open = |view: Option<Place>| view.map_or_else(|| site.store.odb(), |view| Ok(view.open()));
-    let last = lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten();
+    let last = match early.as_ref().and_then(EarlyEdges::last) {
+        Some(last) => last?,
+        None => lock.map(|l| recorded_manifest(site, l)).transpose()?.flatten().map(Arc::new),
+    };
     let odb = open(view)?;
     std::thread::scope(|threads| {
-        let (view, last) = (odb.place(), last.as_ref());
+        let (view, last) = (odb.place(), last.as_deref());
         let risk = threads.spawn(move || match lock.and_then(|l| l.deploy.as_deref()) {
             Some(previous) => {
                 written()?;
@@ -213,7 +218,11 @@ fn found(
             }
             None => Ok(None),
         });
-        let edges = edges::edges(&odb, planned, texts, last)?;
+        let stand = InBuild::all(planned);
+        let edges = match early.and_then(|early| early.of(&stand)) {
+            Some(edges) => edges?,
+            None => edges::edges(&odb, &stand, texts, last)?,
+        };
         Ok((edges, joined(risk)?))
     })
 }

@@ -128,6 +128,22 @@ impl Odb {
         Unwritten::to(self.folder.clone(), new)
     }
 
+    /// The objects as they are now, the new ones among them, to read on another thread.
+    pub fn as_now(&self) -> Place {
+        let mut place = self.view();
+        place.handed.push(self.new.borrow().clone());
+        place
+    }
+
+    fn view(&self) -> Place {
+        let mut deltas = self.deltas.borrow_mut();
+        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash)).again();
+        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
+        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
+        let handed = self.handed.borrow().clone();
+        Place { folder, hash, written, handed, deltas, promised, drivers, as_of: self.as_of }
+    }
+
     /// Forgets the new objects that were made since `mark`, unless they were flushed.
     pub fn rewind(&self, mark: usize) {
         self.new.borrow_mut().rewind(mark);
@@ -255,12 +271,7 @@ impl Objects for Odb {
     }
 
     fn place(&self) -> Option<Place> {
-        let mut deltas = self.deltas.borrow_mut();
-        let deltas = deltas.get_or_insert_with(|| Deltas::of(&self.folder, self.hash)).again();
-        let (folder, hash, written) = (self.folder.clone(), self.hash, self.written.clone());
-        let (promised, drivers) = (self.promised.clone(), self.drivers.clone());
-        let handed = self.handed.borrow().clone();
-        Some(Place { folder, hash, written, handed, deltas, promised, drivers, as_of: self.as_of })
+        Some(self.view())
     }
 
     fn is_partial(&self) -> bool {
