@@ -143,7 +143,7 @@ fn note_doubled(
             && ours.is_file()
         {
             let blob = |id: &ObjectId| odb.blob(id).map_err(StoreError::from);
-            loss.note_doubled(change, &blob(&base.id)?, &blob(&ours.id)?);
+            loss.note_doubled(change, || blob(&base.id), &blob(&ours.id)?)?;
         }
     }
     Ok(())

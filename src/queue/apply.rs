@@ -3,7 +3,7 @@
 use bstr::ByteSlice;
 
 use super::binary::{BinaryPatch, apply_delta};
-use super::change::{ChangeKind, Content, FileChange, Hunk, LineKind};
+use super::change::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind};
 use super::error::{QueueError, Reason};
 
 /// The file's bytes after `change`. `old` is the content at the old path (empty for an addition).
@@ -49,6 +49,49 @@ pub fn apply(change: &FileChange, old: &[u8]) -> Result<Vec<u8>, QueueError> {
 
 /// Applies hunks to bytes; on failure the hunk's expected line and the reason.
 pub fn apply_hunks(hunks: &[Hunk], old: &[u8]) -> Result<Vec<u8>, (usize, Reason)> {
+    as_named(hunks, old).map_or_else(|| apply_searching(hunks, old), Ok)
+}
+
+/// The same where each hunk stands at the line that it names, after the ones before it: no line is looked at but those of the
+/// hunks. None where one does not.
+fn as_named(hunks: &[Hunk], old: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(old.len());
+    // Where the rest of the file begins, and which line of the new file that is.
+    let (mut rest, mut line) = (0, 0);
+    for hunk in hunks {
+        let start = if hunk.old_start <= 1 { 0 } else { hunk.new_start.saturating_sub(1) };
+        let skipped = match start.checked_sub(line)? {
+            0 => 0,
+            lines => old[rest..].find_iter(b"\n").nth(lines - 1)? + 1,
+        };
+        out.extend_from_slice(&old[rest..rest + skipped]);
+        (rest, line) = (rest + skipped, start);
+        for HunkLine { kind, bytes } in &hunk.lines {
+            if *kind != LineKind::Add {
+                rest = old[rest..].starts_with(bytes).then_some(rest + bytes.len())?;
+                if !bytes.ends_with(b"\n") && rest < old.len() {
+                    return None;
+                }
+            }
+            if *kind != LineKind::Remove {
+                if !out.is_empty() && !out.ends_with(b"\n") {
+                    return None;
+                }
+                out.extend_from_slice(bytes);
+                line += 1;
+            }
+        }
+        let to_the_end = hunk.lines.last().is_none_or(|last| last.kind != LineKind::Context);
+        if to_the_end && rest < old.len() {
+            return None;
+        }
+    }
+    out.extend_from_slice(&old[rest..]);
+    Some(out)
+}
+
+/// The same, wherever the hunks stand.
+fn apply_searching(hunks: &[Hunk], old: &[u8]) -> Result<Vec<u8>, (usize, Reason)> {
     // Each line, and whether a hunk has settled it: such a line takes part in no later hunk.
     let mut image: Vec<(&[u8], bool)> = old.lines_with_terminator().map(|l| (l, false)).collect();
     for (n, hunk) in hunks.iter().enumerate() {
@@ -109,5 +152,72 @@ fn find(image: &[(&[u8], bool)], hunk: &Hunk, before: &[&[u8]]) -> Option<usize>
             current = forward;
         }
         turn += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines of which some are alike, the last maybe without an end.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        (proptest::collection::vec(0_u8..3, 0..9), any::<bool>()).prop_map(|(lines, ends)| {
+            let mut text: Vec<u8> = lines.iter().flat_map(|line| [b'a' + line, b'\n']).collect();
+            if !ends {
+                text.pop();
+            }
+            text
+        })
+    }
+
+    /// Hunks that may fit: lines of a kind each, and where they are said to stand.
+    fn hunks() -> impl Strategy<Value = Vec<Hunk>> {
+        let line = (0_u8..4, 0_u8..3, 0_u8..9).prop_map(|(kind, line, end)| HunkLine {
+            kind: [LineKind::Context, LineKind::Context, LineKind::Add, LineKind::Remove][usize::from(kind)],
+            bytes: [&[b'a' + line][..], if end == 0 { b"" } else { b"\n" }].concat().into(),
+        });
+        let hunk = (0_usize..9, 0_usize..9, proptest::collection::vec(line, 0..4));
+        let hunk = hunk.prop_map(|(old_start, new_start, lines)| {
+            let count = |skip| lines.iter().filter(|l: &&HunkLine| l.kind != skip).count();
+            let (old_len, new_len) = (count(LineKind::Add), count(LineKind::Remove));
+            Hunk { old_start, old_len, new_start, new_len, lines, line: 1 }
+        });
+        proptest::collection::vec(hunk, 0..3)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn where_the_hunks_stand_as_they_say_the_search_finds_them_there(hunks in hunks(), old in text()) {
+            if let Some(new) = as_named(&hunks, &old) {
+                prop_assert_eq!(apply_searching(&hunks, &old).ok(), Some(new));
+            }
+        }
+    }
+
+    #[test]
+    fn hunks_that_stand_as_they_say_are_not_searched_for() {
+        let old: Vec<u8> = (1..=40).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        let line = |kind, bytes: &str| HunkLine { kind, bytes: bytes.into() };
+        let hunk = |old_start, new_start, at: usize| Hunk {
+            old_start,
+            old_len: 2,
+            new_start,
+            new_len: 3,
+            lines: vec![
+                line(LineKind::Context, &format!("{at}\n")),
+                line(LineKind::Add, "new\n"),
+                line(LineKind::Context, &format!("{}\n", at + 1)),
+            ],
+            line: 1,
+        };
+        let hunks = [hunk(1, 1, 1), hunk(10, 11, 10), hunk(12, 14, 12), hunk(30, 33, 30)];
+        let named = as_named(&hunks, &old).expect("all stand there");
+        assert_eq!(apply_searching(&hunks, &old).expect("they apply"), named);
+        assert_eq!(named.find_iter("new\n").count(), 4);
+        assert_eq!(as_named(&[hunk(10, 12, 10)], &old), None);
     }
 }

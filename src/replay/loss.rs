@@ -2,8 +2,9 @@
 //! took in as well, or leave one twice.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use bstr::{BStr, ByteSlice};
+use bstr::{BStr, ByteSlice, Finder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,22 +66,40 @@ impl Loss {
     }
 
     /// Notes the lines that `change` adds in a row and that the file had before it in the stack (`ours`), but not on
-    /// the patch's own base (`base`).
-    pub fn note_doubled(&mut self, change: &FileChange, base: &[u8], ours: &[u8]) {
-        let Content::Text(hunks) = &change.content else { return };
-        let (base, ours): (Vec<&[u8]>, Vec<&[u8]>) =
-            (base.lines_with_terminator().collect(), ours.lines_with_terminator().collect());
+    /// the patch's own base (`base`), which is only asked for where that matters.
+    pub fn note_doubled<E>(
+        &mut self,
+        change: &FileChange,
+        base: impl Fn() -> Result<Arc<Vec<u8>>, E>,
+        ours: &[u8],
+    ) -> Result<(), E> {
+        let Content::Text(hunks) = &change.content else { return Ok(()) };
         for hunk in hunks {
             for run in hunk.lines.split(|l| l.kind != LineKind::Add).filter(|run| run.len() >= RUN) {
-                let lines: Vec<&[u8]> = run.iter().map(|l| l.bytes.as_slice()).collect();
-                let there = |file: &[&[u8]]| file.windows(lines.len()).any(|w| w == lines.as_slice());
-                if there(&ours) && !there(&base) {
+                let lines: Vec<u8> = run.iter().flat_map(|l| l.bytes.as_slice()).copied().collect();
+                if has_lines(ours, &lines) && !has_lines(&base()?, &lines) {
                     let told = run.iter().map(|l| format!("+{}", l.bytes.trim_end().to_str_lossy()));
                     self.doubled.extend(told.take(TOLD));
                 }
             }
         }
+        Ok(())
     }
+}
+
+/// Has a text these lines, one after the other?
+fn has_lines(text: &[u8], lines: &[u8]) -> bool {
+    let finder = Finder::new(lines);
+    let mut from = 0;
+    while let Some(at) = finder.find(&text[from..]).map(|at| from + at) {
+        let end = at + lines.len();
+        if (at == 0 || text[at - 1] == b'\n') && (lines.ends_with(b"\n") || end == text.len()) {
+            return true;
+        }
+        // They may overlap themselves.
+        from = at + 1;
+    }
+    false
 }
 
 /// How often each line is added, less how often it is removed: what a diff shows as moved counts for nothing. Blank
@@ -131,10 +150,14 @@ mod tests {
     fn a_hunk_that_trunk_has_as_well_is_told() {
         let change = &changes(" x\n+1\n+2\n+3\n+4\n")[0];
         let mut loss = Loss::default();
-        loss.note_doubled(change, b"x\n", b"1\n2\n3\n4\nx\n");
+        let base = |text: &'static str| move || Ok::<_, ()>(Arc::new(Vec::from(text)));
+        loss.note_doubled(change, base("x\n"), b"1\n2\n3\n4\nx\n").expect("it is there");
         assert_eq!(loss.doubled, ["+1", "+2", "+3", "+4"]);
         let mut loss = Loss::default();
-        loss.note_doubled(change, b"x\n1\n2\n3\n4\n", b"x\n1\n2\n3\n4\n");
+        loss.note_doubled(change, base("x\n1\n2\n3\n4\n"), b"x\n1\n2\n3\n4\n").expect("it is there");
+        // Not whole lines, and not all of them.
+        loss.note_doubled(change, base("x\n"), b"x1\n2\n3\n4\n1\n2\n3\n\n4\n").expect("it is there");
         assert!(loss.is_none());
+        assert!(has_lines(b"a\na\na\nb", b"a\na\nb") && !has_lines(b"a\na\na\nbc", b"a\na\nb"));
     }
 }
