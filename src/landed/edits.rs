@@ -8,7 +8,7 @@ use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
 
 use super::Candidate;
-use super::lines::sides;
+use super::lines::{Side, sides};
 use crate::queue::{ChangeKind, Content, FileChange, LineKind};
 use crate::store::{Objects, Odb, StoreError};
 use crate::trunk::delta;
@@ -42,8 +42,8 @@ impl<'a> Edit<'a> {
         let mut edits = Vec::new();
         for change in delta::changes(objects, before, after)? {
             let moded = change.old.zip(change.new).is_some_and(|(old, new)| old.mode != new.mode);
-            let lines = sides(objects, &change)?.map(|(old, new)| {
-                let side = |side: Vec<u8>, step| {
+            let lines = sides(objects, &change)?.map(|[old, new]| {
+                let side = |side: Side, step| {
                     let lines = side.lines_with_terminator().map(|line| (Cow::Owned(line.to_vec()), step));
                     lines.collect::<Vec<_>>()
                 };
@@ -82,7 +82,7 @@ fn edit(change: &FileChange) -> Option<Edit<'_>> {
     let lines: Vec<(Cow<'_, [u8]>, i32)> =
         lines.filter_map(|line| Some((Cow::Borrowed(line.bytes.as_slice()), step(line.kind)?))).collect();
     // A file of NUL bytes is none of text, whatever its patch says.
-    let text = !lines.iter().any(|(line, _)| line.contains(&0));
+    let text = !lines.iter().any(|(line, _)| line.find_byte(0).is_some());
     let moded = matches!(modes, [Some(old), Some(new)] if old != new);
     text.then(|| Edit { path: change.path().clone(), moded, lines: Some(lines) })
 }

@@ -1,9 +1,12 @@
 //! The lines that a change adds and removes, told apart by their text alone: how much two changes have in common.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::BuildHasher as _;
+use std::ops::Range;
+use std::sync::Arc;
 
 use bstr::ByteSlice;
 use foldhash::HashMap;
+use foldhash::quality::FixedState;
 
 use super::edits::Edit;
 use crate::store::tree::Entry;
@@ -39,7 +42,7 @@ impl Lines {
             odb.bring(&sides.filter(Entry::is_file).map(|entry| entry.id).collect::<Vec<_>>())?;
         }
         for change in changes {
-            let Some((old, new)) = sides(odb, change)? else { continue };
+            let Some([old, new]) = sides(odb, change)? else { continue };
             for (side, step) in [(old, -1), (new, 1)] {
                 side.lines().for_each(|line| note(&mut net, line, step));
             }
@@ -125,33 +128,46 @@ fn note(net: &mut HashMap<u64, i32>, line: &[u8], step: i32) {
     }
 }
 
-fn hash(line: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(line);
-    hasher.finish()
+/// By what a line is known: the same on all threads.
+pub(super) fn hash(line: &[u8]) -> u64 {
+    FixedState::default().hash_one(line)
 }
 
-/// What a file was, and what it is.
-pub(super) type Sides = (Vec<u8>, Vec<u8>);
+/// A part of what stands in a file.
+pub(super) struct Side {
+    text: Arc<Vec<u8>>,
+    part: Range<usize>,
+}
+
+impl std::ops::Deref for Side {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.text[self.part.clone()]
+    }
+}
 
 /// Both contents of a file of text that changed, without the lines that both begin and end with. None for anything but
 /// text.
-pub(super) fn sides(objects: &dyn Objects, change: &Change) -> Result<Option<Sides>, StoreError> {
+pub(super) fn sides(objects: &dyn Objects, change: &Change) -> Result<Option<[Side; 2]>, StoreError> {
     if [change.old, change.new].iter().flatten().any(|entry| !entry.is_file()) {
         return Ok(None);
     }
     let read = |side: Option<Entry>| side.map(|entry| objects.blob(&entry.id)).transpose();
     let (old, new) = (read(change.old)?, read(change.new)?);
     let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-    if old.contains(&0) || new.contains(&0) {
+    if [&old, &new].iter().any(|side| side.find_byte(0).is_some()) {
         return Ok(None);
     }
     let same = common_start(&old, &new);
     let from = old[..same].rfind_byte(b'\n').map_or(0, |end| end + 1);
-    let (old, new) = (&old[from..], &new[from..]);
-    let same = common_end(old, new);
+    let same = common_end(&old[from..], &new[from..]);
     let rest = old[old.len() - same..].find_byte(b'\n').map_or(0, |end| same - end - 1);
-    Ok(Some((old[..old.len() - rest].to_vec(), new[..new.len() - rest].to_vec())))
+    let side = |text: Arc<Vec<u8>>| {
+        let part = from..text.len() - rest;
+        Side { text, part }
+    };
+    Ok(Some([side(old), side(new)]))
 }
 
 #[cfg(test)]

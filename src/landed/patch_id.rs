@@ -1,13 +1,13 @@
 //! Identity by the diff: equal `git patch-id --stable`. Only commits that touch the very paths of a patch are tried.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bstr::BString;
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 
 use super::edits::Edit;
-use super::lines::STRETCH;
+use super::lines::{STRETCH, hash};
 use super::touches::Touches;
 use super::{Candidate, Evidence, Rung, told};
 use crate::queue::patch_id;
@@ -67,9 +67,7 @@ fn net(edits: &[Edit<'_>]) -> Option<Net> {
         for (line, step) in edit.lines.as_ref()? {
             text.clear();
             text.extend(line.iter().filter(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')));
-            let mut hasher = DefaultHasher::new();
-            hasher.write(&text);
-            *net.entry(hasher.finish()).or_insert(0) += i64::from(*step);
+            *net.entry(hash(&text)).or_insert(0) += i64::from(*step);
         }
     }
     net.retain(|_, n| *n != 0);

@@ -44,7 +44,8 @@ pub(super) fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
 
 /// The same for a text that was written over at some places, in order; each has its new bytes.
 pub(super) fn delta_over(old: &[u8], over: &[(usize, Vec<u8>)]) -> Vec<u8> {
-    let mut out = Vec::new();
+    // What stands before and after each is a copy, of at most so many bytes as a rule.
+    let mut out = Vec::with_capacity(over.iter().map(|(_, bytes)| bytes.len() + 8).sum::<usize>() + 16);
     number(&mut out, old.len());
     number(&mut out, old.len());
     let mut at = 0;
