@@ -38,7 +38,7 @@ impl Early {
             return Self::default();
         }
         // What cannot be read here is told when it is asked for again.
-        let Ok(quarantine) = odb.quarantine(pairs) else { return Self::default() };
+        let Ok(Some(quarantine)) = odb.quarantine(pairs) else { return Self::default() };
         let store = site.store.clone();
         Self { thread: Some(std::thread::spawn(move || quarantine.diffs(&store, 1))) }
     }

@@ -10,11 +10,16 @@ use gix_object::Kind;
 
 use super::drivers::quote;
 use super::git::GitError;
-use super::tree::{Entry, MODE_TREE, RawTree, differing};
+use super::tree::{Entry, MODE_COMMIT, MODE_TREE, RawTree, differing};
 use super::{ObjectError, Objects as _, Odb, Repo, StoreError, pack};
 
 /// So many diffs are worth a call of git.
 const WORTH_A_CALL: usize = 16;
+
+/// No more bytes of a file are shown to git where it has them.
+const SMALL: u64 = 1 << 20;
+/// More bytes are not shown to git: they would be in memory until it has seen them.
+const MUCH: usize = 64 << 20;
 
 /// How the folder of a quarantine is named. Git's own housekeeping clears folders named so far, too, weeks later.
 const QUARANTINE: &str = "tmp_objdir-carry-";
@@ -29,12 +34,12 @@ impl Repo {
         self.diffs_with(pairs, strip, None)
     }
 
-    /// The same, with the objects in another folder.
+    /// The same, with the objects in a folder, and all others in another one.
     fn diffs_with(
         &self,
         pairs: &[Pair],
         strip: usize,
-        others: Option<&Path>,
+        others: Option<(&Path, &Path)>,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let share = pairs.len().div_ceil(cores).max(WORTH_A_CALL);
@@ -50,7 +55,12 @@ impl Repo {
         })
     }
 
-    fn share(&self, pairs: &[Pair], strip: usize, others: Option<&Path>) -> Result<Vec<Vec<u8>>, StoreError> {
+    fn share(
+        &self,
+        pairs: &[Pair],
+        strip: usize,
+        others: Option<(&Path, &Path)>,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
         let prefix = |side: &str| format!("{side}/{}", "x/".repeat(strip.saturating_sub(1)));
         let prefixes = match strip {
             0 => vec!["--no-prefix".to_owned()],
@@ -70,9 +80,14 @@ impl Repo {
                 .args(prefixes)
                 .kept_memory()
                 .stdin(moved.concat());
-            let others = others.map(|folder| quote(BStr::new(folder.as_os_str().as_encoded_bytes())));
             match others {
-                Some(others) => call.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", others).output()?,
+                // What git finds in the first it does not look for in the others.
+                Some((shown, own)) => {
+                    let own = quote(BStr::new(own.as_os_str().as_encoded_bytes()));
+                    call.env("GIT_OBJECT_DIRECTORY", shown)
+                        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", own)
+                        .output()?
+                }
                 None => call.output()?,
             }
         };
@@ -102,8 +117,9 @@ impl Repo {
     }
 }
 
-/// Pairs of trees, with those of their objects that are not written yet. Git is shown these in a folder that goes with the
-/// call, as it keeps what a push brings until that is accepted (`git help receive-pack`, "QUARANTINE ENVIRONMENT").
+/// Pairs of trees, with the objects in which they differ, as some are not written yet. Git is shown these in a folder that goes
+/// with the call, as it keeps what a push brings until that is accepted (`git help receive-pack`, "QUARANTINE ENVIRONMENT"); and
+/// as they are, as it takes its time to make them of the differences of a pack.
 pub struct Quarantine {
     pairs: Vec<Pair>,
     objects: Vec<(ObjectId, Kind, Arc<Vec<u8>>)>,
@@ -112,40 +128,51 @@ pub struct Quarantine {
 }
 
 impl Odb {
-    /// Of the objects in which the trees of each pair differ, those that are not written.
-    pub fn quarantine(&self, pairs: Vec<Pair>) -> Result<Quarantine, ObjectError> {
-        let mut seen = HashSet::new();
+    /// The objects in which the trees of each pair differ, but large ones that are written; none if all are written. Nothing
+    /// where that is too much.
+    pub fn quarantine(&self, pairs: Vec<Pair>) -> Result<Option<Quarantine>, ObjectError> {
         let mut objects = Vec::new();
-        for (old, new) in &pairs {
-            let tree = |id: &ObjectId| Some(Entry { mode: MODE_TREE, id: *id });
-            self.unwritten(tree(old), tree(new), &mut seen, &mut objects)?;
+        // Under what is written is nothing that is not.
+        if pairs.iter().any(|(old, new)| [old, new].iter().any(|tree| self.is_unwritten(tree))) {
+            let (mut seen, mut bytes) = (HashSet::new(), 0);
+            for (old, new) in &pairs {
+                let (known, tree) = (objects.len(), |id: &ObjectId| Some(Entry { mode: MODE_TREE, id: *id }));
+                self.differing(tree(old), tree(new), &mut seen, &mut objects)?;
+                bytes += objects[known..].iter().map(|(_, _, data)| data.len()).sum::<usize>();
+                if bytes > MUCH {
+                    return Ok(None);
+                }
+            }
         }
-        Ok(Quarantine { pairs, objects, folder: self.folder().to_owned() })
+        Ok(Some(Quarantine { pairs, objects, folder: self.folder().to_owned() }))
     }
 
-    /// Under what is written is nothing that is not.
-    fn unwritten(
+    fn differing(
         &self,
         old: Option<Entry>,
         new: Option<Entry>,
         seen: &mut HashSet<ObjectId>,
         out: &mut Vec<(ObjectId, Kind, Arc<Vec<u8>>)>,
     ) -> Result<(), ObjectError> {
-        let sides = [old, new].map(|side| side.filter(|entry| self.is_unwritten(&entry.id)));
-        if sides == [None, None] {
-            return Ok(());
-        }
-        for entry in sides.into_iter().flatten().filter(|entry| seen.insert(entry.id)) {
-            match entry.is_tree() {
-                true => out.push((entry.id, Kind::Tree, self.tree(&entry.id)?)),
-                false => out.push((entry.id, Kind::Blob, self.blob(&entry.id)?)),
+        for entry in [old, new].into_iter().flatten().filter(|entry| seen.insert(entry.id)) {
+            let is_small = || !self.is_partial() && self.size(&entry.id).is_some_and(|size| size <= SMALL);
+            match entry {
+                entry if entry.is_tree() => out.push((entry.id, Kind::Tree, self.tree(&entry.id)?)),
+                entry if entry.mode == MODE_COMMIT => {}
+                Entry { id, .. } if self.is_unwritten(&id) || is_small() => {
+                    out.push((id, Kind::Blob, self.blob(&id)?));
+                }
+                _ => {}
             }
         }
         let folders = [old, new].map(|side| side.filter(Entry::is_tree).map(|entry| entry.id));
+        if folders == [None, None] {
+            return Ok(());
+        }
         let [left, right] = [&folders[0], &folders[1]].map(|id| RawTree::read(self, id.as_ref()));
         for differing in differing(&left?, &right?) {
             let (_, gone, come) = differing?;
-            self.unwritten(gone, come, seen, out)?;
+            self.differing(gone, come, seen, out)?;
         }
         Ok(())
     }
@@ -167,7 +194,7 @@ impl Quarantine {
                 body: pack::Body::Whole(data),
             });
             pack::show(&items.collect::<Vec<_>>(), &folder.path().join("pack")).map_err(failed)?;
-            repo.diffs_with(&self.pairs, strip, Some(folder.path()))?
+            repo.diffs_with(&self.pairs, strip, Some((folder.path(), &self.folder)))?
         };
         Ok(self.pairs.into_iter().zip(diffs).collect())
     }
@@ -220,8 +247,12 @@ mod tests {
         let handed = odb.hand_over();
         let late = tree(&odb, &[("late", "l")]);
         let pairs = [pairs, vec![(written, late), (late, moved)]].concat();
-        let made =
-            odb.quarantine(pairs.clone()).expect("they are there").diffs(&repo, 1).expect("git makes them");
+        let made = odb
+            .quarantine(pairs.clone())
+            .expect("they are there")
+            .expect("few")
+            .diffs(&repo, 1)
+            .expect("git makes them");
         let unwritten = repo.odb().expect("it opens");
         assert!(!unwritten.has(&changed) && !unwritten.has(&late) && unwritten.has(&written));
         let left = std::fs::read_dir(repo.path().join("objects")).expect("a folder");
@@ -242,6 +273,14 @@ mod tests {
         );
         assert!(said(3).is_empty() && said(5).contains("new file mode 100644\n"));
         // What is written is asked of git as it is.
-        assert!(repo.odb().expect("it opens").quarantine(pairs).expect("they are there").objects.is_empty());
+        assert!(
+            repo.odb()
+                .expect("it opens")
+                .quarantine(pairs)
+                .expect("they are there")
+                .expect("few")
+                .objects
+                .is_empty()
+        );
     }
 }

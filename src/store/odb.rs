@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gix_hash::ObjectId;
-use gix_object::{Exists, Find, Kind};
+use gix_object::{Exists, Find, FindHeader as _, Kind};
 
 use super::deltas::Deltas;
 use super::fresh::{New, Unwritten};
@@ -168,6 +168,11 @@ impl Odb {
     /// Was the object made here, and is it not known to be written?
     pub(super) fn is_unwritten(&self, id: &ObjectId) -> bool {
         self.new.borrow().has(id) || self.handed.borrow().iter().any(|handed| handed.has(id))
+    }
+
+    /// How many bytes an object has that is written; none if it is not here.
+    pub(super) fn size(&self, id: &ObjectId) -> Option<u64> {
+        self.written.try_header(id).ok().flatten().map(|header| header.size)
     }
 
     /// Is the object here, of whatever kind?

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor, adler32};
 use tempfile::NamedTempFile;
 
 use super::delta::number;
@@ -64,7 +64,8 @@ struct Out<W> {
     to: W,
     block: Vec<u8>,
     written: usize,
-    sum: gix_hash::Hasher,
+    /// None: nobody asks for it.
+    sum: Option<gix_hash::Hasher>,
 }
 
 impl<W: io::Write> Out<W> {
@@ -74,7 +75,9 @@ impl<W: io::Write> Out<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.sum.update(&self.block);
+        if let Some(sum) = &mut self.sum {
+            sum.update(&self.block);
+        }
         self.to.write_all(&self.block)?;
         self.written += self.block.len();
         self.block.clear();
@@ -91,7 +94,8 @@ pub(super) fn write(items: &[Item<'_>], folder: &Path) -> io::Result<PathBuf> {
     put(items, folder, true)
 }
 
-/// The same for a while: as they are, and not waiting for the disk.
+/// The same for a while: as they are, not waiting for the disk, and with another checksum, of which git asks only that a pack
+/// and its index have the same.
 pub(super) fn show(items: &[Item<'_>], folder: &Path) -> io::Result<()> {
     put(items, folder, false).map(drop)
 }
@@ -117,7 +121,7 @@ fn put(items: &[Item<'_>], folder: &Path, is_kept: bool) -> io::Result<PathBuf> 
         Ok::<_, io::Error>(place)
     };
     let mut file = begin()?;
-    let Packed { name, index } = encode(items, file.as_file_mut(), is_kept)?;
+    let Packed { name, index } = encode(items, file.as_file_mut(), (is_kept, is_kept))?;
     end(file, &format!("pack-{name}.pack"))?;
     // The index comes last: a pack without one is not looked at.
     let mut file = begin()?;
@@ -128,21 +132,27 @@ fn put(items: &[Item<'_>], folder: &Path, is_kept: bool) -> io::Result<PathBuf> 
 /// A pack as git reads it from a pipe: deflated only where it is to be kept.
 pub(super) fn stream(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    encode(items, &mut out, is_kept)?;
+    encode(items, &mut out, (is_kept, true))?;
     Ok(out)
 }
 
-fn encode(items: &[Item<'_>], to: impl io::Write, is_kept: bool) -> io::Result<Packed> {
+/// A pack: is it deflated, and has it the checksum of its bytes?
+fn encode(
+    items: &[Item<'_>],
+    to: impl io::Write,
+    (is_deflated, is_summed): (bool, bool),
+) -> io::Result<Packed> {
     let count = u32::try_from(items.len()).map_err(io::Error::other)?;
     let kind = items.first().map_or(gix_hash::Kind::Sha1, |item| item.id.kind());
     let block = Vec::with_capacity(2 * BLOCK);
-    let mut out = Out { to, block, written: 0, sum: gix_hash::hasher(kind) };
+    let sum = is_summed.then(|| gix_hash::hasher(kind));
+    let mut out = Out { to, block, written: 0, sum };
     out.put(b"PACK\0\0\0\x02")?;
     out.put(&count.to_be_bytes())?;
     let mut places: Vec<Place> = Vec::with_capacity(items.len());
     let mut head = Vec::new();
     for items in items.chunks(AT_ONCE) {
-        let deflated = deflate_all(items, is_kept)?;
+        let deflated = deflate_all(items, is_deflated)?;
         for (item, deflated) in items.iter().zip(deflated.iter().flat_map(Deflated::each)) {
             let offset = out.offset();
             head.clear();
@@ -162,7 +172,10 @@ fn encode(items: &[Item<'_>], to: impl io::Write, is_kept: bool) -> io::Result<P
         }
     }
     out.flush()?;
-    let checksum = out.sum.try_finalize().map_err(io::Error::other)?;
+    let checksum = match out.sum {
+        Some(sum) => sum.try_finalize().map_err(io::Error::other)?,
+        None => kind.null(),
+    };
     out.to.write_all(checksum.as_slice())?;
     let index = index(items, &places, &checksum)?;
     Ok(Packed { name: checksum.to_string(), index })
@@ -171,7 +184,9 @@ fn encode(items: &[Item<'_>], to: impl io::Write, is_kept: bool) -> io::Result<P
 /// The index: how many ids begin with up to each byte, the ids sorted, their checksums, their places.
 fn index(items: &[Item<'_>], places: &[Place], checksum: &ObjectId) -> io::Result<Vec<u8>> {
     let mut sorted: Vec<(&Item<'_>, &Place)> = items.iter().zip(places).collect();
-    sorted.sort_by_key(|(item, _)| item.id);
+    // The first bytes tell nearly all apart.
+    let start = |id: &ObjectId| id.as_slice().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+    sorted.sort_unstable_by(|(a, _), (b, _)| start(&a.id).cmp(&start(&b.id)).then_with(|| a.id.cmp(&b.id)));
     let mut out = Vec::from(*b"\xfftOc\0\0\0\x02");
     let mut up_to = [0u32; 256];
     for (item, _) in &sorted {
@@ -216,7 +231,7 @@ impl Deflated {
 }
 
 /// Deflates each item's data, on as many cores as there are, if that is worth it.
-fn deflate_all(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<Deflated>> {
+fn deflate_all(items: &[Item<'_>], is_deflated: bool) -> io::Result<Vec<Deflated>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = items.len().div_ceil(cores).max(64);
     std::thread::scope(|threads| {
@@ -226,7 +241,7 @@ fn deflate_all(items: &[Item<'_>], is_kept: bool) -> io::Result<Vec<Deflated>> {
             let mut out = Deflated::default();
             for item in part {
                 match item.body.data() {
-                    data if !is_kept
+                    data if !is_deflated
                         || data.len() <= SHORT
                         || item.kind == Kind::Tree && data.len() >= LONG =>
                     {
@@ -266,16 +281,7 @@ fn stored(out: &mut Vec<u8>, data: &[u8]) {
             break;
         }
     }
-    // Adler-32. So many sums fit before the remainder must be taken.
-    let (mut a, mut b) = (1u32, 0u32);
-    for block in data.chunks(5552) {
-        for byte in block {
-            a += u32::from(*byte);
-            b += a;
-        }
-        (a, b) = (a % 65521, b % 65521);
-    }
-    out.extend_from_slice(&(b << 16 | a).to_be_bytes());
+    out.extend_from_slice(&adler32(data).to_be_bytes());
 }
 
 /// `room` is taken once for all: most of what has to be there for the worst case is never written to.
