@@ -190,7 +190,8 @@ pub fn make(from: &Path, args: &Follow<'_>) -> Result<PathBuf, CliError> {
     let _guard = Guard::acquire(&Site::folder_of(&root)?, "init")?;
     let lock_text = std::fs::read_to_string(root.join(LOCK)).unwrap_or_default();
     let lock = Lock::parse(LOCK, &lock_text).map_err(|e| NightError::from(WorkspaceError::from(e)))?;
-    let workspace = Workspace { root: root.clone(), config, lock, apart: std::collections::BTreeMap::new() };
+    let workspace =
+        Workspace { root: root.clone(), config, lock: lock.into(), apart: std::collections::BTreeMap::new() };
     let project = workspace.project(Some(args.project)).map_err(NightError::from)?;
     let site = Site::open(&workspace, project)?;
     site.preflight()?;

@@ -429,7 +429,7 @@ impl Outlet for Departure {
         });
         let trunk = trunk::known(&site.store)?;
         let mut after = site.workspace.clone();
-        after.lock.projects.insert(name.clone(), lock.clone());
+        Arc::make_mut(&mut after.lock).projects.insert(name.clone(), lock.clone());
         // Who answers for which patch may not be known; that is told where the night ends.
         let (seen, _) = night::found(&after, site.project, &night, beat::now());
         let told = Told::of(&night, seen, Some(tip.to_string()));

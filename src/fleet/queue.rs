@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -241,9 +242,10 @@ pub fn with_states(
         let name = &site.project.name;
         let place = folder(name);
         state.lay_out(site, &place)?;
+        let locks = &mut Arc::make_mut(&mut out.lock).projects;
         match state.lock(site)? {
-            Some(lock) => out.lock.projects.insert(name.clone(), lock),
-            None => out.lock.projects.remove(name),
+            Some(lock) => locks.insert(name.clone(), lock),
+            None => locks.remove(name),
         };
         out.apart.insert(name.clone(), place);
     }

@@ -288,7 +288,7 @@ fn after(workspace: &Workspace, unit: &Unit, departure: &Departure, record: &Rec
         let published = record.projects.iter().any(|p| p.project == *name && p.done == "published");
         let Some(lock) = departure.lock(name).filter(|_| published) else { continue };
         let mut now = workspace.clone();
-        now.lock.projects.insert(name.clone(), lock);
+        Arc::make_mut(&mut now.lock).projects.insert(name.clone(), lock);
         let pruned = now.project(Some(name)).map_err(NightError::from).and_then(|project| {
             let site = Site::open(&now, project)?;
             night::prune_history(&site, Pruning::default(), events)

@@ -49,7 +49,7 @@ pub fn take_in(workspace: &Workspace, unit: &Unit, events: &dyn Events) -> Resul
         let part = ProjectLock { queue: Some(tip.to_string()), ..part };
         if let Some((_, files)) = commits.last_mut() {
             files.retain(|file| file.path != LOCK);
-            files.push(lock_file(now.lock.clone(), project, part.clone())?);
+            files.push(lock_file(&now.lock, project, part.clone())?);
         }
         let made = write(&site, store_refs(&site, &part)?, &commits)?;
         all.push(TakenIn { project: project.clone(), queue: tip.to_string(), commits: made });
@@ -90,7 +90,7 @@ fn commits(
             && let Some(part) = lock_in(&odb, &commit.tree, &site.project.name)?
         {
             let part = ProjectLock { queue: Some(id.to_string()), ..part };
-            *file = lock_file(site.workspace.lock.clone(), &site.project.name, part)?;
+            *file = lock_file(&site.workspace.lock, &site.project.name, part)?;
         }
         at = commit.tree;
         out.push((commit.message.to_string(), files));

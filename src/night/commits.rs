@@ -51,7 +51,8 @@ pub(super) fn files(
 }
 
 /// The lock with a project's part of it anew.
-pub fn lock_file(mut all: Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
+pub fn lock_file(all: &Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
+    let mut all = all.clone();
     all.projects.insert(project.to_owned(), lock);
     let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
     Ok(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) })
@@ -156,7 +157,7 @@ pub fn make_with_lock(
         _ => Workspace::load(&site.workspace.root)?.lock,
     };
     if let Some((_, files)) = commits.last_mut() {
-        files.push(lock_file(others, &site.project.name, lock)?);
+        files.push(lock_file(&others, &site.project.name, lock)?);
     }
     make(site, head, commits, by)
 }

@@ -214,7 +214,7 @@ pub fn undo(site: &Site<'_>, commit: Option<&str>) -> Result<Undone, TaskError> 
     let text =
         if old.code == Some(0) { String::from_utf8_lossy(&old.stdout).into_owned() } else { String::new() };
     let old = Lock::parse(LOCK, &text).map_err(|e| NightError::Workspace(e.into()))?;
-    let mut lock = site.workspace.lock.clone();
+    let mut lock = Lock::clone(&site.workspace.lock);
     let deployed = lock.projects.get(&site.project.name).and_then(|p| p.deploy.clone());
     match old.projects.get(&site.project.name) {
         Some(project) => {

@@ -115,7 +115,7 @@ impl Journal {
                 let theirs = Workspace::load(&site.workspace.root)?.lock;
                 let ours = Lock::parse(LOCK, &text).map_err(WorkspaceError::from)?;
                 let Some(part) = ours.projects.get(&self.project).cloned() else { return Ok(None) };
-                bytes = lock_file(theirs, &self.project, part)?.bytes;
+                bytes = lock_file(&theirs, &self.project, part)?.bytes;
             }
             changes.push(FileChange { path: path.clone(), bytes });
         }

@@ -152,7 +152,7 @@ fn sentence(evidence: &Evidence, does: &str) -> String {
 }
 
 fn save(site: &Site<'_>, lock: Option<ProjectLock>, message: String) -> Result<Vec<String>, NightError> {
-    let mut all = site.workspace.lock.clone();
+    let mut all = (*site.workspace.lock).clone();
     all.projects.extend(lock.map(|lock| (site.project.name.clone(), lock)));
     let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
     write(

@@ -391,7 +391,7 @@ fn spend(
         let mut after = None;
         if let Some(outlet) = &options.outlet {
             let mut with_lock = workspace.clone();
-            with_lock.lock.projects.insert(project.name.clone(), built.lock.clone());
+            Arc::make_mut(&mut with_lock.lock).projects.insert(project.name.clone(), built.lock.clone());
             publish::put_out(site, lock, built, night.clone(), (outlet.as_ref(), options), events)?;
             after = Some(with_lock);
         } else {

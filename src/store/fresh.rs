@@ -44,7 +44,7 @@ enum Body {
     Delta {
         base: usize,
         depth: usize,
-        delta: Box<[u8]>,
+        delta: Arc<[u8]>,
     },
 }
 

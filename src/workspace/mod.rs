@@ -23,7 +23,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use artifacts::{ArtifactKind, Artifacts};
 pub use candidates::Weights;
@@ -60,7 +60,7 @@ pub struct Workspace {
     /// What it follows.
     pub config: Config,
     /// What the last replay recorded.
-    pub lock: Lock,
+    pub lock: Arc<Lock>,
     /// The projects whose patches and answers lie in another folder than the root, as a fleet's worker has them.
     pub apart: BTreeMap<String, PathBuf>,
 }
@@ -107,14 +107,14 @@ pub enum WorkspaceError {
 }
 
 /// The lock that was parsed last, and its text: a night loads the workspace after each step, and often it is what it was.
-static PARSED: Mutex<Option<(String, Lock)>> = Mutex::new(None);
+static PARSED: Mutex<Option<(String, Arc<Lock>)>> = Mutex::new(None);
 
-fn parsed(text: String) -> Result<Lock, LockError> {
+fn parsed(text: String) -> Result<Arc<Lock>, LockError> {
     let mut last = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, lock)) = last.as_ref().filter(|(known, _)| *known == text) {
         return Ok(lock.clone());
     }
-    let lock = Lock::parse(LOCK, &text)?;
+    let lock = Arc::new(Lock::parse(LOCK, &text)?);
     *last = Some((text, lock.clone()));
     Ok(lock)
 }
@@ -138,7 +138,7 @@ impl Workspace {
     }
 
     /// What the lock of the workspace at `root` says now.
-    pub fn lock_at(root: &Path) -> Result<Lock, WorkspaceError> {
+    pub fn lock_at(root: &Path) -> Result<Arc<Lock>, WorkspaceError> {
         let text = match read(root, LOCK) {
             Err(WorkspaceError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 String::new()
