@@ -1,6 +1,8 @@
 //! Strict apply of one file's change to the file's bytes, in the way of `git apply`.
 
-use bstr::ByteSlice;
+use std::ops::Range;
+
+use bstr::{ByteSlice, Finder};
 
 use super::binary::{BinaryPatch, apply_delta};
 use super::change::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind};
@@ -49,7 +51,8 @@ pub fn apply(change: &FileChange, old: &[u8]) -> Result<Vec<u8>, QueueError> {
 
 /// Applies hunks to bytes; on failure the hunk's expected line and the reason.
 pub fn apply_hunks(hunks: &[Hunk], old: &[u8]) -> Result<Vec<u8>, (usize, Reason)> {
-    as_named(hunks, old).map_or_else(|| apply_searching(hunks, old), Ok)
+    let known = as_named(hunks, old).or_else(|| as_found(hunks, old));
+    known.map_or_else(|| apply_searching(hunks, old), Ok)
 }
 
 /// The same where each hunk stands at the line that it names, after the ones before it: no line is looked at but those of the
@@ -85,6 +88,43 @@ fn as_named(hunks: &[Hunk], old: &[u8]) -> Option<Vec<u8>> {
         if to_the_end && rest < old.len() {
             return None;
         }
+    }
+    out.extend_from_slice(&old[rest..]);
+    Some(out)
+}
+
+/// The same where there is one place alone for each hunk, wherever that is. None where there is not, or a hunk is bound to the
+/// file's start or end.
+fn as_found(hunks: &[Hunk], old: &[u8]) -> Option<Vec<u8>> {
+    let mut found: Vec<(Range<usize>, Vec<u8>)> = Vec::with_capacity(hunks.len());
+    for hunk in hunks {
+        let is_bound = hunk.old_start <= 1 || hunk.lines.last().is_none_or(|l| l.kind != LineKind::Context);
+        if is_bound || !hunk.lines.iter().all(|l| l.bytes.ends_with(b"\n")) {
+            return None;
+        }
+        let side = |skip: LineKind| {
+            let lines = hunk.lines.iter().filter(move |l| l.kind != skip);
+            lines.flat_map(|l| l.bytes.as_slice()).copied().collect::<Vec<u8>>()
+        };
+        let (before, after) = (side(LineKind::Add), side(LineKind::Remove));
+        let finder = Finder::new(&before);
+        let (mut from, mut place) = (0, None);
+        while let Some(at) = finder.find(&old[from..]).map(|at| from + at) {
+            let range = at..at + before.len();
+            let is_free = !found.iter().any(|(taken, _)| taken.start < range.end && range.start < taken.end);
+            if is_free && (at == 0 || old[at - 1] == b'\n') && place.replace(range).is_some() {
+                return None;
+            }
+            from = at + 1;
+        }
+        found.push((place?, after));
+    }
+    found.sort_by_key(|(range, _)| range.start);
+    let (mut out, mut rest) = (Vec::with_capacity(old.len()), 0);
+    for (range, after) in found {
+        out.extend_from_slice(&old[rest..range.start]);
+        out.extend_from_slice(&after);
+        rest = range.end;
     }
     out.extend_from_slice(&old[rest..]);
     Some(out)
@@ -161,10 +201,13 @@ mod tests {
 
     use super::*;
 
+    /// One is another's end.
+    const LINES: [&[u8]; 3] = [b"a", b"b", b"ba"];
+
     /// Lines of which some are alike, the last maybe without an end.
     fn text() -> impl Strategy<Value = Vec<u8>> {
-        (proptest::collection::vec(0_u8..3, 0..9), any::<bool>()).prop_map(|(lines, ends)| {
-            let mut text: Vec<u8> = lines.iter().flat_map(|line| [b'a' + line, b'\n']).collect();
+        (proptest::collection::vec(0_usize..3, 0..9), any::<bool>()).prop_map(|(lines, ends)| {
+            let mut text: Vec<u8> = lines.iter().flat_map(|line| [LINES[*line], b"\n"].concat()).collect();
             if !ends {
                 text.pop();
             }
@@ -174,9 +217,9 @@ mod tests {
 
     /// Hunks that may fit: lines of a kind each, and where they are said to stand.
     fn hunks() -> impl Strategy<Value = Vec<Hunk>> {
-        let line = (0_u8..4, 0_u8..3, 0_u8..9).prop_map(|(kind, line, end)| HunkLine {
+        let line = (0_u8..4, 0_usize..3, 0_u8..9).prop_map(|(kind, line, end)| HunkLine {
             kind: [LineKind::Context, LineKind::Context, LineKind::Add, LineKind::Remove][usize::from(kind)],
-            bytes: [&[b'a' + line][..], if end == 0 { b"" } else { b"\n" }].concat().into(),
+            bytes: [LINES[line], if end == 0 { b"" } else { b"\n" }].concat().into(),
         });
         let hunk = (0_usize..9, 0_usize..9, proptest::collection::vec(line, 0..4));
         let hunk = hunk.prop_map(|(old_start, new_start, lines)| {
@@ -191,8 +234,8 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 40_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn where_the_hunks_stand_as_they_say_the_search_finds_them_there(hunks in hunks(), old in text()) {
-            if let Some(new) = as_named(&hunks, &old) {
+        fn what_stands_where_it_says_or_in_one_place_alone_the_search_finds_there(hunks in hunks(), old in text()) {
+            for new in [as_named(&hunks, &old), as_found(&hunks, &old)].into_iter().flatten() {
                 prop_assert_eq!(apply_searching(&hunks, &old).ok(), Some(new));
             }
         }
@@ -218,6 +261,9 @@ mod tests {
         let named = as_named(&hunks, &old).expect("all stand there");
         assert_eq!(apply_searching(&hunks, &old).expect("they apply"), named);
         assert_eq!(named.find_iter("new\n").count(), 4);
-        assert_eq!(as_named(&[hunk(10, 12, 10)], &old), None);
+        let moved = [hunk(12, 13, 10), hunk(30, 32, 31)];
+        assert_eq!(as_named(&moved, &old), None);
+        assert_eq!(as_found(&moved, &old), apply_searching(&moved, &old).ok());
+        assert_eq!(as_found(&[hunk(12, 13, 10)], &[old.clone(), old].concat()), None);
     }
 }
