@@ -25,6 +25,7 @@ mod help;
 mod hooks;
 mod hostile;
 mod import;
+mod index;
 mod intake;
 mod kill;
 mod landed;
