@@ -127,52 +127,62 @@ pub struct Quarantine {
     folder: PathBuf,
 }
 
+/// The objects that git is to be shown.
+#[derive(Default)]
+struct Shown {
+    objects: Vec<(ObjectId, Kind, Arc<Vec<u8>>)>,
+    seen: HashSet<ObjectId>,
+    bytes: usize,
+    most: usize,
+}
+
 impl Odb {
     /// The objects in which the trees of each pair differ, but large ones that are written; none if all are written. Nothing
     /// where that is too much.
     pub fn quarantine(&self, pairs: Vec<Pair>) -> Result<Option<Quarantine>, ObjectError> {
-        let mut objects = Vec::new();
+        self.quarantine_of(pairs, MUCH)
+    }
+
+    fn quarantine_of(&self, pairs: Vec<Pair>, most: usize) -> Result<Option<Quarantine>, ObjectError> {
+        let mut shown = Shown { most, ..Shown::default() };
         // Under what is written is nothing that is not.
         if pairs.iter().any(|(old, new)| [old, new].iter().any(|tree| self.is_unwritten(tree))) {
-            let (mut seen, mut bytes) = (HashSet::new(), 0);
             for (old, new) in &pairs {
-                let (known, tree) = (objects.len(), |id: &ObjectId| Some(Entry { mode: MODE_TREE, id: *id }));
-                self.differing(tree(old), tree(new), &mut seen, &mut objects)?;
-                bytes += objects[known..].iter().map(|(_, _, data)| data.len()).sum::<usize>();
-                if bytes > MUCH {
-                    return Ok(None);
-                }
+                let tree = |id: &ObjectId| Some(Entry { mode: MODE_TREE, id: *id });
+                self.differing(tree(old), tree(new), &mut shown)?;
             }
         }
-        Ok(Some(Quarantine { pairs, objects, folder: self.folder().to_owned() }))
+        let (folder, objects) = (self.folder().to_owned(), shown.objects);
+        Ok((shown.bytes <= most).then_some(Quarantine { pairs, objects, folder }))
     }
 
     fn differing(
         &self,
         old: Option<Entry>,
         new: Option<Entry>,
-        seen: &mut HashSet<ObjectId>,
-        out: &mut Vec<(ObjectId, Kind, Arc<Vec<u8>>)>,
+        shown: &mut Shown,
     ) -> Result<(), ObjectError> {
-        for entry in [old, new].into_iter().flatten().filter(|entry| seen.insert(entry.id)) {
-            let is_small = || !self.is_partial() && self.size(&entry.id).is_some_and(|size| size <= SMALL);
-            match entry {
-                entry if entry.is_tree() => out.push((entry.id, Kind::Tree, self.tree(&entry.id)?)),
-                entry if entry.mode == MODE_COMMIT => {}
-                Entry { id, .. } if self.is_unwritten(&id) || is_small() => {
-                    out.push((id, Kind::Blob, self.blob(&id)?));
-                }
-                _ => {}
+        for Entry { mode, id } in [old, new].into_iter().flatten() {
+            if mode == MODE_COMMIT || shown.bytes > shown.most || !shown.seen.insert(id) {
+                continue;
             }
+            let is_small = || !self.is_partial() && self.size(&id).is_some_and(|size| size <= SMALL);
+            let (kind, data) = match mode {
+                MODE_TREE => (Kind::Tree, self.tree(&id)?),
+                _ if self.is_unwritten(&id) || is_small() => (Kind::Blob, self.blob(&id)?),
+                _ => continue,
+            };
+            shown.bytes += data.len();
+            shown.objects.push((id, kind, data));
         }
         let folders = [old, new].map(|side| side.filter(Entry::is_tree).map(|entry| entry.id));
-        if folders == [None, None] {
+        if folders == [None, None] || shown.bytes > shown.most {
             return Ok(());
         }
         let [left, right] = [&folders[0], &folders[1]].map(|id| RawTree::read(self, id.as_ref()));
         for differing in differing(&left?, &right?) {
             let (_, gone, come) = differing?;
-            self.differing(gone, come, seen, out)?;
+            self.differing(gone, come, shown)?;
         }
         Ok(())
     }
@@ -244,6 +254,12 @@ mod tests {
         let moved = tree(&odb, &[("a", "b\0c"), ("d/n/m", "abcdefghijklmnoX"), ("z/y", "z")]);
         let pairs =
             vec![(written, changed), (changed, moved), (moved, written), (written, written), (moved, moved)];
+        let whole = odb.quarantine(pairs.clone()).expect("they are there").expect("few");
+        let sizes = whole.objects.iter().map(|(_, _, data)| data.len());
+        assert!(whole.objects.iter().any(|(id, ..)| *id == written), "both sides are shown");
+        let most = sizes.sum::<usize>();
+        let is_shown = |most| odb.quarantine_of(pairs.clone(), most).expect("they are there").is_some();
+        assert!(is_shown(most) && !is_shown(most - 1));
         let handed = odb.hand_over();
         let late = tree(&odb, &[("late", "l")]);
         let pairs = [pairs, vec![(written, late), (late, moved)]].concat();
