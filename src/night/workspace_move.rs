@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::turn::{head, still};
 use super::{NightError, Site};
 use crate::store::git::Git;
-use crate::store::{FileStat, HALF, Index, NewEntry, Waiting};
+use crate::store::{FileStat, HALF, HeldIndex, Index, NewEntry, Waiting};
 
 /// So many files are written at once: it is the disk that takes the time until they are there for good.
 const AT_ONCE: usize = 8;
@@ -76,9 +76,13 @@ impl WorkspaceMove {
     pub(super) fn make(&self, site: &Site<'_>, branch: Waiting) -> Result<(), NightError> {
         let _still = still();
         wait_for_index(&site.git_dir)?;
+        // From before the files are written on: a commit of all that changed would take them in.
+        let held = self.held(site);
+        let by_git = if held.is_none() { Some(index_info(&site.git)?) } else { None };
         let written = self.write(site)?;
-        if !self.set(site, written).unwrap_or_default() {
-            self.set_by_git(site)?;
+        let new = self.entries(site, written);
+        if !held.zip(new).is_some_and(|(held, new)| held.set(&new)) {
+            self.set_by(site, by_git.map_or_else(|| index_info(&site.git), Ok)?)?;
         }
         // In the run that made the commit, nothing came between.
         let there = if self.texts.is_empty() { head(&site.git)? } else { self.old.clone() };
@@ -139,17 +143,16 @@ impl WorkspaceMove {
         self.files.iter().zip(written).map(entry).collect()
     }
 
-    /// Sets the entries of the files, which were `written`, without git. Not done if it is none or false.
-    fn set(&self, site: &Site<'_>, written: Vec<Option<FileStat>>) -> Option<bool> {
-        let root = site.workspace.root.canonicalize().ok()?;
-        let top = root.ancestors().nth(site.prefix.matches('/').count())?;
+    /// The index, held here; none if it is for git to write.
+    fn held<'s>(&self, site: &'s Site<'_>) -> Option<HeldIndex<'s>> {
+        let levels = site.prefix.matches('/').count();
+        let top = site.workspace.root.canonicalize().ok()?.ancestors().nth(levels)?.to_owned();
         let hash = ObjectId::from_hex(self.new.as_bytes()).ok()?.kind();
-        let index = Index { git_dir: &site.git_dir, common_dir: site.folder.parent()?, top, hash };
-        Some(index.set(&self.entries(site, written)?))
+        Index { git_dir: &site.git_dir, common_dir: site.folder.parent()?, top, hash }.hold()
     }
 
-    /// Has git set the entries.
-    fn set_by_git(&self, site: &Site<'_>) -> Result<(), NightError> {
+    /// Has git set the entries, by a call that has begun, and holds the index since.
+    fn set_by(&self, site: &Site<'_>, git: Waiting) -> Result<(), NightError> {
         let (mut info, mut there) = (String::new(), String::new());
         for (file, blob) in &self.files {
             let path = format!("{}{file}", site.prefix);
@@ -161,7 +164,7 @@ impl WorkspaceMove {
                 None => info.push_str(&format!("0 {}\t{path}\0", self.null())),
             }
         }
-        site.git.call(["update-index", "-z", "--index-info"]).stdin(info).output()?;
+        git.output(info)?;
         // What the index knows of these files' times, so that nobody need read them again.
         let call = site.git.call(["--literal-pathspecs", "add", "--refresh"]);
         call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(there).answer()?;
@@ -172,6 +175,11 @@ impl WorkspaceMove {
 /// Begins the call by which the workspace's branch moves.
 pub(super) fn branch_move(git: &Git) -> Result<Waiting, NightError> {
     Ok(git.call(["update-ref", "-z", "--stdin", "-m", "carry: write back"]).begin()?)
+}
+
+/// Begins the call by which git sets entries of the index.
+fn index_info(git: &Git) -> Result<Waiting, NightError> {
+    Ok(git.call(["update-index", "-z", "--index-info"]).begin()?)
 }
 
 /// Another git may hold the index for a moment. Who holds it for longer may be a person with an editor open, whose commit

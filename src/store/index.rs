@@ -3,9 +3,9 @@
 //! and what was changed in one that stays as it is, is left to git.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -60,41 +60,32 @@ pub struct Index<'a> {
     /// The repository's.
     pub common_dir: &'a Path,
     /// The top of the work tree.
-    pub top: &'a Path,
+    pub top: PathBuf,
     /// Which ids it has.
     pub hash: gix_hash::Kind,
 }
 
-impl Index<'_> {
-    /// Sets entries for files that are written, all or none. False: nothing is changed, and git is to do it, which also says
-    /// what is wrong if anything is.
-    pub fn set(&self, entries: &[NewEntry]) -> bool {
-        self.try_set(entries).is_some()
-    }
+/// An index that nobody else can write.
+pub struct HeldIndex<'a> {
+    of: Index<'a>,
+    lock: gix_lock::File,
+    index: gix_index::File,
+    permissions: Permissions,
+}
 
-    fn try_set(&self, entries: &[NewEntry]) -> Option<()> {
+impl<'a> Index<'a> {
+    /// Holds the index, as git does while it writes it, until that is done or given up. None: it is for git to write, which
+    /// also says what is wrong if anything is.
+    pub fn hold(self) -> Option<HeldIndex<'a>> {
         let path = self.git_dir.join("index");
         let is_heard = self.common_dir.join(HOOK).exists();
         if is_heard || !path.symlink_metadata().ok()?.is_file() {
             return None;
         }
-        let mut lock = gix_lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0).ok()?;
-        let found = path.symlink_metadata().ok()?;
-        let mut index = self.read(&path)?;
-        self.settle(&mut index, entries)?;
-        for entry in entries {
-            self.put(&mut index, entry)?;
-        }
-        let end_of_index_entry = index.had_end_of_index_marker();
-        let extensions = write::Extensions::Given { tree_cache: true, end_of_index_entry };
-        let options = write::Options { extensions, skip_hash: index.checksum().is_none() };
-        let mut out = BufWriter::new(&mut lock);
-        index.write_to(&mut out, options).ok()?;
-        out.flush().ok()?;
-        drop(out);
-        // Who may read it stays so.
-        std::fs::set_permissions(lock.lock_path(), found.permissions()).ok()?;
-        lock.commit().ok().map(drop)
+        let lock = gix_lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0).ok()?;
+        let permissions = path.symlink_metadata().ok()?.permissions();
+        let index = self.read(&path)?;
+        Some(HeldIndex { of: self, lock, index, permissions })
     }
 
     /// The index, if it has nothing that would be lost here.
@@ -114,10 +105,35 @@ impl Index<'_> {
             && index.resolve_undo().is_none();
         is_plain.then_some(index)
     }
+}
+
+impl HeldIndex<'_> {
+    /// Sets entries for files that are written, all or none, and lets go of it. False: nothing is changed, and git is to do it.
+    pub fn set(self, entries: &[NewEntry]) -> bool {
+        self.try_set(entries).is_some()
+    }
+
+    fn try_set(mut self, entries: &[NewEntry]) -> Option<()> {
+        self.settle(entries)?;
+        for entry in entries {
+            self.put(entry)?;
+        }
+        let end_of_index_entry = self.index.had_end_of_index_marker();
+        let extensions = write::Extensions::Given { tree_cache: true, end_of_index_entry };
+        let options = write::Options { extensions, skip_hash: self.index.checksum().is_none() };
+        let mut out = BufWriter::new(&mut self.lock);
+        self.index.write_to(&mut out, options).ok()?;
+        out.flush().ok()?;
+        drop(out);
+        // Who may read it stays so.
+        std::fs::set_permissions(self.lock.lock_path(), self.permissions).ok()?;
+        self.lock.commit().ok().map(drop)
+    }
 
     /// A file that was changed in the second in which the index was written looks unchanged once the index is newer ("racy
     /// git", `Documentation/technical/racy-git.adoc` of git): as git does, those are read, and what differs is marked.
-    fn settle(&self, state: &mut State, entries: &[NewEntry]) -> Option<()> {
+    fn settle(&mut self, entries: &[NewEntry]) -> Option<()> {
+        let (state, Index { top, hash, .. }) = (&mut self.index, &self.of);
         let written = state.timestamp().unix_seconds();
         let is_set = |path: &BStr| entries.iter().any(|entry| entry.path == path);
         let mut open = Vec::new();
@@ -130,7 +146,7 @@ impl Index<'_> {
             if !is_file || entry.stage() != Stage::Unconflicted || open.len() == READ {
                 return None;
             }
-            open.push((at, self.top.join(path.to_path().ok()?)));
+            open.push((at, top.join(path.to_path().ok()?)));
         }
         for (at, path) in open {
             let entry = &mut state.entries_mut()[at];
@@ -140,14 +156,15 @@ impl Index<'_> {
                 continue;
             }
             let text = std::fs::read(&path).ok()?;
-            if object_id(self.hash, Kind::Blob, &text).ok()? != entry.id {
+            if object_id(*hash, Kind::Blob, &text).ok()? != entry.id {
                 entry.stat.size = 0;
             }
         }
         Some(())
     }
 
-    fn put(&self, state: &mut State, NewEntry { path, file }: &NewEntry) -> Option<()> {
+    fn put(&mut self, NewEntry { path, file }: &NewEntry) -> Option<()> {
+        let (state, Index { top, hash, .. }) = (&mut self.index, &self.of);
         let unusual = Flags::EXTENDED
             | Flags::ASSUME_VALID
             | Flags::STAGE_MASK
@@ -163,8 +180,8 @@ impl Index<'_> {
             (None, None) => return Some(()),
             (Some(at), None) => drop(state.remove_entry_at_index(at)),
             (known, Some((id, written))) => {
-                let now = FileStat::at(&self.top.join(path.to_path().ok()?))?;
-                if now != *written || id.kind() != self.hash {
+                let now = FileStat::at(&top.join(path.to_path().ok()?))?;
+                if now != *written || id.kind() != *hash {
                     return None;
                 }
                 match known {
@@ -269,10 +286,14 @@ mod tests {
             ObjectId::from_hex(self.git(&["rev-parse", "HEAD"]).as_bytes()).expect("an id").kind()
         }
 
+        fn hold(&self) -> Option<HeldIndex<'static>> {
+            let git_dir: &Path = Box::leak(self.path(".git").into_boxed_path());
+            let (top, hash) = (self.dir.path().to_owned(), self.hash());
+            Index { git_dir, common_dir: git_dir, top, hash }.hold()
+        }
+
         fn set(&self, entries: &[NewEntry]) -> bool {
-            let git_dir = self.path(".git");
-            let (git_dir, hash) = (git_dir.as_path(), self.hash());
-            Index { git_dir, common_dir: git_dir, top: self.dir.path(), hash }.set(entries)
+            self.hold().is_some_and(|held| held.set(entries))
         }
 
         /// Each file and the index have the time that they would have some seconds later.
@@ -314,6 +335,11 @@ mod tests {
         tree.git(&["add", "--all"]);
         assert_eq!(ours, tree.told());
         tree.git(&["fsck", "--strict"]);
+
+        let held = tree.hold().expect("nobody else has it");
+        assert!(tree.git.call(["add", "a"]).output().is_err() && tree.hold().is_none());
+        drop(held);
+        tree.git(&["add", "a"]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use delta::{common_end, common_start};
 pub use diffs::{Quarantine, end_quarantines};
 pub use drivers::{Driven, Drivers};
 pub use fresh::Unwritten;
-pub use index::{FileStat, Index, NewEntry};
+pub use index::{FileStat, HeldIndex, Index, NewEntry};
 pub use kept::{keep, kept};
 pub use locks::unlock;
 pub use mails::{Mails, adds_recipients, filled_cover, message_id, send_mails, send_words};
