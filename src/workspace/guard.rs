@@ -3,6 +3,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A program that a killed run was just starting has the run's files open for a moment, and with them the lock: it is looked so
+/// often whether it goes, and waited so long between.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Holds the workspace for one run.
 #[derive(Debug)]
@@ -48,7 +54,14 @@ impl Guard {
         std::fs::create_dir_all(dir).map_err(io)?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        let locked = lock(&file);
+        let mut locked = lock(&file);
+        for _ in 0..LOOKS {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            locked = lock(&file);
+        }
         let mut holder = String::new();
         // The text is for people; the lock itself is the system's, so a damaged text changes nothing.
         let _ = file.read_to_string(&mut holder);
@@ -112,5 +125,17 @@ mod tests {
             .expect("written");
         let guard = Guard::acquire(dir.path(), "nightly").expect("nobody holds it");
         assert!(guard.took_over.as_deref().is_some_and(|t| t.contains("on old")));
+    }
+
+    #[test]
+    fn a_lock_that_goes_in_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let held = Guard::acquire(dir.path(), "one").expect("nobody has it");
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(2 * PAUSE);
+            drop(held);
+        });
+        assert!(Guard::acquire(dir.path(), "two").is_ok());
+        other.join().expect("no panic");
     }
 }
