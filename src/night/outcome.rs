@@ -10,7 +10,6 @@ use super::again::Again;
 use super::causes::causes;
 use super::early::Early;
 use super::early_edges::EarlyEdges;
-use super::edges::InBuild;
 use super::evidence::{confirmed, note, rejected, undone};
 use super::given::Given;
 use super::judge::Context;
@@ -251,19 +250,10 @@ fn plan(
                 .zip(&replayed.placed)
                 .map(|(at, placed)| Given::of(&odb, &queue.patches[*at], &prepared[*at], placed))
                 .collect();
-            let stand = || {
-                let placed = places.iter().zip(replayed.placed.iter().zip(&given));
-                let placed: BTreeMap<usize, _> = placed.map(|(at, placed)| (*at, placed)).collect();
-                let expected = |(at, patch)| {
-                    let (placed, given) = placed.get(&at).copied().unzip();
-                    InBuild::expected(patch, placed, given.and_then(Option::as_ref))
-                };
-                queue.patches.iter().enumerate().map(expected).collect()
-            };
             let (early, edges) = match is_built {
                 true => (
                     Early::ask(site, &odb, &replayed.placed, &given),
-                    Some(EarlyEdges::look(site, lock, &odb, &queue, stand())),
+                    Some(EarlyEdges::look(site, lock, (&odb, &queue), (&places, &replayed.placed, &given))),
                 ),
                 false => (Early::default(), None),
             };

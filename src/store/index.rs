@@ -1,6 +1,6 @@
 //! The index of a work tree (`gitformat-index(5)`): some entries of it are set, with what the system says of their files, so
-//! that nobody need read them again. Git takes two programs for that, one after the other. What is unusual about an index,
-//! and what was changed in one that stays as it is, is left to git.
+//! that nobody need read them again. Git takes two programs for that, one after the other. What is unusual about an index is
+//! left to git.
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
@@ -163,6 +163,7 @@ impl HeldIndex<'_> {
         Some(())
     }
 
+    /// Sets an entry, or takes it away. None: something is unusual about it.
     fn put(&mut self, NewEntry { path, file }: &NewEntry) -> Option<()> {
         let (state, Index { top, hash, .. }) = (&mut self.index, &self.of);
         let unusual = Flags::EXTENDED
