@@ -6,7 +6,7 @@ use crate::support::lab::{Lab, numbered};
 use crate::support::{Snapshot, bare_store, deep_tree, git};
 use git_carry::graph::{Graph, Node};
 use git_carry::queue::Metadata;
-use git_carry::replay::origins::needs_from;
+use git_carry::replay::needs::needs_from;
 use git_carry::replay::sequence::{Role, Step};
 use proptest::prelude::*;
 use serde_json::Value;

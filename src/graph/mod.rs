@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{FileChange, Metadata, Patch};
-use crate::replay::origins::{Known, needs};
+use crate::replay::needs::{Known, needs};
 use crate::replay::sequence::Step;
 use crate::store::{ObjectError, Objects};
 use crate::trunk::delta::Change;

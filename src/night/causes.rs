@@ -7,7 +7,7 @@ use bstr::BString;
 use super::NightError;
 use crate::culprit::Search;
 use crate::replay::ConflictKind;
-use crate::replay::origins::needs_from;
+use crate::replay::needs::needs_from;
 use crate::replay::sequence::{Placed, Step};
 use crate::store::{Objects as _, Odb, Place, Repo, StoreError, long_on_all_cores};
 use crate::trunk::Range;

@@ -33,9 +33,13 @@ pub enum Driver {
 /// The files on the way to a path: each one's folder and blob.
 pub(super) type Key = Vec<(BString, ObjectId)>;
 
+/// So many rules are kept.
+const KEPT: usize = 8;
+
 thread_local! {
-    /// The rules of the tree that was asked for last: a replay asks for nearly the same ones again and again.
-    static LAST: RefCell<Option<(Key, Rc<Rules>)>> = const { RefCell::new(None) };
+    /// The rules of the folders that were asked for last, the last one at the end: a replay asks for the same few again and
+    /// again.
+    static LAST: RefCell<Vec<(Key, Rc<Rules>)>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Rules {
@@ -70,16 +74,19 @@ pub(super) fn driver_by(objects: &dyn Objects, key: &Key, path: &BStr) -> Result
     if key.is_empty() {
         return Ok(Driver::Text);
     }
-    let known =
-        LAST.with_borrow(|last| last.as_ref().filter(|(k, _)| k == key).map(|(_, rules)| rules.clone()));
-    let rules = match known {
-        Some(rules) => rules,
-        None => {
-            let rules = Rc::new(read(objects, key)?);
-            LAST.set(Some((key.clone(), rules.clone())));
-            rules
-        }
-    };
+    let known = LAST.with_borrow_mut(|last| {
+        let at = last.iter().rposition(|(k, _)| k == key)?;
+        last[at..].rotate_left(1);
+        last.last().map(|(_, rules)| rules.clone())
+    });
+    if let Some(rules) = known {
+        return Ok(rules.driver(path));
+    }
+    let rules = Rc::new(read(objects, key)?);
+    LAST.with_borrow_mut(|last| {
+        last.drain(..(last.len() + 1).saturating_sub(KEPT));
+        last.push((key.clone(), rules.clone()));
+    });
     Ok(rules.driver(path))
 }
 

@@ -5,12 +5,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread::ScopedJoinHandle;
 
 use bstr::{BString, ByteSlice};
 use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
-use petgraph::unionfind::UnionFind;
 
 use super::Sides;
 use super::attributes::{self, Driver};
@@ -19,11 +17,8 @@ use super::lines::Versions;
 use super::made::Made;
 use super::sequence::Step;
 use crate::store::tree::Entry;
-use crate::store::{ObjectError, Objects, Place};
+use crate::store::{ObjectError, Objects};
 use crate::trunk::delta::{self, Change};
-
-/// So many steps to ask about are worth threads.
-const WORTH_A_THREAD: usize = 16;
 
 /// So many bytes of lines are kept; when there are more, they are read anew.
 const LINES: usize = 16 << 20;
@@ -45,6 +40,8 @@ pub(super) struct Origins<'a> {
     indexed: bool,
     /// The steps that are not in the stack, with all that each of them needs, near and far.
     left_out: BTreeMap<usize, BTreeSet<usize>>,
+    /// How each path is merged, if that is the same at all steps.
+    drivers: Option<HashMap<BString, Driver>>,
     /// The lines of each file's versions, and how many bytes they take.
     versions: HashMap<BString, Versions>,
     lines: usize,
@@ -81,148 +78,6 @@ pub struct Known<'k> {
     pub changes: Vec<Option<&'k [Change]>>,
 }
 
-/// What each step needs, in the queue's order: the earlier steps without which it does not apply on its own base; not
-/// those that one of these needs in turn.
-pub fn needs(
-    objects: &dyn Objects,
-    steps: &[Step],
-    known: &Known<'_>,
-) -> Result<Vec<Vec<usize>>, ObjectError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let open = (0..steps.len()).filter(|at| known.holds.get(*at) != Some(&true)).count();
-    let shares = match known.paths.len() {
-        paths if paths == steps.len() && open >= WORTH_A_THREAD => shares(known, cores),
-        _ => Vec::new(),
-    };
-    let places: Option<Vec<Place>> = match objects.mark() {
-        // Another thread sees what is written alone.
-        0 if shares.len() > 1 => shares[1..].iter().map(|_| objects.place()).collect(),
-        _ => None,
-    };
-    let Some(places) = places else {
-        let all: Vec<usize> = (0..steps.len()).collect();
-        return needs_of(objects, steps, known, &all);
-    };
-    let mut all = vec![Vec::new(); steps.len()];
-    std::thread::scope(|threads| {
-        let others: Vec<_> = places.into_iter().zip(&shares[1..]).collect();
-        let others: Vec<_> = others
-            .into_iter()
-            .map(|(place, share)| threads.spawn(move || needs_of(&place.open(), steps, known, share)))
-            .collect();
-        let first = needs_of(objects, steps, known, &shares[0]);
-        let join = |share: ScopedJoinHandle<'_, _>| {
-            share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let found = std::iter::once(first).chain(others.into_iter().map(join));
-        for (found, share) in found.zip(&shares) {
-            for (at, needs) in share.iter().zip(found?) {
-                all[*at] = needs;
-            }
-        }
-        Ok(all)
-    })
-}
-
-/// What each of `roots` needs, and what each of these needs in turn, as [`needs`] has it. Others are not asked about.
-/// `changes` is what differs between the trees of some steps.
-pub fn needs_from(
-    objects: &dyn Objects,
-    steps: &[Step],
-    changes: &[Option<&[Change]>],
-    roots: &[usize],
-) -> Result<BTreeMap<usize, Vec<usize>>, ObjectError> {
-    let mut origins = Origins { given: changes, ..Origins::new(objects, steps) };
-    let (mut all, mut open) = (BTreeMap::new(), roots.to_vec());
-    while let Some(at) = open.last().copied() {
-        if all.contains_key(&at) {
-            open.pop();
-            continue;
-        }
-        let sharers = origins.sharers_read(at)?;
-        match origins.missing_of(at, &sharers, sharers.clone())? {
-            // Asked again when that is known: the merges are known by then.
-            Err(unsettled) => open.push(unsettled),
-            Ok(needs) => {
-                let needs = origins.without_dispensable(needs, at)?;
-                origins.leave_out(at, needs.clone());
-                all.insert(at, needs);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// The steps in at most so many shares of about the same work, each in order. Steps that share a path, or of which each
-/// shares one with a third, are in one.
-fn shares(known: &Known<'_>, count: usize) -> Vec<Vec<usize>> {
-    let mut groups = UnionFind::<usize>::new(known.paths.len());
-    let mut first: HashMap<&BString, usize> = HashMap::new();
-    for (at, paths) in known.paths.iter().enumerate() {
-        for path in paths {
-            groups.union(at, *first.entry(path).or_insert(at));
-        }
-    }
-    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for at in 0..known.paths.len() {
-        members.entry(groups.find(at)).or_default().push(at);
-    }
-    // A step alone needs none, and costs nothing.
-    let mut members: Vec<Vec<usize>> = members.into_values().collect();
-    members.sort_by_key(|group| std::cmp::Reverse(group.len()));
-    let mut shares = vec![Vec::new(); count.max(1)];
-    let mut work = vec![0; shares.len()];
-    for group in members {
-        let Some(least) = (0..shares.len()).min_by_key(|share| work[*share]) else { break };
-        work[least] += group.len() * (group.len() - 1);
-        shares[least].extend(group);
-    }
-    shares.retain(|share| !share.is_empty());
-    shares.iter_mut().for_each(|share| share.sort_unstable());
-    shares
-}
-
-/// The same for those of `which` (in order). No other step shares a path with them.
-fn needs_of(
-    objects: &dyn Objects,
-    steps: &[Step],
-    known: &Known<'_>,
-    which: &[usize],
-) -> Result<Vec<Vec<usize>>, ObjectError> {
-    let mut origins = Origins { given: &known.changes, ..Origins::new(objects, steps) };
-    for (at, paths) in known.paths.iter().enumerate() {
-        for path in paths {
-            origins.by_path.entry(path.clone()).or_default().insert(at);
-        }
-    }
-    origins.indexed = known.paths.len() == steps.len();
-    let mut all = Vec::with_capacity(which.len());
-    // The steps that do not need what they needed, near or far.
-    let mut moved: BTreeSet<usize> = BTreeSet::new();
-    for at in which.iter().copied() {
-        let before = known.needs.get(at).and_then(Option::as_ref);
-        let meets = |paths: &Vec<BString>| {
-            let of = |path| origins.by_path.get(path).into_iter().flat_map(|steps| steps.range(..at));
-            paths.iter().flat_map(of).any(|step| moved.contains(step))
-        };
-        let stays = known.holds.get(at) == Some(&true)
-            && (moved.is_empty() || origins.indexed && known.paths.get(at).is_some_and(|p| !meets(p)));
-        if let Some(needs) = before.filter(|_| stays) {
-            origins.leave_out(at, needs.clone());
-            all.push(needs.clone());
-            continue;
-        }
-        let needs = origins.missing(at)?;
-        let needs = origins.without_dispensable(needs, at)?;
-        if before != Some(&needs) || needs.iter().any(|need| moved.contains(need)) {
-            moved.insert(at);
-        }
-        origins.leave_out(at, needs.clone());
-        all.push(needs);
-    }
-    Ok(all)
-}
-
 impl<'a> Origins<'a> {
     pub(super) fn new(objects: &'a dyn Objects, steps: &'a [Step]) -> Self {
         let changes = steps.iter().map(|_| None).collect();
@@ -235,10 +90,46 @@ impl<'a> Origins<'a> {
             by_path: HashMap::new(),
             indexed: false,
             left_out: BTreeMap::new(),
+            drivers: None,
             versions: HashMap::new(),
             lines: 0,
             merges: HashMap::new(),
         }
+    }
+
+    /// The same where it is known what differs between the trees of some steps.
+    pub(super) fn given(
+        objects: &'a dyn Objects,
+        steps: &'a [Step],
+        changes: &'a [Option<&'a [Change]>],
+    ) -> Self {
+        Self { given: changes, ..Self::new(objects, steps) }
+    }
+
+    /// The same of what is known of the steps.
+    pub(super) fn knowing(objects: &'a dyn Objects, steps: &'a [Step], known: &'a Known<'a>) -> Self {
+        let mut origins = Self::given(objects, steps, &known.changes);
+        for (at, paths) in known.paths.iter().enumerate() {
+            for path in paths {
+                origins.by_path.entry(path.clone()).or_default().insert(at);
+            }
+        }
+        origins.indexed = known.paths.len() == steps.len();
+        let is_attributes = |path: &BString| path.rsplit(|b| *b == b'/').next() == Some(attributes::FILE);
+        let is_one_stack = steps.windows(2).all(|pair| pair[0].after == pair[1].before);
+        let stay = origins.indexed && is_one_stack && !origins.by_path.keys().any(is_attributes);
+        origins.drivers = stay.then(HashMap::new);
+        origins
+    }
+
+    /// The steps before `at` that touch one of these paths, of those whose paths are known.
+    pub(super) fn before<'p>(
+        &self,
+        at: usize,
+        paths: impl Iterator<Item = &'p BString>,
+    ) -> impl Iterator<Item = usize> {
+        let of = move |path| self.by_path.get(path).into_iter().flat_map(move |steps| steps.range(..at));
+        paths.flat_map(of).copied()
     }
 
     /// The step `at` is not in the stack; `needs` is what it misses.
@@ -260,7 +151,7 @@ impl<'a> Origins<'a> {
     }
 
     /// The steps of `open` that the step `at` needs; or one of them of which it is not known yet what it needs itself.
-    fn missing_of(
+    pub(super) fn missing_of(
         &mut self,
         at: usize,
         sharers: &[usize],
@@ -291,7 +182,11 @@ impl<'a> Origins<'a> {
     }
 
     /// Halving finds what is needed as long as others are missing; with the rest there one may be dispensable.
-    fn without_dispensable(&mut self, mut needs: Vec<usize>, at: usize) -> Result<Vec<usize>, ObjectError> {
+    pub(super) fn without_dispensable(
+        &mut self,
+        mut needs: Vec<usize>,
+        at: usize,
+    ) -> Result<Vec<usize>, ObjectError> {
         for need in needs.clone() {
             let others: Vec<usize> = needs.iter().copied().filter(|n| *n != need).collect();
             if needs.len() > 1 && self.applies_with(&others, at)? {
@@ -313,13 +208,12 @@ impl<'a> Origins<'a> {
     /// The steps before `at` that touch a path of its.
     fn sharers(&self, at: usize) -> Vec<usize> {
         let changes = self.changes[at].as_deref().unwrap_or_default();
-        let paths = changes.iter().filter_map(|c| self.by_path.get(&c.path));
-        let all: BTreeSet<usize> = paths.flat_map(|steps| steps.range(..at)).copied().collect();
+        let all: BTreeSet<usize> = self.before(at, changes.iter().map(|c| &c.path)).collect();
         all.into_iter().collect()
     }
 
     /// The same, their changes read.
-    fn sharers_read(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
+    pub(super) fn sharers_read(&mut self, at: usize) -> Result<Vec<usize>, ObjectError> {
         for i in if self.indexed { at..=at } else { 0..=at } {
             self.read(i)?;
         }
@@ -431,8 +325,14 @@ impl<'a> Origins<'a> {
             Some(Merge::Clean) if wanted == Wanted::Answer => return Ok(Merge::Clean),
             _ => {}
         }
-        let driver = attributes::driver(self.objects, &self.steps[at].before, path.as_bstr())?;
-        let [base, ours, theirs] = [self.file(&key[0])?, self.file(&key[1])?, self.file(&key[2])?];
+        let driver = self.driver(at, path)?;
+        // Of a version whose lines are known, none but the merged file needs the bytes.
+        let known = self.versions.get(path).filter(|_| driver == Driver::Text && wanted == Wanted::Answer);
+        let mut is_known = key.map(|id| known.is_some_and(|versions| versions.knows(&id)));
+        // By the base's bytes less of the others is to be read.
+        is_known[0] &= is_known[1] && is_known[2];
+        let file = |side: usize| if is_known[side] { Ok(Arc::default()) } else { self.file(&key[side]) };
+        let [base, ours, theirs] = [file(0)?, file(1)?, file(2)?];
         let merged = match driver {
             Driver::Text => {
                 let as_of = self.objects.as_of();
@@ -460,6 +360,17 @@ impl<'a> Origins<'a> {
             Merge::Clean => Merge::Clean,
             Merge::Gives(id) => gives(id),
         })
+    }
+
+    fn driver(&mut self, at: usize, path: &BString) -> Result<Driver, ObjectError> {
+        if let Some(driver) = self.drivers.as_ref().and_then(|drivers| drivers.get(path)) {
+            return Ok(driver.clone());
+        }
+        let driver = attributes::driver(self.objects, &self.steps[at].before, path.as_bstr())?;
+        if let Some(drivers) = &mut self.drivers {
+            drivers.insert(path.clone(), driver.clone());
+        }
+        Ok(driver)
     }
 
     fn file(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {

@@ -5,33 +5,51 @@ use imara_diff::{Algorithm, Diff, Token};
 
 /// A line that stands in a text more often than this splits nothing.
 const OFTEN: u32 = 64;
-/// No line.
-const NONE: usize = usize::MAX;
+/// No line. No text has so many: git merges none that is larger.
+const NONE: u32 = u32::MAX;
 
-/// Which lines of `old` are gone, and which of `new` came.
-pub(super) fn diff(old: &[Token], new: &[Token], tokens: u32) -> (Vec<bool>, Vec<bool>) {
-    let mut search = Search {
-        old,
-        new,
-        first: vec![NONE; tokens as usize],
-        count: vec![0; tokens as usize],
-        next: vec![NONE; old.len()],
-        gone: vec![false; old.len()],
-        come: vec![false; new.len()],
-        tokens,
-    };
-    search.split(Part { old: 0..old.len(), new: 0..new.len() });
-    (search.gone, search.come)
+/// A line that differs, in the list of a text's lines; the others are 0. Such a list of bytes is looked through fast.
+pub(super) const DIFFERS: u8 = 1;
+
+/// What a search needs, kept from one to the next: to fill it anew for each would take as long as to search.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    /// For each kind of line: where it stands first in the old part at hand. Between two searches: nowhere.
+    first: Vec<u32>,
+    /// For each kind of line: how often it stands there. Between two searches: never.
+    count: Vec<u32>,
+    /// For each old line: where its kind stands next.
+    next: Vec<u32>,
+    /// Which lines of the old text are gone.
+    pub gone: Vec<u8>,
+    /// Which lines of the new text came.
+    pub come: Vec<u8>,
+}
+
+/// Finds which lines of `old` are gone, and which of `new` came; they are left in `space`.
+pub(super) fn diff(space: &mut Space, old: &[Token], new: &[Token], tokens: u32) {
+    let kinds = tokens as usize;
+    if space.first.len() < kinds {
+        space.first.resize(kinds, NONE);
+        space.count.resize(kinds, 0);
+    }
+    space.next.clear();
+    space.next.resize(old.len(), NONE);
+    for (lines, text) in [(&mut space.gone, old), (&mut space.come, new)] {
+        lines.clear();
+        lines.resize(text.len(), 0);
+    }
+    Search { old, new, space, tokens }.split(Part { old: 0..old.len(), new: 0..new.len() });
 }
 
 /// The same by Myers' algorithm, which needs no rare line (git's `xdl_fall_back_diff`).
-pub(super) fn without_anchors(old: &[Token], new: &[Token], tokens: u32) -> (Vec<bool>, Vec<bool>) {
+pub(super) fn without_anchors(old: &[Token], new: &[Token], tokens: u32) -> (Vec<u8>, Vec<u8>) {
     let mut diff = Diff::default();
     diff.compute_with(Algorithm::Myers, old, new, tokens);
-    let (mut gone, mut come) = (vec![false; old.len()], vec![false; new.len()]);
+    let (mut gone, mut come) = (vec![0; old.len()], vec![0; new.len()]);
     for hunk in diff.hunks() {
-        gone[hunk.before.start as usize..hunk.before.end as usize].fill(true);
-        come[hunk.after.start as usize..hunk.after.end as usize].fill(true);
+        gone[hunk.before.start as usize..hunk.before.end as usize].fill(DIFFERS);
+        come[hunk.after.start as usize..hunk.after.end as usize].fill(DIFFERS);
     }
     (gone, come)
 }
@@ -45,14 +63,7 @@ struct Part {
 struct Search<'t> {
     old: &'t [Token],
     new: &'t [Token],
-    /// For each kind of line: where it stands first in the old part at hand.
-    first: Vec<usize>,
-    /// For each kind of line: how often it stands there.
-    count: Vec<u32>,
-    /// For each old line: where its kind stands next.
-    next: Vec<usize>,
-    gone: Vec<bool>,
-    come: Vec<bool>,
+    space: &'t mut Space,
     tokens: u32,
 }
 
@@ -87,24 +98,28 @@ impl Search<'_> {
                 Found::TooOften => {
                     let (old, new) = (&self.old[part.old.clone()], &self.new[part.new.clone()]);
                     let (gone, come) = without_anchors(old, new, self.tokens);
-                    self.gone[part.old].copy_from_slice(&gone);
-                    self.come[part.new].copy_from_slice(&come);
+                    self.space.gone[part.old].copy_from_slice(&gone);
+                    self.space.come[part.new].copy_from_slice(&come);
                 }
             }
         }
     }
 
     fn all_differs(&mut self, part: Part) {
-        self.gone[part.old].fill(true);
-        self.come[part.new].fill(true);
+        self.space.gone[part.old].fill(DIFFERS);
+        self.space.come[part.new].fill(DIFFERS);
     }
 
     fn run(&mut self, part: &Part) -> Found {
-        for at in part.old.clone().rev() {
-            let kind = self.old[at].0 as usize;
-            self.next[at] = self.first[kind];
-            self.first[kind] = at;
-            self.count[kind] += 1;
+        let Space { first, count, next, .. } = &mut *self.space;
+        let mut at = part.old.end as u32;
+        let lines = self.old[part.old.clone()].iter().zip(&mut next[part.old.clone()]);
+        for (token, next) in lines.rev() {
+            let kind = token.0 as usize;
+            at -= 1;
+            *next = first[kind];
+            first[kind] = at;
+            count[kind] += 1;
         }
         let (mut best, mut rarest, mut common) = (None, OFTEN + 1, false);
         let mut at = part.new.start;
@@ -112,8 +127,8 @@ impl Search<'_> {
             at = self.runs_at(part, at, &mut best, &mut rarest, &mut common);
         }
         for token in &self.old[part.old.clone()] {
-            self.first[token.0 as usize] = NONE;
-            self.count[token.0 as usize] = 0;
+            self.space.first[token.0 as usize] = NONE;
+            self.space.count[token.0 as usize] = 0;
         }
         match best {
             Some(run) if rarest <= OFTEN => Found::Run(run),
@@ -131,26 +146,27 @@ impl Search<'_> {
         rarest: &mut u32,
         common: &mut bool,
     ) -> usize {
+        let Space { first, count, next, .. } = &*self.space;
         let kind = self.new[at].0 as usize;
         let mut go_on = at + 1;
-        let mut place = self.first[kind];
+        let mut place = first[kind];
         if place == NONE {
             return go_on;
         }
         *common = true;
-        if self.count[kind] > *rarest {
+        if count[kind] > *rarest {
             return go_on;
         }
         while place != NONE {
-            let mut rare = self.count[kind];
-            let (mut old, mut new) = (place, at);
+            let mut rare = count[kind];
+            let (mut old, mut new) = (place as usize, at);
             while old > part.old.start && new > part.new.start && self.old[old - 1] == self.new[new - 1] {
                 (old, new) = (old - 1, new - 1);
-                rare = rare.min(self.count[self.old[old].0 as usize]);
+                rare = rare.min(count[self.old[old].0 as usize]);
             }
-            let (mut old_end, mut new_end) = (place + 1, at + 1);
+            let (mut old_end, mut new_end) = (place as usize + 1, at + 1);
             while old_end < part.old.end && new_end < part.new.end && self.old[old_end] == self.new[new_end] {
-                rare = rare.min(self.count[self.old[old_end].0 as usize]);
+                rare = rare.min(count[self.old[old_end].0 as usize]);
                 (old_end, new_end) = (old_end + 1, new_end + 1);
             }
             go_on = go_on.max(new_end);
@@ -160,8 +176,8 @@ impl Search<'_> {
                 *best = Some(Part { old: old..old_end, new: new..new_end });
                 *rarest = rare;
             }
-            while place != NONE && place < old_end {
-                place = self.next[place];
+            while place != NONE && (place as usize) < old_end {
+                place = next[place as usize];
             }
         }
         go_on

@@ -10,11 +10,13 @@ mod series;
 mod versions;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 use imara_diff::{Interner, Token};
 
 use crate::store::{GitVersion, common_end, common_start};
+use histogram::Space;
 
 pub use series::Series;
 pub use versions::Versions;
@@ -23,12 +25,18 @@ pub use versions::Versions;
 const LINE: usize = 24;
 
 /// A version of a text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Text<'d> {
     data: &'d [u8],
-    /// Where each line begins, and at last where the text ends.
-    starts: Vec<usize>,
-    /// What each line is: equal lines have one token.
+    lines: Arc<Lines>,
+}
+
+/// The lines of a text.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Where each begins, and at last where the text ends. Git merges no text by lines that is too long for this.
+    starts: Vec<u32>,
+    /// What each is: equal lines have one token.
     tokens: Vec<Token>,
 }
 
@@ -37,46 +45,40 @@ impl<'d> Text<'d> {
     /// versions differ little.
     fn read(data: &'d [u8], like: Option<&Self>, number: &mut impl FnMut(&'d [u8]) -> Token) -> Self {
         let Some(like) = like else {
-            let mut text = Self { data, starts: Vec::new(), tokens: Vec::new() };
-            text.take(0, data, number);
-            text.starts.push(data.len());
-            return text;
+            let mut lines = Lines::default();
+            lines.take(0, data, number);
+            lines.starts.push(place(data.len()));
+            return Self { data, lines: Arc::new(lines) };
         };
         let same = common_start(like.data, data);
+        let (like, starts) = (like, &like.lines.starts);
         // A line at the end that is not ended may go on here.
-        let whole = like.starts.len() - 1 - usize::from(!like.data.is_empty() && !like.data.ends_with(b"\n"));
-        let head = like.starts[1..=whole].partition_point(|end| *end <= same);
-        let from = like.starts[head];
+        let whole = starts.len() - 1 - usize::from(!like.data.is_empty() && !like.data.ends_with(b"\n"));
+        let head = starts[1..=whole].partition_point(|end| *end as usize <= same);
+        let from = starts[head] as usize;
         let same = common_end(&like.data[from..], &data[from..]);
         // The line's end before it must be the same, too.
-        let tail = head + like.starts[head..].partition_point(|start| *start <= like.data.len() - same);
-        let tail = tail.min(like.tokens.len());
-        let rest = like.data.len() - like.starts[tail];
+        let tail = head + starts[head..].partition_point(|start| *start as usize <= like.data.len() - same);
+        let tail = tail.min(like.len());
+        let rest = like.data.len() - starts[tail] as usize;
         let to = data.len() - rest;
-        let mut text = Self {
-            data,
-            starts: Vec::with_capacity(like.starts.len() + 16),
-            tokens: Vec::with_capacity(like.tokens.len() + 16),
+        let (tokens, more) = (&like.lines.tokens, place(data.len()).wrapping_sub(place(like.data.len())));
+        let mut lines = Lines {
+            starts: Vec::with_capacity(starts.len() + 16),
+            tokens: Vec::with_capacity(tokens.len() + 16),
         };
-        text.starts.extend_from_slice(&like.starts[..head]);
-        text.tokens.extend_from_slice(&like.tokens[..head]);
-        text.take(from, &data[from..to], number);
-        text.starts.extend(like.starts[tail..].iter().map(|start| start + data.len() - like.data.len()));
-        text.tokens.extend_from_slice(&like.tokens[tail..]);
-        text
-    }
-
-    fn take(&mut self, mut at: usize, lines: &'d [u8], number: &mut impl FnMut(&'d [u8]) -> Token) {
-        for line in lines.lines_with_terminator() {
-            self.starts.push(at);
-            self.tokens.push(number(line));
-            at += line.len();
-        }
+        lines.starts.extend_from_slice(&starts[..head]);
+        lines.tokens.extend_from_slice(&tokens[..head]);
+        lines.take(from, &data[from..to], number);
+        lines.starts.extend(starts[tail..].iter().map(|start| start.wrapping_add(more)));
+        lines.tokens.extend_from_slice(&tokens[tail..]);
+        Self { data, lines: Arc::new(lines) }
     }
 
     /// The bytes of some lines.
     fn bytes(&self, lines: Range<usize>) -> &'d [u8] {
-        &self.data[self.starts[lines.start]..self.starts[lines.end]]
+        let starts = &self.lines.starts;
+        &self.data[starts[lines.start] as usize..starts[lines.end] as usize]
     }
 
     fn lines(&self, lines: Range<usize>) -> Vec<&'d [u8]> {
@@ -84,8 +86,32 @@ impl<'d> Text<'d> {
     }
 
     fn len(&self) -> usize {
-        self.tokens.len()
+        self.lines.tokens.len()
     }
+
+    fn tokens(&self) -> &[Token] {
+        &self.lines.tokens
+    }
+}
+
+impl Lines {
+    /// Are they those of a text of so many bytes?
+    fn ends_at(&self, bytes: usize) -> bool {
+        self.starts.last() == Some(&place(bytes))
+    }
+
+    fn take<'d>(&mut self, mut at: usize, lines: &'d [u8], number: &mut impl FnMut(&'d [u8]) -> Token) {
+        for line in lines.lines_with_terminator() {
+            self.starts.push(place(at));
+            self.tokens.push(number(line));
+            at += line.len();
+        }
+    }
+}
+
+/// A place in a text.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// How the lines of a conflict are shown (`git help config`, `merge.conflictStyle`).
@@ -156,14 +182,14 @@ impl<'d> Merge<'d> {
         let base = Text::read(base, None, number);
         let ours = Text::read(ours, Some(&base), number);
         let theirs = Text::read(theirs, Some(&base), number);
-        Self::of([base, ours, theirs], interner.num_tokens(), style, as_of)
+        Self::of([base, ours, theirs], interner.num_tokens(), style, as_of, &mut Space::default())
     }
 
     /// The merge of texts in which so many different lines are numbered.
-    fn of(texts: [Text<'d>; 3], all: u32, style: Style, as_of: GitVersion) -> Self {
+    fn of(texts: [Text<'d>; 3], all: u32, style: Style, as_of: GitVersion, space: &mut Space) -> Self {
         let [base, ours, theirs] = &texts;
-        let by = [ours, theirs].map(|side| differences(&base.tokens, &side.tokens, all, as_of));
-        Self::by(texts, by, all, style, as_of)
+        let by = [ours, theirs].map(|side| differences(space, base.tokens(), side.tokens(), all, as_of));
+        Self::by(texts, by, all, style, as_of, space)
     }
 
     /// The same where it is known what both sides changed.
@@ -173,13 +199,14 @@ impl<'d> Merge<'d> {
         all: u32,
         style: Style,
         as_of: GitVersion,
+        space: &mut Space,
     ) -> Self {
-        let (mine, new) = (&ours.tokens, &theirs.tokens);
+        let (mine, new) = (ours.tokens(), theirs.tokens());
         let lens = [base.len(), ours.len(), theirs.len()];
         let mut regions = join(&by_us, &by_them, lens, &|a, b| mine[a] == new[b]);
         match style {
             Style::Merge => {
-                regions = refine(regions, |o, t| differences(&mine[o], &new[t], all, as_of));
+                regions = refine(regions, |o, t| differences(space, &mine[o], &new[t], all, as_of));
                 simplify(&mut regions);
             }
             Style::ZealousDiff3 => trim(&mut regions, mine, new),
@@ -288,27 +315,29 @@ fn copy(out: &mut Vec<u8>, lines: &[u8], end: Option<&[u8]>) {
 }
 
 /// Git's differences from `old` to `new`.
-fn differences(old: &[Token], new: &[Token], tokens: u32, as_of: GitVersion) -> Vec<Change> {
-    let (mut gone, mut come) = histogram::diff(old, new, tokens);
+fn differences(
+    space: &mut Space,
+    old: &[Token],
+    new: &[Token],
+    tokens: u32,
+    as_of: GitVersion,
+) -> Vec<Change> {
+    histogram::diff(space, old, new, tokens);
+    let Space { gone, come, .. } = space;
     let again = (as_of >= compact::COMPARES_AGAIN).then_some(tokens);
-    compact::compact([old, new], [&mut gone, &mut come], again);
-    compact::compact([new, old], [&mut come, &mut gone], again);
+    compact::compact([old, new], [&mut *gone, &mut *come], again);
+    compact::compact([new, old], [&mut *come, &mut *gone], again);
     let mut out = Vec::new();
     let (mut o, mut n) = (0, 0);
-    while o < old.len() || n < new.len() {
-        let (old_start, new_start) = (o, n);
-        while gone.get(o) == Some(&true) {
-            o += 1;
+    loop {
+        let same = compact::unchanged(gone, o).min(compact::unchanged(come, n));
+        let (old_start, new_start) = (o + same, n + same);
+        (o, n) = (compact::run_end(gone, old_start), compact::run_end(come, new_start));
+        if o == old_start && n == new_start {
+            return out;
         }
-        while come.get(n) == Some(&true) {
-            n += 1;
-        }
-        if o > old_start || n > new_start {
-            out.push(Change { old: old_start..o, new: new_start..n });
-        }
-        (o, n) = (o + 1, n + 1);
+        out.push(Change { old: old_start..o, new: new_start..n });
     }
-    out
 }
 
 /// Appends a region; one that touches the last one on either side becomes part of it. A change that the last region
@@ -396,7 +425,7 @@ fn join(
 /// Cuts each conflict down to the lines in which the sides differ.
 fn refine(
     regions: Vec<Region>,
-    differences: impl Fn(Range<usize>, Range<usize>) -> Vec<Change>,
+    mut differences: impl FnMut(Range<usize>, Range<usize>) -> Vec<Change>,
 ) -> Vec<Region> {
     let mut out = Vec::with_capacity(regions.len());
     for region in regions {

@@ -3,6 +3,7 @@
 
 use imara_diff::Interner;
 
+use super::histogram::Space;
 use super::{Merge, Style, Text};
 use crate::store::GitVersion;
 
@@ -11,13 +12,14 @@ pub struct Series<'d> {
     interner: Interner<&'d [u8]>,
     /// The versions of the last one: base, ours and theirs.
     last: Option<[Text<'d>; 3]>,
+    space: Space,
     as_of: GitVersion,
 }
 
 impl<'d> Series<'d> {
     /// An empty one, of merges as git makes them since `as_of`.
     pub fn new(as_of: GitVersion) -> Self {
-        Self { interner: Interner::new(0), last: None, as_of }
+        Self { interner: Interner::new(0), last: None, space: Space::default(), as_of }
     }
 
     /// Merges what changed from `base` to `theirs` into `ours`; nothing if that conflicts.
@@ -38,7 +40,7 @@ impl<'d> Series<'d> {
         };
         let theirs = Text::read(theirs, Some(&base), lines);
         let all = self.interner.num_tokens();
-        let merge = Merge::of([base, ours, theirs], all, Style::Merge, self.as_of);
+        let merge = Merge::of([base, ours, theirs], all, Style::Merge, self.as_of, &mut self.space);
         let merged = merge.is_clean().then(|| merge.union());
         self.last = Some([merge.base, merge.ours, merge.theirs]);
         merged

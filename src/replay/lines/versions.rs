@@ -1,34 +1,36 @@
 //! Merges of one file's versions in any order, as it is asked what a patch needs: each version comes again and again, with
 //! and without patches before it. Its lines are read once, and what a patch does to them is worked out once.
 
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use imara_diff::Token;
 
-use super::{Change, Merge, Style, Text, differences};
+use super::histogram::Space;
+use super::{Change, Lines, Merge, Style, Text, differences};
 use crate::store::GitVersion;
 
 /// Versions of a file, by their ids.
 pub struct Versions {
-    numbers: HashMap<Box<[u8]>, Token>,
-    read: HashMap<ObjectId, Read>,
+    numbers: Numbers,
+    read: HashMap<ObjectId, Arc<Lines>>,
     /// What differs from one to the other.
     differences: HashMap<[ObjectId; 2], Vec<Change>>,
     bytes: usize,
+    space: Space,
     as_of: GitVersion,
-}
-
-/// The lines of a version: where they begin, and what each is.
-struct Read {
-    starts: Vec<usize>,
-    tokens: Vec<Token>,
 }
 
 impl Versions {
     /// None yet, of merges as git makes them since `as_of`.
     pub fn new(as_of: GitVersion) -> Self {
-        let (numbers, read, differences) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { numbers, read, differences, bytes: 0, as_of }
+        let (read, differences) = (HashMap::new(), HashMap::new());
+        Self { numbers: Numbers::default(), read, differences, bytes: 0, space: Space::default(), as_of }
     }
 
     /// How many bytes the lines take.
@@ -36,37 +38,78 @@ impl Versions {
         self.bytes
     }
 
-    /// The merge of what changed from base to theirs into ours; each side with its id.
+    /// Are the lines of this version known?
+    pub fn knows(&self, id: &ObjectId) -> bool {
+        self.read.contains_key(id)
+    }
+
+    /// The merge of what changed from base to theirs into ours; each side with its id. Who only asks whether it is clean need
+    /// not have the bytes of a version that is known.
     pub fn merge<'d>(&mut self, [base, ours, theirs]: [(ObjectId, &'d [u8]); 3]) -> Merge<'d> {
         let old = self.text(base, None);
         let texts = [self.text(ours, Some(&old)), self.text(theirs, Some(&old))];
-        let all = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        let all = self.numbers.count();
+        let (space, as_of) = (&mut self.space, self.as_of);
         let by = [(ours.0, &texts[0]), (theirs.0, &texts[1])].map(|(id, text)| {
             let known = self.differences.entry([base.0, id]);
-            known.or_insert_with(|| differences(&old.tokens, &text.tokens, all, self.as_of)).clone()
+            known.or_insert_with(|| differences(space, old.tokens(), text.tokens(), all, as_of)).clone()
         });
         let [ours, theirs] = texts;
-        Merge::by([old, ours, theirs], by, all, Style::Merge, self.as_of)
+        Merge::by([old, ours, theirs], by, all, Style::Merge, as_of, space)
     }
 
     fn text<'d>(&mut self, (id, data): (ObjectId, &'d [u8]), like: Option<&Text<'d>>) -> Text<'d> {
-        if let Some(Read { starts, tokens }) = self.read.get(&id) {
-            return Text { data, starts: starts.clone(), tokens: tokens.clone() };
+        if let Some(lines) = self.read.get(&id) {
+            return Text { data, lines: lines.clone() };
         }
-        let (numbers, mut new) = (&mut self.numbers, 0);
-        let text = Text::read(data, like, &mut |line| {
-            if let Some(token) = numbers.get(line) {
-                return *token;
-            }
-            let token = Token(u32::try_from(numbers.len()).unwrap_or(u32::MAX));
-            numbers.insert(line.into(), token);
-            new += line.len() + size_of::<(Box<[u8]>, Token)>();
-            token
-        });
-        let read = Read { starts: text.starts.clone(), tokens: text.tokens.clone() };
-        self.bytes += new + size_of_val(&read.starts[..]) + size_of_val(&read.tokens[..]);
-        self.read.insert(id, read);
+        // Its bytes may not be at hand.
+        let like = like.filter(|like| like.lines.ends_at(like.data.len()));
+        let had = self.numbers.bytes();
+        let text = Text::read(data, like, &mut |line| self.numbers.of(line));
+        let Lines { starts, tokens } = &*text.lines;
+        self.bytes += self.numbers.bytes() - had;
+        self.bytes += size_of_val(&starts[..]) + size_of_val(&tokens[..]);
+        self.read.insert(id, text.lines.clone());
         text
+    }
+}
+
+/// Lines by number, one after the other in one piece of memory.
+#[derive(Default)]
+struct Numbers {
+    text: Vec<u8>,
+    /// Where each line ends.
+    ends: Vec<usize>,
+    by_line: HashTable<Token>,
+    hasher: RandomState,
+}
+
+impl Numbers {
+    /// The number of a line; equal lines have one.
+    fn of(&mut self, line: &[u8]) -> Token {
+        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
+        let line_of = |token: &Token| {
+            let at = token.0 as usize;
+            &text[at.checked_sub(1).map_or(0, |before| ends[before])..ends[at]]
+        };
+        let hash = |token: &Token| hasher.hash_one(line_of(token));
+        match self.by_line.entry(hasher.hash_one(line), |token| line_of(token) == line, hash) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let token = *place.insert(Token(u32::try_from(ends.len()).unwrap_or(u32::MAX))).get();
+                self.text.extend_from_slice(line);
+                self.ends.push(self.text.len());
+                token
+            }
+        }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + self.ends.len() * size_of::<(usize, Token)>()
     }
 }
 
