@@ -1,44 +1,37 @@
 //! Folders that change again and again, kept open: each is changed where it lies, hashed from its first new byte on, and
-//! kept as a difference to what it was. All that is done on a thread of its own, as nobody needs a folder's id before
-//! the last change is made. A large root waits for that: what it was after one step is hashed beside what it was after others.
+//! kept as a difference to what it was. Nobody needs a folder's id before the last change is made: then the inner folders are
+//! made before those that they are in, and what is to be done at one depth is done on all cores, folder beside folder. What a
+//! large folder was after some steps is hashed beside what it was after others.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
 
 use bstr::{BStr, BString};
 use gix_hash::ObjectId;
 use gix_hashtable::HashSet;
 
+use super::cores::cores;
 use super::folder::{Changes, Folder};
 use super::tree::{Entry, MODE_TREE};
 use super::{ObjectError, delta};
 
 pub use super::folder::Body;
 
-/// What of the root is done on all cores.
+/// When the steps of one folder are parted.
 #[derive(Clone, Copy)]
 struct Sharing {
-    /// A root with as many bytes waits until it is asked for.
+    /// When the folder's bytes, for each step once, are as many.
     large: usize,
     /// So many steps are not parted.
     steps: usize,
 }
 
-/// A chain of differences is as long: a share can as well begin with one.
-const SHARING: Sharing = Sharing { large: 32 << 10, steps: delta::DEPTH + 1 };
+/// Fewer steps are not worth a thread.
+const FEW: usize = 16;
 
-/// Something that is done to the folders, in order.
-enum Act {
-    /// Folder number so-and-so, counted from 0, the root: where it lies, and its bytes.
-    Open { parent: Option<(usize, BString)>, raw: Arc<Vec<u8>> },
-    /// A name of a folder gets another entry, or none.
-    Set { folder: usize, name: BString, entry: Option<Entry> },
-    /// A step ends.
-    End,
-    /// What came of the steps is asked for.
-    Tell(Sender<Result<Grown, ObjectError>>),
-}
+/// A chain of differences is as long: a share can as well begin with one.
+const SHARING: Sharing = Sharing { large: 1 << 20, steps: delta::DEPTH + 1 };
 
 /// A tree that was made.
 pub struct Made {
@@ -61,7 +54,37 @@ pub struct Grown {
 
 /// The open folders under one root.
 pub struct Grower {
-    acts: Sender<Act>,
+    growing: RefCell<Growing>,
+}
+
+struct Growing {
+    folders: Vec<Folder>,
+    /// What happens to each folder, by step.
+    waiting: Vec<Steps>,
+    /// How many steps have ended since it was asked what came of them.
+    ended: usize,
+    known: HashSet,
+    root: ObjectId,
+    sharing: Sharing,
+}
+
+/// What happens to a folder in some steps.
+type Steps = BTreeMap<usize, Changes>;
+
+/// Some steps of a folder, to be made on one core.
+struct Task {
+    at: usize,
+    folder: Folder,
+    /// What comes before them.
+    before: Changes,
+    steps: Vec<(usize, Changes)>,
+}
+
+/// What came of a task.
+struct Done {
+    at: usize,
+    folder: Folder,
+    made: Vec<Made>,
 }
 
 impl Grower {
@@ -70,183 +93,137 @@ impl Grower {
         Self::open_for(id, raw, SHARING)
     }
 
-    fn open_for(id: ObjectId, raw: Arc<Vec<u8>>, sharing: Sharing) -> Self {
-        let (acts, todo) = channel();
-        std::thread::spawn(move || {
-            let mut growing = Growing { root: id, sharing, ..Growing::default() };
-            for act in todo {
-                growing.act(act);
-            }
-        });
-        let grower = Self { acts };
-        grower.send(Act::Open { parent: None, raw });
-        grower
-    }
-
-    fn send(&self, act: Act) {
-        // The thread lasts as long as its sender: what it cannot do it tells when it is asked.
-        let _ = self.acts.send(act);
+    fn open_for(root: ObjectId, raw: Arc<Vec<u8>>, sharing: Sharing) -> Self {
+        let (folders, waiting) = (vec![Folder::of(None, raw)], vec![Steps::new()]);
+        let growing = Growing { folders, waiting, ended: 0, known: HashSet::default(), root, sharing };
+        Self { growing: RefCell::new(growing) }
     }
 
     /// Opens the folder `name` of the folder `parent`. Folders are counted from 0, the root.
     pub fn open_in(&self, parent: usize, name: &BStr, raw: Arc<Vec<u8>>) {
-        self.send(Act::Open { parent: Some((parent, name.into())), raw });
+        let mut growing = self.growing.borrow_mut();
+        growing.folders.push(Folder::of(Some((parent, name.into())), raw));
+        growing.waiting.push(Steps::new());
     }
 
     /// Puts an entry at a name of a folder, or takes it away. The folder must keep one.
     pub fn set(&self, folder: usize, name: BString, entry: Option<Entry>) {
-        self.send(Act::Set { folder, name, entry });
+        let mut growing = self.growing.borrow_mut();
+        let step = growing.ended;
+        growing.waiting[folder].entry(step).or_default().push((name, entry));
     }
 
     /// Ends a step.
     pub fn end(&self) {
-        self.send(Act::End);
+        self.growing.borrow_mut().ended += 1;
     }
 
     /// What came of the steps since this was asked last.
     pub fn tell(&self) -> Result<Grown, ObjectError> {
-        let (tell, told) = channel();
-        self.send(Act::Tell(tell));
-        let gone = |_| ObjectError {
-            id: gix_hash::Kind::Sha1.null(),
-            reason: "the thread that makes trees is gone".into(),
-        };
-        told.recv().map_err(gone)?
-    }
-}
-
-struct Growing {
-    folders: Vec<Folder>,
-    open: BTreeMap<usize, Changes>,
-    known: HashSet,
-    root: ObjectId,
-    /// What happens to a large root, and in which step.
-    waiting: Vec<(usize, Changes)>,
-    sharing: Sharing,
-    grown: Grown,
-    failed: Option<ObjectError>,
-}
-
-impl Default for Growing {
-    fn default() -> Self {
-        Self {
-            folders: Vec::new(),
-            open: BTreeMap::new(),
-            known: HashSet::default(),
-            root: gix_hash::Kind::Sha1.null(),
-            waiting: Vec::new(),
-            sharing: SHARING,
-            grown: Grown::default(),
-            failed: None,
-        }
+        self.growing.borrow_mut().grow()
     }
 }
 
 impl Growing {
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::Open { parent, raw } => {
-                self.folders.push(Folder::of(parent, raw));
-            }
-            Act::Set { folder, name, entry } => self.open.entry(folder).or_default().push((name, entry)),
-            Act::End => {
-                if let Err(error) = self.end() {
-                    self.failed.get_or_insert(error);
+    fn grow(&mut self) -> Result<Grown, ObjectError> {
+        // A folder is opened after the one that it is in.
+        let mut depths = vec![0; self.folders.len()];
+        for at in 1..self.folders.len() {
+            depths[at] = self.folders[at].parent.as_ref().map_or(0, |(parent, _)| depths[*parent] + 1);
+        }
+        let mut trees = Vec::new();
+        let mut roots: BTreeMap<usize, ObjectId> = BTreeMap::new();
+        for depth in (0..=depths.iter().copied().max().unwrap_or(0)).rev() {
+            let is_here = |at: &usize| depths[*at] == depth && !self.waiting[*at].is_empty();
+            let level: Vec<usize> = (0..depths.len()).filter(is_here).collect();
+            for Done { at, folder, made } in on_all_cores(self.tasks(&level), self.root.kind())? {
+                match folder.parent.clone() {
+                    Some((parent, name)) => {
+                        for Made { step, id, .. } in &made {
+                            let entry = Some(Entry { mode: MODE_TREE, id: *id });
+                            self.waiting[parent].entry(*step).or_default().push((name.clone(), entry));
+                        }
+                    }
+                    None => roots.extend(made.iter().map(|made| (made.step, made.id))),
                 }
-                self.grown.roots.push(self.root);
-            }
-            Act::Tell(tell) => {
-                if let Err(error) = self.catch_up() {
-                    self.failed.get_or_insert(error);
-                }
-                let grown = std::mem::take(&mut self.grown);
-                // Who asked may have given up.
-                let _ = tell.send(self.failed.clone().map_or(Ok(grown), Err));
+                // The last task of a folder has it as it is after all of its steps.
+                self.folders[at] = folder;
+                trees.extend(made);
             }
         }
+        // What differs from another was made in a step after it.
+        trees.sort_by_key(|made| made.step);
+        trees.retain(|made| self.known.insert(made.id));
+        let after = |step| {
+            self.root = roots.get(&step).copied().unwrap_or(self.root);
+            self.root
+        };
+        let roots = (0..std::mem::take(&mut self.ended)).map(after).collect();
+        Ok(Grown { roots, trees })
     }
 
-    /// Makes the folders that changed, the inner ones first: a folder is opened after the one that it is in.
-    fn end(&mut self) -> Result<(), ObjectError> {
-        let (step, hash) = (self.grown.roots.len(), self.root.kind());
-        while let Some((at, changes)) = self.open.pop_last() {
-            let Some(folder) = self.folders.get_mut(at) else { continue };
-            if at == 0 && (folder.raw.len() >= self.sharing.large || !self.waiting.is_empty()) {
-                self.waiting.push((step, changes));
-                continue;
-            }
-            let was = folder.made;
-            let (id, body) = folder.make(changes, hash)?;
-            if self.known.insert(id) {
-                self.grown.trees.push(Made { step, id, body });
-            } else {
-                folder.made = was.filter(|(made, _)| *made == id);
-            }
-            match folder.parent.clone() {
-                Some((parent, name)) => {
-                    self.open.entry(parent).or_default().push((name, Some(Entry { mode: MODE_TREE, id })));
-                }
-                None => self.root = id,
+    /// What is to be done to some folders. One that is done in parts is changed anew in each.
+    fn tasks(&mut self, level: &[usize]) -> Vec<Task> {
+        let mut tasks = Vec::with_capacity(level.len());
+        for at in level.iter().copied() {
+            let steps: Vec<(usize, Changes)> = std::mem::take(&mut self.waiting[at]).into_iter().collect();
+            let folder = &mut self.folders[at];
+            let share = match folder.raw.len().saturating_mul(steps.len()) < self.sharing.large {
+                true => steps.len(),
+                false => steps.len().div_ceil(cores()).next_multiple_of(self.sharing.steps),
+            };
+            for from in (0..steps.len()).step_by(share) {
+                let before: Changes =
+                    steps[..from].iter().flat_map(|(_, changes)| changes).cloned().collect();
+                let part = steps[from..].iter().take(share).cloned().collect();
+                tasks.push(Task { at, folder: folder.clone(), before, steps: part });
             }
         }
-        Ok(())
-    }
-
-    /// Makes what the root was after each step, on all cores.
-    fn catch_up(&mut self) -> Result<(), ObjectError> {
-        let (waiting, hash) = (std::mem::take(&mut self.waiting), self.root.kind());
-        let Some(root) = self.folders.first_mut().filter(|_| !waiting.is_empty()) else { return Ok(()) };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = waiting.len().div_ceil(cores).next_multiple_of(self.sharing.steps);
-        let made = std::thread::scope(|threads| {
-            let mut shares = waiting.chunks(share).enumerate();
-            let first = shares.next().map(|(_, share)| share).unwrap_or_default();
-            let begin = || root.clone();
-            let others: Vec<_> = shares
-                .map(|(n, steps)| (begin(), &waiting[..n * share], steps))
-                .map(|(mut folder, before, steps)| {
-                    threads.spawn(move || {
-                        let before = before.iter().flat_map(|(_, changes)| changes.iter().cloned());
-                        folder.change(before.collect(), hash)?;
-                        (folder.made, folder.whole) = (None, None);
-                        Ok((make_all(&mut folder, steps, hash)?, folder))
-                    })
-                })
-                .collect();
-            let mut made = make_all(root, first, hash)?;
-            for other in others {
-                let (more, last) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                made.extend(more);
-                *root = last;
-            }
-            Ok(made)
-        })?;
-        let (mut made, first) = (made.into_iter().peekable(), waiting[0].0);
-        for (step, known) in self.grown.roots.iter_mut().enumerate().skip(first) {
-            if let Some(tree) = made.next_if(|tree| tree.step == step) {
-                self.root = tree.id;
-                if self.known.insert(tree.id) {
-                    self.grown.trees.push(tree);
-                }
-            }
-            *known = self.root;
-        }
-        self.grown.trees.sort_by_key(|tree| tree.step);
-        Ok(())
+        tasks
     }
 }
 
-/// What a folder is after each of some steps.
-fn make_all(
-    folder: &mut Folder,
-    steps: &[(usize, Changes)],
-    hash: gix_hash::Kind,
-) -> Result<Vec<Made>, ObjectError> {
-    let made = |(step, changes): &(usize, Changes)| {
-        let (id, body) = folder.make(changes.clone(), hash)?;
-        Ok(Made { step: *step, id, body })
+/// Does all tasks, each folder's in order; what came of them, in the same order.
+fn on_all_cores(tasks: Vec<Task>, hash: gix_hash::Kind) -> Result<Vec<Done>, ObjectError> {
+    let steps: usize = tasks.iter().map(|task| task.steps.len()).sum();
+    let cores = if steps < FEW { 1 } else { cores().min(tasks.len().max(1)) };
+    let (mut shares, mut work): (Vec<Vec<(usize, Task)>>, _) =
+        ((0..cores).map(|_| Vec::new()).collect(), vec![0; cores]);
+    for (number, task) in tasks.into_iter().enumerate() {
+        let least = (0..cores).min_by_key(|core| work[*core]).unwrap_or(0);
+        work[least] += task.steps.len() * task.folder.raw.len();
+        shares[least].push((number, task));
+    }
+    let do_all = |share: Vec<(usize, Task)>| -> Result<Vec<(usize, Done)>, ObjectError> {
+        share.into_iter().map(|(number, task)| Ok((number, task.done(hash)?))).collect()
     };
-    steps.iter().map(made).collect()
+    let mut done = std::thread::scope(|threads| {
+        let own = shares.pop().unwrap_or_default();
+        let others: Vec<_> = shares.into_iter().map(|share| threads.spawn(move || do_all(share))).collect();
+        let mut done = do_all(own)?;
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok::<_, ObjectError>(done)
+    })?;
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, done)| done).collect())
+}
+
+impl Task {
+    fn done(self, hash: gix_hash::Kind) -> Result<Done, ObjectError> {
+        let Self { at, mut folder, before, steps } = self;
+        if !before.is_empty() {
+            folder.change(before, hash)?;
+            (folder.made, folder.whole) = (None, None);
+        }
+        let made = steps.into_iter().map(|(step, changes)| {
+            let (id, body) = folder.make(changes, hash)?;
+            Ok(Made { step, id, body })
+        });
+        let made = made.collect::<Result<Vec<Made>, ObjectError>>()?;
+        Ok(Done { at, folder, made })
+    }
 }
 
 #[cfg(test)]
@@ -320,6 +297,66 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn folders_in_folders_are_what_git_would_make_of_the_files(
+            large in prop_oneof![Just(0), Just(2000), Just(usize::MAX)], asked in 0usize..40,
+            steps in proptest::collection::vec(
+                proptest::collection::vec((0usize..5, 0usize..9, 1u8..4), 0..4), 1..60),
+        ) {
+            // Each folder is in the one that is named.
+            const FOLDERS: [(&str, usize); 5] = [("", 0), ("a", 0), ("b", 0), ("c", 1), ("d", 3)];
+            let file = |n: usize| BString::from(format!("file {n}"));
+            let mut files: Vec<BTreeMap<BString, Entry>> =
+                vec![(0..9).map(|n| (file(n), entry(9, 0o100644))).collect(); FOLDERS.len()];
+            let trees_of = |files: &[BTreeMap<BString, Entry>]| {
+                let (mut all, mut made) = (files.to_vec(), vec![Vec::new(); files.len()]);
+                for (at, (name, parent)) in FOLDERS.iter().enumerate().rev() {
+                    made[at] = raw(&all[at]);
+                    if at > 0 {
+                        let id = object_id(SHA1, Kind::Tree, &made[at]).expect("an id");
+                        all[*parent].insert((*name).into(), Entry { mode: MODE_TREE, id });
+                    }
+                }
+                made
+            };
+            let start = trees_of(&files);
+            let sharing = Sharing { large, steps: 3 };
+            let root = object_id(SHA1, Kind::Tree, &start[0])?;
+            let grower = Grower::open_for(root, Arc::new(start[0].clone()), sharing);
+            for (at, (name, parent)) in FOLDERS.iter().enumerate().skip(1) {
+                grower.open_in(*parent, (*name).into(), Arc::new(start[at].clone()));
+            }
+            let (mut expected, mut roots, mut trees) = (Vec::new(), Vec::new(), Vec::new());
+            for (n, step) in steps.iter().enumerate() {
+                if n == asked {
+                    let grown = grower.tell()?;
+                    roots.extend(grown.roots);
+                    trees.extend(grown.trees);
+                }
+                for (folder, n, byte) in step {
+                    let new = entry(*byte, 0o100644);
+                    files[*folder].insert(file(*n), new);
+                    grower.set(*folder, file(*n), Some(new));
+                }
+                grower.end();
+                expected.push(trees_of(&files));
+            }
+            let grown = grower.tell()?;
+            roots.extend(grown.roots);
+            trees.extend(grown.trees);
+            let kept = bytes_of(trees)?;
+            let mut last = start;
+            for (root, trees) in roots.iter().zip(&expected) {
+                prop_assert_eq!(*root, object_id(SHA1, Kind::Tree, &trees[0])?);
+                for (now, was) in trees.iter().zip(&last).filter(|(now, was)| now != was) {
+                    let id = object_id(SHA1, Kind::Tree, now)?;
+                    prop_assert_eq!(Some(now), kept.get(&id), "it was {} bytes", was.len());
+                }
+                last.clone_from(trees);
+            }
+            prop_assert_eq!(roots.len(), expected.len());
+        }
+
         #[test]
         fn trees_that_grow_have_the_ids_and_bytes_of_trees_made_anew(
             first in 1usize..400, large in prop_oneof![Just(0), Just(4000), Just(usize::MAX)], asked in 0usize..50,
