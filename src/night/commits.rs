@@ -9,7 +9,7 @@ use super::turn::Head;
 use super::writeback::FileChange;
 use super::{NightError, Site, TrunkMove};
 use crate::queue::digest;
-use crate::store::{NewCommit, Tip, Waiting, chain};
+use crate::store::{NewCommit, Tip, chain};
 use crate::workspace::{LOCK, Lock, Outcome, ProjectLock, Workspace};
 
 /// What the commit of mere drift says.
@@ -130,15 +130,14 @@ pub struct Made {
 /// The trailer that the commits of one run have in common, so that they are taken back together.
 pub const RUN: &str = "Carry-Run";
 
-/// Makes a run's commits on `head`, by a call of git that may have begun.
+/// Makes a run's commits on `head`.
 pub fn make(
     site: &Site<'_>,
     head: &Head,
     commits: Vec<(String, Vec<FileChange>)>,
-    by: Option<Waiting>,
 ) -> Result<Made, NightError> {
     let commits = signed(head.commit().as_deref(), commits);
-    let (ids, blobs) = commit_files(site, &head.tip, &commits, by)?;
+    let (ids, blobs) = commit_files(site, &head.tip, &commits)?;
     let texts = commits.into_iter().flat_map(|(_, changes)| changes);
     let texts = texts.filter_map(|change| Some((change.path, change.bytes?))).collect();
     Ok(Made { ids, blobs, texts })
@@ -150,7 +149,6 @@ pub fn make_with_lock(
     head: &Head,
     mut commits: Vec<(String, Vec<FileChange>)>,
     lock: ProjectLock,
-    by: Option<Waiting>,
 ) -> Result<Made, NightError> {
     let others = match site.workspace.config.projects.len() {
         0 | 1 => site.workspace.lock.clone(),
@@ -159,7 +157,7 @@ pub fn make_with_lock(
     if let Some((_, files)) = commits.last_mut() {
         files.push(lock_file(&others, &site.project.name, lock)?);
     }
-    make(site, head, commits, by)
+    make(site, head, commits)
 }
 
 /// The commits with the trailer of their run.
@@ -181,7 +179,6 @@ pub fn commit_files(
     site: &Site<'_>,
     tip: &Tip,
     commits: &[(String, Vec<FileChange>)],
-    by: Option<Waiting>,
 ) -> Result<(Vec<String>, Blobs), NightError> {
     let place = |change: &FileChange| BString::from(format!("{}{}", site.prefix, change.path));
     let mut wanted = Vec::with_capacity(commits.len());
@@ -190,7 +187,7 @@ pub fn commit_files(
         wanted.push(NewCommit { message, files });
     }
     let identity = &site.workspace.config.identity;
-    let made = chain(&site.git, tip, (&identity.name, &identity.email), &wanted, by)?;
+    let made = chain((&site.git, site.plain()), tip, (&identity.name, &identity.email), &wanted)?;
     let paths = commits.iter().flat_map(|(_, changes)| changes).map(|change| change.path.clone());
     Ok((made.commits, paths.zip(made.blobs.into_iter().flatten()).collect()))
 }

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::commits::{commit_files, lock_file};
 use super::turn::head;
-use super::workspace_move::{WorkspaceMove, branch_move};
+use super::workspace_move::WorkspaceMove;
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{RefTransaction, RefUpdate, Repo, SILENCE, Tip, Waiting, listing, write_for_good};
+use crate::store::{RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -75,13 +75,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes all the changes that the journal names and that are not made yet, from the push on, by calls of git that have
-    /// begun.
-    pub fn carry_out(&self, site: &Site<'_>, begun: Begun) -> Result<(), NightError> {
+    /// Makes all the changes that the journal names and that are not made yet, from the push on.
+    pub fn carry_out(&self, site: &Site<'_>) -> Result<(), NightError> {
         if let Some(push) = &self.push {
             push.push(&site.store)?;
         }
-        self.after_push(site, begun)
+        self.after_push(site)
     }
 
     /// The same run on the commit that the workspace's branch has come to since, as other projects went on. None if the
@@ -120,7 +119,7 @@ impl Journal {
             changes.push(FileChange { path: path.clone(), bytes });
         }
         let message = message.stdout.to_str_lossy().into_owned();
-        let (made, files) = commit_files(site, &Tip::of(Some(head))?, &[(message, changes)], None)?;
+        let (made, files) = commit_files(site, &Tip::of(Some(head))?, &[(message, changes)])?;
         let new = made.last().map_or(head, String::as_str).to_owned();
         let workspace = WorkspaceMove { old: Some(head.to_owned()), new, files, texts: BTreeMap::new() };
         Ok(Some(Self { workspace, ..self.clone() }))
@@ -146,11 +145,11 @@ impl Journal {
     }
 
     /// Makes the changes that come after the push. May be repeated.
-    fn after_push(&self, site: &Site<'_>, Begun { refs, branch }: Begun) -> Result<(), NightError> {
+    fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
         // Neither needs the other, and what one of them leaves undone the next run does.
         let (refs, workspace) = std::thread::scope(|threads| {
-            let refs = threads.spawn(|| move_refs(&site.store, &self.refs, refs));
-            let workspace = self.workspace.make(site, branch);
+            let refs = threads.spawn(|| move_refs(&site.store, &self.refs));
+            let workspace = self.workspace.make(site);
             (refs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), workspace)
         });
         refs.and(workspace)?;
@@ -158,28 +157,8 @@ impl Journal {
     }
 }
 
-/// The calls of git by which a transaction moves refs. They have begun, lock nothing and wait: git takes its time to start.
-pub struct Begun {
-    /// Those of the store.
-    refs: RefTransaction,
-    /// The workspace's branch.
-    branch: Waiting,
-}
-
-impl Begun {
-    /// Begins them.
-    pub fn of(site: &Site<'_>) -> Result<Self, NightError> {
-        Ok(Self { refs: ref_transaction(&site.store)?, branch: branch_move(&site.git)? })
-    }
-}
-
-/// Begins a transaction by which [`move_refs`] moves refs of a store.
-pub fn ref_transaction(store: &Repo) -> Result<RefTransaction, NightError> {
-    Ok(store.ref_transaction("carry: publish a build")?)
-}
-
 /// Moves refs of the store, whatever they are now.
-pub fn move_refs(store: &Repo, refs: &[RefUpdate], by: RefTransaction) -> Result<(), NightError> {
+pub fn move_refs(store: &Repo, refs: &[RefUpdate]) -> Result<(), NightError> {
     let mut open = Vec::new();
     let names: Vec<&str> = refs.iter().map(|update| update.name.as_str()).collect();
     for (update, there) in refs.iter().zip(store.exactly(&names)?) {
@@ -189,7 +168,7 @@ pub fn move_refs(store: &Repo, refs: &[RefUpdate], by: RefTransaction) -> Result
         }
     }
     if !open.is_empty() {
-        by.commit(&open)?;
+        store.update(&open, "carry: publish a build")?;
     }
     Ok(())
 }
@@ -297,7 +276,7 @@ pub fn recover(site: &Site<'_>) -> Result<Option<Recovered>, NightError> {
                 return Err(NightError::Since { files });
             }
             journal.bring_back(site)?;
-            journal.after_push(site, Begun::of(site)?)?;
+            journal.after_push(site)?;
             return Ok(Some(Recovered::Finished));
         }
         if path == &now {

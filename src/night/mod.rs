@@ -118,7 +118,7 @@ use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::{GitError, without_secrets};
-use crate::store::{StoreError, is_sound, listing};
+use crate::store::{StoreError, drop_later, is_sound, listing};
 use crate::trunk::{self, FetchError};
 use crate::workspace::{Advance, Project, Workspace};
 
@@ -405,8 +405,7 @@ fn spend(
         pack.map_or(Ok(()), artifacts::Pack::discard)?;
         night.done = Done::Refused;
     }
-    // A thousand patches take their time to go, and nobody waits for that.
-    std::thread::spawn(move || drop(queue));
+    drop_later(queue);
     Ok(night)
 }
 

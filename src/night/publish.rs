@@ -6,7 +6,7 @@ use gix_hash::ObjectId;
 
 use super::builds::Recorded;
 use super::commits::{Made, make, make_with_lock};
-use super::journal::{Begun, Journal, Push, Recovered, move_refs, recover, ref_transaction};
+use super::journal::{Journal, Push, Recovered, move_refs, recover};
 use super::meanwhile;
 use super::sign::signature_ref;
 use super::turn::{Head, Turn, turn};
@@ -145,7 +145,7 @@ pub fn publish(
     let head = if is_late { Head::ask(site)? } else { built.head };
     let made = match built.made.filter(|_| !is_late) {
         Some(made) => made,
-        None => make_with_lock(site, &head, built.commits, built.lock, None)?,
+        None => make_with_lock(site, &head, built.commits, built.lock)?,
     };
     let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
     let patches = built.queue.patches.iter().chain(&built.rewritten);
@@ -155,7 +155,7 @@ pub fn publish(
             keep(&site.differences_file(), differences)?;
             keep_readings(&site.readings_file(), patches)
         });
-        let made = transact(site, &turn, head, (push, refs), made, built.begun)?;
+        let made = transact(site, &turn, head, (push, refs), made)?;
         if let Err(e) = kept.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             events.note(&format!("what was read of the patches could not be kept for the next night: {e}"));
         }
@@ -205,7 +205,7 @@ pub fn put_out(
     events.step(&format!("publishing to {}", without_secrets(&address)));
     let push = leased(site, lock, &address, &branch, &commit, immutable, options)?;
     outlet.put(site, Going { night, push, commits: built.commits, lock: built.lock })?;
-    move_refs(&site.store, &refs, ref_transaction(&site.store)?)
+    move_refs(&site.store, &refs)
 }
 
 /// Pushes a recorded build's refs that the remote lacks; the deploy branch stays where it is. Returns their names.
@@ -239,8 +239,8 @@ pub fn write(
 ) -> Result<Vec<String>, NightError> {
     let turn = turn();
     let head = Head::ask(site)?;
-    let made = make(site, &head, commits.to_vec(), None)?;
-    transact(site, &turn, head, (None, refs), made, None)
+    let made = make(site, &head, commits.to_vec())?;
+    transact(site, &turn, head, (None, refs), made)
 }
 
 fn transact(
@@ -249,7 +249,6 @@ fn transact(
     head: Head,
     (push, refs): (Option<(Push, RefUpdate)>, Vec<RefUpdate>),
     made: Made,
-    begun: Option<Begun>,
 ) -> Result<Vec<String>, NightError> {
     let project = &site.project.name;
     let (old, Made { ids, blobs: files, texts }) = (head.commit(), made);
@@ -257,9 +256,8 @@ fn transact(
     let workspace = WorkspaceMove { old, new, files, texts };
     let (push, witness) = push.unzip();
     let journal = Journal { project: project.clone(), push, refs, witness, workspace };
-    let begun = begun.map_or_else(|| Begun::of(site), Ok)?;
     journal.write(&site.folder)?;
-    match journal.carry_out(site, begun) {
+    match journal.carry_out(site) {
         // A refused push has changed nothing; anything later is finished by the next run.
         Err(e @ NightError::Push { .. }) => Journal::remove(&site.folder, project).and(Err(e)),
         // The answer was lost, and the push may have arrived all the same: that can be asked.

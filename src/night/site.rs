@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
@@ -12,7 +12,7 @@ use super::turn::still;
 use super::workspace_move::{INDEX_LOCK, wait_for_index};
 use crate::queue::{Queue, Readings};
 use crate::store::git::Git;
-use crate::store::{Drivers, Repo, end_quarantines, sweep, unlock};
+use crate::store::{Drivers, Plain, Repo, end_quarantines, sweep, unlock};
 use crate::trunk::{self, differences::Differences};
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
@@ -33,6 +33,7 @@ pub struct Site<'a> {
     pub git_dir: PathBuf,
     /// The workspace's root inside its repository: empty, or ending in a slash.
     pub prefix: String,
+    plain: OnceLock<Option<Plain>>,
 }
 
 /// Where the workspace's repository keeps things.
@@ -128,7 +129,18 @@ impl<'a> Site<'a> {
         let drivers = Drivers::of(&workspace.root, generated.build().unwrap_or_default());
         let store = store.with_drivers(drivers);
         let git = Git::at(&workspace.root);
-        Ok(Self { workspace, project, store, git, folder, git_dir, prefix })
+        let plain = OnceLock::new();
+        Ok(Self { workspace, project, store, git, folder, git_dir, prefix, plain })
+    }
+
+    /// The workspace's own repository, where git need not be asked for every little thing.
+    pub fn plain(&self) -> Option<&Plain> {
+        let look = || {
+            let levels = self.prefix.matches('/').count();
+            let root = self.workspace.root.canonicalize().ok()?;
+            Plain::of(&self.git_dir, self.folder.parent()?, root.ancestors().nth(levels)?)
+        };
+        self.plain.get_or_init(look).as_ref()
     }
 
     /// The address of the trunk; a relative path starts at the workspace's root.
@@ -212,10 +224,15 @@ impl<'a> Site<'a> {
         let _still = still();
         self.nothing_begun()?;
         wait_for_index(&self.git_dir)?;
+        let places = [CONFIG, LOCK, &self.project.patches, &super::settle::place(self)];
+        let from_top = places.map(|place| format!("{}{place}", self.prefix));
+        if self.plain().is_some_and(|plain| plain.is_clean(&from_top).is_some()) {
+            return Ok(());
+        }
         let out = self
             .git
             .call(["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"])
-            .args([CONFIG, LOCK, &self.project.patches, &super::settle::place(self)])
+            .args(places)
             .output()?;
         let files: Vec<String> = out
             .split_str("\0")

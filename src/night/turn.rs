@@ -66,7 +66,11 @@ impl Head {
         let mut folders: Vec<String> =
             folder.match_indices('/').map(|(at, _)| folder[..at].to_owned()).collect();
         folders.push(folder);
-        Ok(Asked { call: Tip::asked(&site.git, &folders)?, turns })
+        let call = match site.plain().and_then(|plain| plain.tip(&folders)) {
+            Some(tip) => Call::Read(tip),
+            None => Call::Asked(Tip::asked(&site.git, &folders)?),
+        };
+        Ok(Asked { call, turns })
     }
 
     /// Its id; none on a branch without one.
@@ -75,16 +79,25 @@ impl Head {
     }
 }
 
-/// Git is asked for the head.
+/// The head, or git is asked for it.
 pub struct Asked {
-    call: AskedTip,
+    call: Call,
     turns: u64,
 }
 
+enum Call {
+    Read(Tip),
+    Asked(AskedTip),
+}
+
 impl Asked {
-    /// What it says.
+    /// What it is.
     pub fn answer(self) -> Result<Head, NightError> {
-        Ok(Head { tip: self.call.answer()?, turns: self.turns })
+        let tip = match self.call {
+            Call::Read(tip) => tip,
+            Call::Asked(asked) => asked.answer()?,
+        };
+        Ok(Head { tip, turns: self.turns })
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::turn::{head, still};
 use super::{NightError, Site};
 use crate::store::git::Git;
-use crate::store::{FileStat, HALF, HeldIndex, Index, NewEntry, Waiting};
+use crate::store::{FileStat, HALF, NewEntry, Plain, Waiting};
 
 /// So many files are written at once: it is the disk that takes the time until they are there for good.
 const AT_ONCE: usize = 8;
@@ -72,12 +72,12 @@ impl WorkspaceMove {
         Ok(all.filter(is_changed).map(|(file, _)| file.clone()).collect())
     }
 
-    /// Writes the files, the index, and last the branch, by a call of git that has begun. May be repeated.
-    pub(super) fn make(&self, site: &Site<'_>, branch: Waiting) -> Result<(), NightError> {
+    /// Writes the files, the index, and last the branch. May be repeated.
+    pub(super) fn make(&self, site: &Site<'_>) -> Result<(), NightError> {
         let _still = still();
         wait_for_index(&site.git_dir)?;
         // From before the files are written on: a commit of all that changed would take them in.
-        let held = self.held(site);
+        let held = site.plain().and_then(Plain::hold_index);
         let by_git = if held.is_none() { Some(index_info(&site.git)?) } else { None };
         let written = self.write(site)?;
         let new = self.entries(site, written);
@@ -87,9 +87,7 @@ impl WorkspaceMove {
         // In the run that made the commit, nothing came between.
         let there = if self.texts.is_empty() { head(&site.git)? } else { self.old.clone() };
         if there.as_ref() != Some(&self.new) {
-            let null = self.null();
-            let old = self.old.as_deref().unwrap_or(&null);
-            branch.output(format!("update HEAD\0{}\0{old}\0", self.new))?;
+            self.move_branch(site)?;
         }
         Ok(())
     }
@@ -143,12 +141,19 @@ impl WorkspaceMove {
         self.files.iter().zip(written).map(entry).collect()
     }
 
-    /// The index, held here; none if it is for git to write.
-    fn held<'s>(&self, site: &'s Site<'_>) -> Option<HeldIndex<'s>> {
-        let levels = site.prefix.matches('/').count();
-        let top = site.workspace.root.canonicalize().ok()?.ancestors().nth(levels)?.to_owned();
-        let hash = ObjectId::from_hex(self.new.as_bytes()).ok()?.kind();
-        Index { git_dir: &site.git_dir, common_dir: site.folder.parent()?, top, hash }.hold()
+    fn move_branch(&self, site: &Site<'_>) -> Result<(), NightError> {
+        const WHY: &str = "carry: write back";
+        let identity = &site.workspace.config.identity;
+        if let (Some(plain), Some(old)) = (site.plain(), &self.old)
+            && plain.move_head([old, &self.new], (&identity.name, &identity.email), WHY)?
+        {
+            return Ok(());
+        }
+        let null = self.null();
+        let old = self.old.as_deref().unwrap_or(&null);
+        let call = site.git.call(["update-ref", "-z", "--stdin", "-m", WHY]);
+        call.stdin(format!("update HEAD\0{}\0{old}\0", self.new)).output()?;
+        Ok(())
     }
 
     /// Has git set the entries, by a call that has begun, and holds the index since.
@@ -170,11 +175,6 @@ impl WorkspaceMove {
         call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(there).answer()?;
         Ok(())
     }
-}
-
-/// Begins the call by which the workspace's branch moves.
-pub(super) fn branch_move(git: &Git) -> Result<Waiting, NightError> {
-    Ok(git.call(["update-ref", "-z", "--stdin", "-m", "carry: write back"]).begin()?)
 }
 
 /// Begins the call by which git sets entries of the index.

@@ -8,7 +8,6 @@ use gix_hash::ObjectId;
 use super::commits::{Made, files, make_with_lock};
 use super::early_edges::EarlyEdges;
 use super::edges::{self, InBuild};
-use super::journal::Begun;
 use super::leave::{Left, leave};
 use super::outcome::{PatchReport, Planned, PlannedPatch};
 use super::policy::{self, Breach};
@@ -23,7 +22,7 @@ use crate::graph::Edge;
 use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
 use crate::risk::Transition;
-use crate::store::{Objects as _, Place, RefUpdate, Unwritten, taking_in};
+use crate::store::{Objects as _, Place, RefUpdate, Unwritten, drop_later};
 use crate::trunk::delta::Change;
 use crate::workspace::{History, HookEvent, ProjectLock};
 
@@ -48,8 +47,6 @@ pub struct Built {
     pub head: Head,
     /// The workspace's commits on it, if they are made already.
     pub made: Option<Made>,
-    /// The calls of git by which it goes out, if they have begun.
-    pub begun: Option<Begun>,
     /// The workspace's commits to make: message and files. The lock goes with the last.
     pub commits: Vec<(String, Vec<FileChange>)>,
     /// The project's part of the lock.
@@ -133,7 +130,7 @@ pub fn build(
     let next = Next { commit, patches: &commits, base, range: &range.commits };
     // The pack, what is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of
     // these needs another, but the commits the second, and that the pack where git has to look at it.
-    let (manifest, refs, head, (made, begun), changes, locked, left) = std::thread::scope(|threads| {
+    let (manifest, refs, head, made, changes, locked, left) = std::thread::scope(|threads| {
         let (view, planned, texts) = (odb.place(), patches.as_slice(), queue.patches.as_slice());
         let next = &next;
         let unwritten = unwritten.as_ref();
@@ -143,7 +140,6 @@ pub fn build(
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
         // hook may yet stop leaves nothing behind.
         let may_be_made = fate.written && !hooks::is_awaited(project, HookEvent::BeforePublish);
-        let taking_in = may_be_made.then(|| taking_in(&site.git)).transpose()?;
         let left = leave(site, &odb, (planned, texts), early, &written)?;
         let head = fate.head.answer()?;
         let series = series_after(site, &queue.series, &left)?;
@@ -157,10 +153,9 @@ pub fn build(
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
-            move || Ok(make_with_lock(site, &head, changes, locked, taking_in).ok())
+            move || Ok(make_with_lock(site, &head, changes, locked).ok())
         };
         let made = (may_be_made && verdict.publishable).then(|| threads.spawn(made));
-        let begun = made.as_ref().map(|_| Begun::of(site)).transpose()?;
         let (edges, risk) = joined(found)?;
         let proofs = Proofs { verdict, checks, artifacts, risk, edges };
         let manifest = ground.manifest(&left, &records, &commits, proofs);
@@ -177,7 +172,7 @@ pub fn build(
         written()?;
         let left: Vec<(Option<Loss>, Option<Patch>)> =
             left.into_iter().map(|l| (l.loss, l.rewritten.map(|(anew, _)| anew))).collect();
-        Ok::<_, NightError>((manifest, refs, head, (made, begun), changes, locked, left))
+        Ok::<_, NightError>((manifest, refs, head, made, changes, locked, left))
     })?;
     let (mut reports, mut moved) = (Vec::with_capacity(left.len()), Vec::with_capacity(left.len()));
     let mut rewritten = Vec::new();
@@ -186,11 +181,11 @@ pub fn build(
         reports.push(PatchReport { loss, ..patch.report });
         rewritten.extend(anew);
     }
-    // Thousands of objects and what was known of them take their time to go, and nobody waits for that.
-    std::thread::spawn(move || drop((odb, differences)));
+    // Thousands of objects, and what was known of them.
+    drop_later((odb, differences));
     let (tip, commits, lock, differences) = (*tip, changes, locked, moved);
     let built =
-        Built { reports, tip, commit, head, made, begun, commits, lock, refs, differences, queue, rewritten };
+        Built { reports, tip, commit, head, made, commits, lock, refs, differences, queue, rewritten };
     Ok((built, manifest))
 }
 

@@ -5,16 +5,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use gix_hash::ObjectId;
 use gix_hashtable::HashMap;
 use gix_object::Kind;
+use indexmap::IndexMap;
 
-use super::git::{Git, GitError, Started, ended_well};
+use super::git::Git;
 use super::odb::object_id;
 use super::repo::object_format;
+use super::tip::{AS_THEY_ARE, READ, listed};
 use super::tree::{Entry, edit};
-use super::{Commit, ObjectError, Objects, Signature, StoreError, Waiting, grow, pack};
+use super::{Commit, ObjectError, Objects, Plain, Signature, StoreError, Tip, grow, loose, pack};
 
 /// A commit to make.
 #[derive(Debug)]
@@ -34,106 +36,24 @@ pub struct Chain {
     pub blobs: Vec<Vec<Option<String>>>,
 }
 
-/// A commit to stand on, and what is known of it.
-#[derive(Debug, Clone, Default)]
-pub struct Tip {
-    commit: Option<ObjectId>,
-    known: Arc<HashMap<ObjectId, Arc<Vec<u8>>>>,
-}
-
-/// Git is asked for a tip.
-pub struct AskedTip(Started);
-
 /// As many objects are kept as a pack; of fewer each becomes a file.
 const UNPACKED: usize = 90;
 /// The mode of a file.
 const PLAIN: u32 = 0o100_644;
-/// Objects are what their ids say, whatever stands in for them (`git help replace`).
-const AS_THEY_ARE: (&str, &str) = ("GIT_NO_REPLACE_OBJECTS", "1");
-const READ: [&str; 3] = ["cat-file", "--batch", "-z"];
 /// Takes in what [`chain`] makes, where that is little.
 const UNPACK: [&str; 2] = ["unpack-objects", "-q"];
 const INDEX: [&str; 2] = ["index-pack", "--stdin"];
 
-impl Tip {
-    /// A commit of which nothing else is known; none: nothing to stand on.
-    pub fn of(commit: Option<&str>) -> Result<Self, GitError> {
-        let id = |hex: &str| {
-            let broken = |_| GitError::Answer { command: "rev-parse".into(), answer: hex.to_owned() };
-            ObjectId::from_hex(hex.as_bytes()).map_err(broken)
-        };
-        Ok(Self { commit: commit.map(id).transpose()?, known: Arc::default() })
-    }
-
-    /// Begins to ask git for `HEAD`, and for its root and the folders in it that are likely to change.
-    pub fn asked(git: &Git, folders: &[String]) -> Result<AskedTip, GitError> {
-        let mut names = String::from("HEAD^{commit}\0HEAD^{tree}\0");
-        for folder in folders.iter().filter(|folder| !folder.contains('\n')) {
-            names.push_str(&format!("HEAD:{folder}\0"));
-        }
-        let (name, value) = AS_THEY_ARE;
-        Ok(AskedTip(git.call(READ).env(name, value).stdin(names).start()?))
-    }
-
-    /// The commit; none on a branch without one.
-    pub fn commit(&self) -> Option<String> {
-        self.commit.map(|id| id.to_string())
-    }
-}
-
-impl AskedTip {
-    /// What git says. `HEAD` may move meanwhile: what is known of another commit's folders does no harm.
-    pub fn answer(self) -> Result<Tip, GitError> {
-        let said = ended_well(READ.join(" "), self.0.answer()?)?;
-        let (mut commit, mut known) = (None, HashMap::default());
-        for (at, object) in listed(&said).into_iter().enumerate() {
-            let Some((id, kind, data)) = object else { continue };
-            if at == 0 {
-                commit = Some(id);
-            }
-            if kind != Kind::Blob {
-                known.insert(id, Arc::new(data.to_vec()));
-            }
-        }
-        Ok(Tip { commit, known: Arc::new(known) })
-    }
-}
-
-/// What `git cat-file --batch` tells: `<id> <kind> <size>`, the content and a line's end; none for what is not there.
-fn listed(mut said: &[u8]) -> Vec<Option<(ObjectId, Kind, &[u8])>> {
-    let mut all = Vec::new();
-    while let Some((head, rest)) = said.split_once_str("\n") {
-        let words: Vec<&[u8]> = head.split(|b| *b == b' ').collect();
-        let object = match words[..] {
-            [id, kind, size] => {
-                let size = size.to_str().ok().and_then(|size| size.parse::<usize>().ok());
-                let id = ObjectId::from_hex(id).ok().zip(Kind::from_bytes(kind).ok());
-                id.zip(size).and_then(|((id, kind), size)| Some((id, kind, rest.get(..size)?)))
-            }
-            _ => None,
-        };
-        said = object.map_or(rest, |(_, _, data)| rest.get(data.len() + 1..).unwrap_or_default());
-        all.push(object);
-    }
-    all
-}
-
-/// Begins a call that takes in what [`chain`] makes: git takes its time to start.
-pub fn taking_in(git: &Git) -> Result<Waiting, GitError> {
-    git.call(UNPACK).begin()
-}
-
-/// Makes `commits` on top of `tip`, by `identity` (name and mail address), now. Git takes them in by the call `by`, if that was
-/// begun and they are few.
+/// Makes `commits` on top of `tip`, by `identity` (name and mail address), now. Where the repository is `plain`, few objects are
+/// written here.
 pub fn chain(
-    git: &Git,
+    (git, plain): (&Git, Option<&Plain>),
     tip: &Tip,
     (name, mail): (&str, &str),
     commits: &[NewCommit<'_>],
-    by: Option<Waiting>,
 ) -> Result<Chain, StoreError> {
     let hash = tip.commit.map_or_else(|| object_format(git), |id| Ok(id.kind()))?;
-    let objects = Around { git, hash, known: &tip.known, new: RefCell::default() };
+    let objects = Around { git, plain, hash, known: &tip.known, new: RefCell::default() };
     let now = jiff::ZonedDateTime::now();
     let who = Signature {
         name: name.into(),
@@ -173,17 +93,18 @@ pub fn chain(
         made.push(id.to_string());
     }
     if !made.is_empty() {
-        objects.hand_over(by)?;
+        objects.hand_over()?;
     }
     Ok(Chain { commits: made, blobs })
 }
 
-/// Objects that are made.
-type New = HashMap<ObjectId, (Kind, Arc<Vec<u8>>)>;
+/// Objects that are made, each after those that it names.
+type New = IndexMap<ObjectId, (Kind, Arc<Vec<u8>>)>;
 
 /// The folders around the files of a commit, and the objects that are made of them.
 struct Around<'a> {
     git: &'a Git,
+    plain: Option<&'a Plain>,
     hash: gix_hash::Kind,
     known: &'a HashMap<ObjectId, Arc<Vec<u8>>>,
     new: RefCell<New>,
@@ -215,22 +136,26 @@ impl Around<'_> {
         Commit::parse(&self.read(id)?).map_err(|reason| ObjectError { id: *id, reason: reason.into() })
     }
 
-    /// Gives git all that is new.
-    fn hand_over(self, by: Option<Waiting>) -> Result<(), StoreError> {
+    /// Leaves all that is new in the repository.
+    fn hand_over(self) -> Result<(), StoreError> {
         let new = self.new.into_inner();
+        let is_kept = new.len() >= UNPACKED;
+        if let Some(plain) = self.plain.filter(|plain| !is_kept && plain.hash == self.hash) {
+            let objects = plain.common_dir.join("objects");
+            for (id, (kind, data)) in &new {
+                // As git does: on the disk for good when the system sees to it (`git help config`, `core.fsync`).
+                loose::put(&objects, id, *kind, data, false)?;
+            }
+            return Ok(());
+        }
         let items = new.iter().map(|(id, (kind, data))| {
             let body = pack::Body::Whole(data);
             pack::Item { id: *id, kind: *kind, body }
         });
         let items: Vec<pack::Item<'_>> = items.collect();
-        let is_kept = items.len() >= UNPACKED;
         let failed = |e: std::io::Error| ObjectError { id: self.hash.null(), reason: e.to_string() };
         let pack = pack::stream(&items, is_kept).map_err(failed)?;
-        let call = match by.filter(|_| !is_kept) {
-            Some(begun) => begun,
-            None => self.git.call(if is_kept { INDEX } else { UNPACK }).begin()?,
-        };
-        call.output(pack)?;
+        self.git.call(if is_kept { INDEX } else { UNPACK }).stdin(pack).output()?;
         Ok(())
     }
 }
@@ -281,6 +206,7 @@ impl Objects for Around<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::AskedTip;
     use super::*;
 
     #[test]
@@ -294,12 +220,12 @@ mod tests {
             files: vec![file("a b/\"c\n", Some(b"1\n")), file("x", Some(b"x"))],
         };
         let made =
-            chain(&git, &Tip::default(), ("N <N>", "n@example.org"), &[first], None).expect("it is made");
+            chain((&git, None), &Tip::default(), ("N <N>", "n@example.org"), &[first]).expect("it is made");
         let head = made.commits[0].clone();
         let tip = Tip::of(Some(&head)).expect("an id");
         let same = NewCommit { message: "same", files: vec![file("x", Some(b"x"))] };
         let last = NewCommit { message: "last", files: vec![file("x", None), file("y", Some(b"y"))] };
-        let made = chain(&git, &tip, ("N", "n@example.org"), &[same, last], None).expect("they are made");
+        let made = chain((&git, None), &tip, ("N", "n@example.org"), &[same, last]).expect("they are made");
         assert_eq!(made.commits.len(), 1);
         assert_eq!((made.blobs[0].len(), made.blobs[1].len(), made.blobs[1][0].as_ref()), (1, 2, None));
         let show = |what: &str| git.call(["log", "-1", &format!("--format={what}"), &made.commits[0]]).line();
@@ -312,9 +238,18 @@ mod tests {
 
     #[test]
     fn few_objects_become_files_and_many_a_pack_in_folders_that_git_told_or_not() {
+        take_in(false);
+        take_in(true);
+    }
+
+    fn take_in(here: bool) {
         let dir = tempfile::tempdir().expect("a folder");
         let git = Git::at(dir.path());
         git.call(["init", "-q", "."]).output().expect("made");
+        let git_dir = dir.path().join(".git");
+        let plain = Plain::of(&git_dir, &git_dir, dir.path()).filter(|_| here);
+        assert_eq!(plain.is_some(), here);
+        let plain = plain.as_ref();
         let path = |n: usize| BString::from(format!("a b/{}/{n}", n % 7));
         let texts: Vec<String> = (0..UNPACKED).map(|n| format!("{n}\n")).collect();
         let mut tip = Tip::default();
@@ -322,16 +257,17 @@ mod tests {
             let files = (0..count).map(|n| (path(n), Some(texts[n].as_bytes())));
             let last = (BString::from("x"), Some(texts[count % 7].as_bytes()));
             let new = [NewCommit { message: "m", files: files.chain([last]).collect() }];
-            let by = taking_in(&git).expect("it begins");
-            let made = chain(&git, &tip, ("N", "n@example.org"), &new, Some(by)).expect("it is made");
+            let made = chain((&git, plain), &tip, ("N", "n@example.org"), &new).expect("it is made");
             git.call(["update-ref", "HEAD", &made.commits[0]]).output().expect("moved");
             let kept = std::fs::read_dir(dir.path().join(".git/objects/pack")).expect("listed");
             let is_index = |name: &str| name.ends_with(".idx");
             let kept = kept.filter(|f| f.as_ref().is_ok_and(|f| is_index(&f.file_name().to_string_lossy())));
             assert_eq!(kept.count(), packs, "{count}");
-            let asked =
-                Tip::asked(&git, &["a b".into(), "no\nsuch".into(), "none".into()]).expect("it begins");
-            tip = asked.answer().expect("git tells");
+            let folders = ["a b".into(), "no\nsuch".into(), "none".into()];
+            tip = match plain {
+                Some(plain) => plain.tip(&folders).expect("it is read"),
+                None => Tip::asked(&git, &folders).and_then(AskedTip::answer).expect("git tells"),
+            };
             assert_eq!(tip.commit().as_ref(), made.commits.last());
             // The commit, its root, and the one folder.
             assert_eq!(tip.known.len(), 3);
@@ -345,14 +281,14 @@ mod tests {
         git.call(["replace", &root, &folder]).output().expect("replaced");
         for tip in [tip.clone(), Tip::of(tip.commit().as_deref()).expect("an id")] {
             let new = [NewCommit { message: "m", files: vec![("y".into(), Some(b"y"))] }];
-            let made = chain(&git, &tip, ("N", "n@example.org"), &new, None).expect("it is made");
+            let made = chain((&git, plain), &tip, ("N", "n@example.org"), &new).expect("it is made");
             let names = git.call(["ls-tree", "--name-only", &made.commits[0]]).line().expect("listed");
             assert_eq!(names, "a b\nx\ny");
         }
         // Where a folder stands no file is put, and where a file stands no folder.
         for wrong in ["a b/0", "x/y"] {
             let new = [NewCommit { message: "m", files: vec![(wrong.into(), Some(b"1"))] }];
-            let made = chain(&git, &tip, ("N", "n@example.org"), &new, None);
+            let made = chain((&git, plain), &tip, ("N", "n@example.org"), &new);
             assert!(matches!(made, Err(StoreError::Clash { .. })), "{wrong}: {made:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Objects, Odb, Place};
 
@@ -12,8 +13,19 @@ const MOST: usize = 8;
 /// So many stretches has a core of things that have much in common with their neighbours.
 const STRETCHES: usize = 2;
 
+/// So long nobody may want the cores that a run leaves free at its end.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Drops what takes its time to go, beside other work and a moment later: most often the program has ended before.
+pub fn drop_later<T: Send + 'static>(value: T) {
+    std::thread::spawn(move || {
+        std::thread::sleep(SOON);
+        drop(value);
+    });
+}
+
 /// So many threads are worth starting here.
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MOST)
 }
 

@@ -162,7 +162,7 @@ impl Git {
 }
 
 /// Where the `git` program is. It is looked up once: a call would try every folder of `PATH` again.
-fn program() -> &'static Path {
+pub(super) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let name = Path::new("git");

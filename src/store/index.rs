@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -17,13 +17,14 @@ use gix_index::{State, Version, write};
 use gix_lock::acquire::Fail;
 use gix_object::Kind;
 
+use super::Plain;
 use super::odb::object_id;
 
 /// So many files that may have changed unseen are read here.
 const READ: usize = 16;
 
 /// Git calls this program when it has written an index (`githooks(5)`).
-const HOOK: &str = "hooks/post-index-change";
+const HOOK: &str = "post-index-change";
 
 /// What the system says of a file: as long as it says the same, git takes the file for unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,50 +54,38 @@ pub struct NewEntry {
     pub file: Option<(ObjectId, FileStat)>,
 }
 
-/// The index of a work tree.
-pub struct Index<'a> {
-    /// The work tree's git directory.
-    pub git_dir: &'a Path,
-    /// The repository's.
-    pub common_dir: &'a Path,
-    /// The top of the work tree.
-    pub top: PathBuf,
-    /// Which ids it has.
-    pub hash: gix_hash::Kind,
-}
-
 /// An index that nobody else can write.
 pub struct HeldIndex<'a> {
-    of: Index<'a>,
+    of: &'a Plain,
     lock: gix_lock::File,
     index: gix_index::File,
     permissions: Permissions,
 }
 
-impl<'a> Index<'a> {
+impl Plain {
     /// Holds the index, as git does while it writes it, until that is done or given up. None: it is for git to write, which
     /// also says what is wrong if anything is.
-    pub fn hold(self) -> Option<HeldIndex<'a>> {
+    pub fn hold_index(&self) -> Option<HeldIndex<'_>> {
         let path = self.git_dir.join("index");
-        let is_heard = self.common_dir.join(HOOK).exists();
-        if is_heard || !path.symlink_metadata().ok()?.is_file() {
+        if self.is_heard(HOOK) || !path.symlink_metadata().ok()?.is_file() {
             return None;
         }
         let lock = gix_lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0).ok()?;
         let permissions = path.symlink_metadata().ok()?.permissions();
-        let index = self.read(&path)?;
+        let index = self.index()?;
         Some(HeldIndex { of: self, lock, index, permissions })
     }
 
     /// The index, if it has nothing that would be lost here.
-    fn read(&self, path: &Path) -> Option<gix_index::File> {
+    pub(super) fn index(&self) -> Option<gix_index::File> {
         // It is read as a whole where a part of it lies in a file of its own, and would be written so.
         let is_split = |name: &OsStr| name.as_encoded_bytes().starts_with(b"sharedindex.");
         let mut beside = self.git_dir.read_dir().ok()?;
         if beside.any(|entry| entry.is_ok_and(|entry| is_split(&entry.file_name()))) {
             return None;
         }
-        let index = gix_index::File::at(path, self.hash, false, Options::default()).ok()?;
+        let index =
+            gix_index::File::at(self.git_dir.join("index"), self.hash, false, Options::default()).ok()?;
         let is_plain = matches!(index.version(), Version::V2 | Version::V3)
             && !index.is_sparse()
             && !index.had_offset_table()
@@ -133,7 +122,7 @@ impl HeldIndex<'_> {
     /// A file that was changed in the second in which the index was written looks unchanged once the index is newer ("racy
     /// git", `Documentation/technical/racy-git.adoc` of git): as git does, those are read, and what differs is marked.
     fn settle(&mut self, entries: &[NewEntry]) -> Option<()> {
-        let (state, Index { top, hash, .. }) = (&mut self.index, &self.of);
+        let (state, Plain { top, hash, .. }) = (&mut self.index, self.of);
         let written = state.timestamp().unix_seconds();
         let is_set = |path: &BStr| entries.iter().any(|entry| entry.path == path);
         let mut open = Vec::new();
@@ -165,7 +154,7 @@ impl HeldIndex<'_> {
 
     /// Sets an entry, or takes it away. None: something is unusual about it.
     fn put(&mut self, NewEntry { path, file }: &NewEntry) -> Option<()> {
-        let (state, Index { top, hash, .. }) = (&mut self.index, &self.of);
+        let (state, Plain { top, hash, .. }) = (&mut self.index, self.of);
         let unusual = Flags::EXTENDED
             | Flags::ASSUME_VALID
             | Flags::STAGE_MASK
@@ -288,9 +277,9 @@ mod tests {
         }
 
         fn hold(&self) -> Option<HeldIndex<'static>> {
-            let git_dir: &Path = Box::leak(self.path(".git").into_boxed_path());
-            let (top, hash) = (self.dir.path().to_owned(), self.hash());
-            Index { git_dir, common_dir: git_dir, top, hash }.hold()
+            let git_dir = self.path(".git");
+            let plain = Plain::of(&git_dir, &git_dir, self.dir.path())?;
+            Box::leak(Box::new(plain)).hold_index()
         }
 
         fn set(&self, entries: &[NewEntry]) -> bool {

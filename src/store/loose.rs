@@ -17,13 +17,25 @@ pub(super) fn write(
     kind: Kind,
     data: &[u8],
 ) -> Result<ObjectId, StoreError> {
-    let failed = |e: std::io::Error| StoreError::Write { path: objects.to_owned(), reason: e.to_string() };
     let id = object_id(hash, kind, data)?;
+    put(objects, &id, kind, data, true)?;
+    Ok(id)
+}
+
+/// The same of an object whose id is known; with `for_good` it is on the disk when this returns.
+pub(super) fn put(
+    objects: &Path,
+    id: &ObjectId,
+    kind: Kind,
+    data: &[u8],
+    for_good: bool,
+) -> Result<(), StoreError> {
+    let failed = |e: std::io::Error| StoreError::Write { path: objects.to_owned(), reason: e.to_string() };
     let hex = id.to_string();
     let folder = objects.join(&hex[..2]);
     let place = folder.join(&hex[2..]);
     if place.exists() {
-        return Ok(id);
+        return Ok(());
     }
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let mut builder = tempfile::Builder::new();
@@ -38,7 +50,10 @@ pub(super) fn write(
     let mut deflate = Compressor::new(CompressionLvl::fastest());
     let mut packed = vec![0; deflate.zlib_compress_bound(whole.len())];
     let len = deflate.zlib_compress(&whole, &mut packed).map_err(|e| failed(std::io::Error::other(e)))?;
-    file.write_all(&packed[..len]).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+    file.write_all(&packed[..len]).map_err(failed)?;
+    if for_good {
+        file.as_file().sync_data().map_err(failed)?;
+    }
     file.persist(place).map_err(|e| failed(e.error))?;
-    Ok(id)
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! Never: a decision about a patch.
 
 mod chain;
+mod clean;
 mod commit;
 mod cores;
 mod delta;
@@ -18,14 +19,17 @@ mod kept;
 mod locks;
 mod loose;
 mod mails;
+mod moves;
 mod odb;
 mod pack;
 mod package;
+mod plain;
 mod promised;
 mod recent;
 mod refs;
 mod repo;
 mod scratch;
+mod tip;
 pub mod tree;
 mod upkeep;
 mod version;
@@ -40,25 +44,27 @@ use std::sync::Arc;
 
 use gix_hash::ObjectId;
 
-pub use chain::{AskedTip, Chain, NewCommit, Tip, chain, taking_in};
+pub use chain::{Chain, NewCommit, chain};
 pub use commit::{Commit, Signature};
-pub use cores::{long_on_all_cores, on_all_cores, share, stretches_on_all_cores};
+pub use cores::{drop_later, long_on_all_cores, on_all_cores, share, stretches_on_all_cores};
 pub use delta::{common_end, common_start};
 pub use diffs::{Quarantine, end_quarantines};
 pub use drivers::{Driven, Drivers};
 pub use fresh::Unwritten;
-pub use index::{FileStat, HeldIndex, Index, NewEntry};
+pub use index::{FileStat, HeldIndex, NewEntry};
 pub use kept::{keep, kept};
 pub use locks::unlock;
 pub use mails::{Mails, adds_recipients, filled_cover, message_id, send_mails, send_words};
 pub use odb::{Odb, Place};
 pub use package::BundleHead;
+pub use plain::Plain;
 pub use promised::UPSTREAM;
 pub use repo::{Ranged, RefUpdate, Repo, SILENCE, listing};
 pub use scratch::Scratch;
+pub use tip::{AskedTip, Tip};
 pub use upkeep::{gather_packs, is_sound, pack_refs, tidy};
 pub use version::GitVersion;
-pub use waiting::{RefTransaction, Waiting};
+pub use waiting::Waiting;
 pub use whole::{HALF, sweep, write_for_good, write_whole};
 pub use worktree::{Unmerged, WorkTree};
 

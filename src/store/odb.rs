@@ -155,6 +155,11 @@ impl Odb {
         Commit::parse(&raw).map_err(|what| ObjectError { id: *id, reason: format!("a commit with {what}") })
     }
 
+    /// The same, as it is stored.
+    pub(super) fn raw_commit(&self, id: &ObjectId) -> Result<Arc<Vec<u8>>, ObjectError> {
+        self.read(id, Kind::Commit)
+    }
+
     /// Keeps a commit in memory and returns its id.
     pub fn put_commit(&self, commit: &Commit) -> Result<ObjectId, ObjectError> {
         self.put(Kind::Commit, commit.raw(), None)

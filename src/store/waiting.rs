@@ -4,7 +4,6 @@
 use std::process::{Child, ChildStdin};
 
 use super::git::{GitError, Started, ended_well, feed};
-use super::{RefUpdate, Repo, StoreError};
 
 /// A call that waits for its input. One that gets none changes nothing, and takes away what it has locked.
 pub struct Waiting {
@@ -35,44 +34,6 @@ impl Drop for Waiting {
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
-    }
-}
-
-/// A transaction of refs that has begun and waits for them (`git help update-ref`).
-pub struct RefTransaction {
-    call: Waiting,
-    hash: gix_hash::Kind,
-}
-
-impl Repo {
-    /// Begins a transaction of refs; `why` is what their log says.
-    pub fn ref_transaction(&self, why: &str) -> Result<RefTransaction, StoreError> {
-        // Branches have a log; what never changes needs none, and there are many of those.
-        let args = ["-c", "core.logAllRefUpdates=true", "update-ref", "--stdin", "-z", "-m", why];
-        Ok(RefTransaction { call: self.git().call(args).begin()?, hash: self.hash() })
-    }
-
-    /// Moves refs, all or none, each only if it still has its old value.
-    pub fn update(&self, updates: &[RefUpdate], why: &str) -> Result<(), StoreError> {
-        self.ref_transaction(why)?.commit(updates)
-    }
-}
-
-impl RefTransaction {
-    /// Moves refs, all or none, each only if it still has its old value.
-    pub fn commit(self, updates: &[RefUpdate]) -> Result<(), StoreError> {
-        let mut input = Vec::from(*b"start\0");
-        let null = self.hash.null().to_string();
-        for u in updates {
-            let old = u.old.as_deref().unwrap_or(&null);
-            match &u.new {
-                Some(new) => input.extend_from_slice(format!("update {}\0{new}\0{old}\0", u.name).as_bytes()),
-                None => input.extend_from_slice(format!("delete {}\0{old}\0", u.name).as_bytes()),
-            }
-        }
-        input.extend_from_slice(b"prepare\0commit\0");
-        self.call.output(input)?;
-        Ok(())
     }
 }
 

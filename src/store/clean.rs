@@ -1,0 +1,318 @@
+//! Is a part of a work tree as its commit has it? Git is asked where that is not plain to see, and says what differs.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use bstr::{BStr, BString, ByteSlice, ByteVec};
+use gix_index::entry::{Flags, Mode, Stage, Stat, stat};
+use gix_index::fs::Metadata;
+use gix_object::Kind;
+
+use super::odb::object_id;
+use super::tree::{Entry, RawTree, entry_at};
+use super::{Odb, Plain, Tip};
+
+/// So many files that may have changed unseen are read here.
+const READ: usize = 16;
+/// A file is compared by all that the index knows of it; disks are numbered anew when a machine starts.
+const ALL: stat::Options =
+    stat::Options { trust_ctime: true, check_stat: true, use_nsec: true, use_stdev: false };
+/// With one of these in it a path is a pattern (`git help glossary`, "pathspec").
+const PATTERN: &str = "*?[\\:";
+
+/// A file of a commit or of an index: its path, its mode and its id.
+type File = (BString, Entry);
+
+impl Plain {
+    /// Does `git status` say nothing of these paths (from the top, with `/` between components)? None: git is to be asked.
+    pub fn is_clean(&self, paths: &[String]) -> Option<()> {
+        let tip = self.tip(&[])?;
+        let index = self.index()?;
+        let mut unsure = 0;
+        for path in paths.iter().map(|path| path.trim_end_matches('/')) {
+            if path.is_empty() || path.contains(|c| PATTERN.contains(c)) {
+                return None;
+            }
+            let at = path.as_bytes().as_bstr();
+            let inside = BString::from([at, b"/".as_slice()].concat());
+            let one = index.entry_range(at).map(|range| &index.entries()[range]);
+            let all = one.or_else(|| index.prefixed_entries(inside.as_bstr())).unwrap_or_default();
+            let mut known = Vec::with_capacity(all.len());
+            for entry in all {
+                self.is_as_indexed(&index, entry, &mut unsure)?;
+                known.push((entry.path(&index).to_owned(), Entry { mode: entry.mode.bits(), id: entry.id }));
+            }
+            if self.committed(&tip, at)? != known {
+                return None;
+            }
+            let names = known.iter().map(|(path, _)| path.as_bstr()).collect();
+            self.holds_no_others(at.to_owned(), &names)?;
+        }
+        Some(())
+    }
+
+    /// Is the file as the index has it?
+    fn is_as_indexed(
+        &self,
+        index: &gix_index::State,
+        entry: &gix_index::Entry,
+        unsure: &mut usize,
+    ) -> Option<()> {
+        let unusual = Flags::EXTENDED | Flags::ASSUME_VALID | Flags::SKIP_WORKTREE | Flags::INTENT_TO_ADD;
+        let is_file = entry.mode == Mode::FILE || entry.mode == Mode::FILE_EXECUTABLE;
+        if !is_file || entry.stage() != Stage::Unconflicted || entry.flags.intersects(unusual) {
+            return None;
+        }
+        let path = self.top.join(entry.path(index).to_path().ok()?);
+        let found = Metadata::from_path_no_follow(&path).ok().filter(Metadata::is_file)?;
+        let is_same = entry.stat.matches(&Stat::from_fs(&found).ok()?, ALL)
+            && found.is_executable() == (entry.mode == Mode::FILE_EXECUTABLE);
+        // By a size of nothing git says that it does not know ("racy git").
+        let is_told = entry.stat.size > 0 || entry.id.is_empty_blob();
+        if !is_same || !is_told {
+            return None;
+        }
+        // It may have changed unseen in the second in which the index was written.
+        if index.timestamp().unix_seconds() <= i64::from(entry.stat.mtime.secs) {
+            *unsure += 1;
+            let text = if *unsure > READ { None } else { std::fs::read(&path).ok() };
+            return (object_id(self.hash, Kind::Blob, &text?).ok()? == entry.id).then_some(());
+        }
+        Some(())
+    }
+
+    /// The files of a commit at and below a path.
+    fn committed(&self, tip: &Tip, path: &BStr) -> Option<Vec<File>> {
+        let mut files = Vec::new();
+        let Some(commit) = &tip.commit else { return Some(files) };
+        let odb = Odb::open(&self.common_dir).ok()?;
+        let root = odb.commit(commit).ok()?.tree;
+        if let Some(entry) = entry_at(&odb, &root, path).ok()? {
+            below(&odb, path.to_owned(), entry, &mut files)?;
+        }
+        Some(files)
+    }
+
+    /// Is there no other file at and below a path than `known` ones?
+    fn holds_no_others(&self, path: BString, known: &HashSet<&BStr>) -> Option<()> {
+        // What lies behind a link is not the work tree's.
+        let is_folder = |end: usize| {
+            let folder = self.top.join(path[..end].to_path().ok()?);
+            match folder.symlink_metadata() {
+                Ok(found) => Some(found.is_dir()),
+                Err(e) => (e.kind() == std::io::ErrorKind::NotFound).then_some(true),
+            }
+        };
+        if !path.find_iter("/").map(is_folder).all(|is| is == Some(true)) {
+            return None;
+        }
+        let at = self.top.join(path.to_path().ok()?);
+        match at.symlink_metadata() {
+            Ok(found) if found.is_dir() => no_others(&at, path, known),
+            Ok(found) => (found.is_file() && known.contains(path.as_bstr())).then_some(()),
+            Err(e) => (e.kind() == std::io::ErrorKind::NotFound).then_some(()),
+        }
+    }
+}
+
+/// The files at an entry, and below it.
+fn below(odb: &Odb, path: BString, entry: Entry, files: &mut Vec<File>) -> Option<()> {
+    if !entry.is_tree() {
+        files.push((path, entry));
+        return Some(());
+    }
+    for inner in RawTree::read(odb, Some(&entry.id)).ok()?.iter() {
+        let (name, inner) = inner.ok()?;
+        below(odb, BString::from([path.as_slice(), b"/", name].concat()), inner, files)?;
+    }
+    Some(())
+}
+
+fn no_others(folder: &Path, path: BString, known: &HashSet<&BStr>) -> Option<()> {
+    for found in folder.read_dir().ok()? {
+        let found = found.ok()?;
+        let (kind, name) = (found.file_type().ok()?, Vec::from_os_string(found.file_name()).ok()?);
+        let inner = BString::from([path.as_slice(), b"/", &name].concat());
+        match kind.is_dir() {
+            // A repository of its own.
+            true if name == b".git" => return None,
+            true => no_others(&found.path(), inner, known)?,
+            false if kind.is_file() && known.contains(inner.as_bstr()) => {}
+            false => return None,
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::store::git::Git;
+
+    struct Tree {
+        dir: tempfile::TempDir,
+        git: Git,
+    }
+
+    impl Tree {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let git = Git::at(dir.path());
+            let tree = Self { dir, git };
+            tree.git(&["init", "-q", "--template=", "."]);
+            ["carry.toml", "p/a", "p/sub/b", "q", "p.x"].iter().for_each(|file| tree.write(file, "one\n"));
+            tree.commit();
+            tree
+        }
+
+        fn git(&self, args: &[&str]) -> String {
+            self.git.call(args).line().expect("git does it")
+        }
+
+        fn path(&self, file: &str) -> PathBuf {
+            self.dir.path().join(file)
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.path(file);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("written");
+        }
+
+        fn commit(&self) {
+            self.git(&["add", "."]);
+            self.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "one"]);
+            // As if that were some seconds ago.
+            self.git(&["ls-files"]).lines().for_each(|file| self.aged(file, 60));
+            self.git(&["update-index", "-q", "--refresh"]);
+            self.aged(".git/index", 30);
+        }
+
+        fn aged(&self, file: &str, seconds: u64) {
+            let time = SystemTime::now() - Duration::from_secs(seconds);
+            let file = std::fs::File::options().append(true).open(self.path(file)).expect("it opens");
+            file.set_modified(time).expect("its time is set");
+        }
+
+        fn is_clean(&self, paths: &[&str]) -> bool {
+            let git_dir = self.path(".git");
+            let plain = Plain::of(&git_dir, &git_dir, self.dir.path()).expect("it is plain");
+            let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+            plain.is_clean(&paths).is_some()
+        }
+
+        /// Does git say nothing of them?
+        fn told(&self, paths: &[&str]) -> bool {
+            let call =
+                self.git.call(["status", "--porcelain", "--no-renames", "--untracked-files=all", "--"]);
+            call.args(paths).output().expect("git tells").is_empty()
+        }
+    }
+
+    const ALL_OF_IT: [&str; 3] = ["carry.toml", "p", "none"];
+
+    #[test]
+    fn what_git_says_nothing_of_is_clean() {
+        let tree = Tree::new();
+        assert!(tree.is_clean(&ALL_OF_IT) && tree.is_clean(&["p/"]) && tree.is_clean(&["p/sub"]));
+        // What is elsewhere is not asked for.
+        tree.write("q", "two\n");
+        tree.write("p.y", "new\n");
+        assert!(tree.is_clean(&ALL_OF_IT) && tree.told(&ALL_OF_IT) && !tree.is_clean(&["q"]));
+        // A pattern is for git.
+        assert!(!tree.is_clean(&["p*"]) && !tree.is_clean(&[""]));
+    }
+
+    #[test]
+    fn whatever_differs_is_seen() {
+        type Make<'m> = &'m dyn Fn(&Tree);
+        let differs: [(&str, Make<'_>); 12] = [
+            ("a change", &|t| t.write("p/a", "two\n")),
+            ("one as long", &|t| t.write("p/a", "ONE\n")),
+            ("a deeper one", &|t| t.write("p/sub/b", "two\n")),
+            ("a new file", &|t| t.write("p/c", "new\n")),
+            ("a new file in a new folder", &|t| t.write("p/new/c", "new\n")),
+            ("where there was nothing", &|t| t.write("none", "new\n")),
+            ("a file that is gone", &|t| std::fs::remove_file(t.path("p/a")).expect("gone")),
+            ("a staged change", &|t| {
+                t.write("p/a", "two\n");
+                t.git(&["add", "p/a"]);
+                t.write("p/a", "one\n");
+                t.git(&["update-index", "-q", "--refresh"]);
+            }),
+            ("a staged change that is there", &|t| {
+                t.write("p/a", "two\n");
+                t.git(&["add", "p/a"]);
+            }),
+            ("one taken out of the index", &|t| drop(t.git(&["rm", "-q", "--cached", "p/sub/b"]))),
+            ("another mode", &|t| {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(t.path("p/a"), mode).expect("set");
+            }),
+            ("a link to the same", &|t| {
+                std::fs::remove_file(t.path("p/a")).expect("gone");
+                std::os::unix::fs::symlink("sub/b", t.path("p/a")).expect("linked");
+            }),
+        ];
+        for (what, make) in differs {
+            let tree = Tree::new();
+            make(&tree);
+            assert!(!tree.told(&ALL_OF_IT), "{what}: git sees it");
+            assert!(!tree.is_clean(&ALL_OF_IT), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_to_see_is_left_to_git() {
+        type Make<'m> = &'m dyn Fn(&Tree);
+        let unsure: [(&str, Make<'_>); 5] = [
+            ("a folder behind a link", &|t| {
+                std::fs::rename(t.path("p"), t.path("elsewhere")).expect("moved");
+                std::os::unix::fs::symlink("elsewhere", t.path("p")).expect("linked");
+            }),
+            ("a file that git is told to take for unchanged", &|t| {
+                drop(t.git(&["update-index", "--assume-unchanged", "p/a"]));
+            }),
+            ("an index in parts", &|t| drop(t.git(&["update-index", "--split-index"]))),
+            ("a file that was written again", &|t| t.write("p/a", "one\n")),
+            ("an ignored file", &|t| {
+                t.write(".git/info/exclude", "p/ignored\n");
+                t.write("p/ignored", "x");
+            }),
+        ];
+        for (what, make) in unsure {
+            let tree = Tree::new();
+            make(&tree);
+            assert!(!tree.is_clean(&ALL_OF_IT), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_change_in_the_second_in_which_the_index_was_written_is_seen() {
+        let tree = Tree::new();
+        tree.aged("p/a", 20);
+        tree.git(&["update-index", "-q", "--refresh"]);
+        tree.aged(".git/index", 20);
+        assert!(tree.is_clean(&ALL_OF_IT));
+        // What the system says of the file is what the index has: by its bytes alone the change shows.
+        tree.write("p/a", "ONE\n");
+        let git_dir = tree.path(".git");
+        let plain = Plain::of(&git_dir, &git_dir, tree.dir.path()).expect("it is plain");
+        let mut index = plain.index().expect("it is read");
+        let at = index.entry_range("p/a".into()).expect("it is there").start;
+        let now = Metadata::from_path_no_follow(&tree.path("p/a")).expect("it is there");
+        index.entries_mut()[at].stat = Stat::from_fs(&now).expect("it is told");
+        index.write(gix_index::write::Options::default()).expect("written");
+        assert!(!tree.is_clean(&ALL_OF_IT));
+        // And where the index is newer, it is taken for what it was, as git takes it.
+        tree.aged("p/a", 60);
+        let now = Metadata::from_path_no_follow(&tree.path("p/a")).expect("it is there");
+        index.entries_mut()[at].stat = Stat::from_fs(&now).expect("it is told");
+        index.write(gix_index::write::Options::default()).expect("written");
+        assert!(tree.is_clean(&ALL_OF_IT) && tree.told(&ALL_OF_IT));
+    }
+}
