@@ -55,3 +55,41 @@ fn a_hook_that_git_calls_for_the_index_is_called() {
     lab.carry_code(0, &["nightly"]);
     assert!(ran.exists());
 }
+
+/// Hooks of a workspace that say in `ran` that git has called them, in a folder that the settings name.
+#[cfg(unix)]
+fn heard(lab: &Lab) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, ran) = (lab.path("ws/.git/heard"), lab.path("ran"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for hook in ["post-index-change", "reference-transaction"] {
+        let file = folder.join(hook);
+        let text = format!("#!/bin/sh\necho {hook} \"$1\" >> '{}'\n", ran.display());
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    }
+    lab.git("ws", &["config", "core.hooksPath", &folder.to_string_lossy()]);
+    ran
+}
+
+#[cfg(unix)]
+#[test]
+fn where_settings_name_hooks_git_does_the_same_and_calls_them() {
+    let (ours, theirs) = (lab(), lab());
+    let ran = heard(&theirs);
+    [&ours, &theirs].into_iter().for_each(night);
+    let heard = std::fs::read_to_string(ran).expect("they were called");
+    for word in ["post-index-change", "reference-transaction prepared", "reference-transaction committed"] {
+        assert!(heard.contains(word), "{heard}");
+    }
+    // Whoever did it, the workspace and the deploy branch are the same.
+    let told = |lab: &Lab| {
+        let log = |repository: &str, name: &str| lab.git(repository, &["log", "-g", "--format=%gs", name]);
+        let files = lab.git("ws", &["ls-tree", "-r", "HEAD"]);
+        let build = lab.git("ws/.git/carry/p.git", &["rev-parse", "refs/heads/deploy/p^{tree}"]);
+        (files, build, log("ws", "HEAD"), log("ws/.git/carry/p.git", "refs/heads/deploy/p"))
+    };
+    let (ours, theirs) = (told(&ours), told(&theirs));
+    assert_eq!((ours.1, ours.2, ours.3), (theirs.1, theirs.2, theirs.3));
+    assert_eq!(ours.0.lines().count(), theirs.0.lines().count());
+}

@@ -247,7 +247,7 @@ mod tests {
         let git = Git::at(dir.path());
         git.call(["init", "-q", "."]).output().expect("made");
         let git_dir = dir.path().join(".git");
-        let plain = Plain::of(&git_dir, &git_dir, dir.path()).filter(|_| here);
+        let plain = Plain::by_itself(&git_dir, &git_dir, dir.path()).filter(|_| here);
         assert_eq!(plain.is_some(), here);
         let plain = plain.as_ref();
         let path = |n: usize| BString::from(format!("a b/{}/{n}", n % 7));

@@ -199,7 +199,7 @@ mod tests {
 
         fn is_clean(&self, paths: &[&str]) -> bool {
             let git_dir = self.path(".git");
-            let plain = Plain::of(&git_dir, &git_dir, self.dir.path()).expect("it is plain");
+            let plain = Plain::by_itself(&git_dir, &git_dir, self.dir.path()).expect("it is plain");
             let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
             plain.is_clean(&paths).is_some()
         }
@@ -301,7 +301,7 @@ mod tests {
         // What the system says of the file is what the index has: by its bytes alone the change shows.
         tree.write("p/a", "ONE\n");
         let git_dir = tree.path(".git");
-        let plain = Plain::of(&git_dir, &git_dir, tree.dir.path()).expect("it is plain");
+        let plain = Plain::by_itself(&git_dir, &git_dir, tree.dir.path()).expect("it is plain");
         let mut index = plain.index().expect("it is read");
         let at = index.entry_range("p/a".into()).expect("it is there").start;
         let now = Metadata::from_path_no_follow(&tree.path("p/a")).expect("it is there");

@@ -278,7 +278,7 @@ mod tests {
 
         fn hold(&self) -> Option<HeldIndex<'static>> {
             let git_dir = self.path(".git");
-            let plain = Plain::of(&git_dir, &git_dir, self.dir.path())?;
+            let plain = Plain::by_itself(&git_dir, &git_dir, self.dir.path())?;
             Box::leak(Box::new(plain)).hold_index()
         }
 

@@ -166,7 +166,7 @@ mod tests {
         }
 
         fn plain(&self) -> Plain {
-            Plain::of(&self.git_dir(), &self.git_dir(), self.dir.path()).expect("it is plain")
+            Plain::by_itself(&self.git_dir(), &self.git_dir(), self.dir.path()).expect("it is plain")
         }
 
         fn told(&self, args: &[&str]) -> String {

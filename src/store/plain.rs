@@ -36,11 +36,15 @@ pub struct Plain {
 impl Plain {
     /// The repository with these directories, where it is plain.
     pub fn of(git_dir: &Path, common_dir: &Path, top: &Path) -> Option<Self> {
-        let mut settings = vec![common_dir.join("config"), git_dir.join("config.worktree")];
-        settings.extend(of_the_user());
-        settings.extend(of_the_system());
         let is_plain = BESIDES.iter().all(|name| std::env::var_os(name).is_none())
-            && [git_dir, common_dir, top].iter().all(|folder| is_own(folder))
+            && of_the_user().iter().chain(&of_the_system()).all(|file| is_usual(file));
+        if is_plain { Self::by_itself(git_dir, common_dir, top) } else { None }
+    }
+
+    /// The same, whatever is set elsewhere.
+    pub(super) fn by_itself(git_dir: &Path, common_dir: &Path, top: &Path) -> Option<Self> {
+        let settings = [common_dir.join("config"), git_dir.join("config.worktree")];
+        let is_plain = [git_dir, common_dir, top].iter().all(|folder| is_own(folder))
             && !common_dir.join("reftable").exists()
             && settings.iter().all(|file| is_usual(file));
         let hash = repo::hash(common_dir);
@@ -120,7 +124,7 @@ mod tests {
         let (top, git) = (dir.path(), Git::at(dir.path()));
         git.call(["init", "-q", "--template=", "."]).output().expect("a repository");
         let git_dir = top.join(".git");
-        let is_plain = || Plain::of(&git_dir, &git_dir, top).is_some();
+        let is_plain = || Plain::by_itself(&git_dir, &git_dir, top).is_some();
         assert!(is_plain());
         let unusual = [
             ("core.hooksPath", "/some/where"),
