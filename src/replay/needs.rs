@@ -1,4 +1,4 @@
-//! What each patch of a stack needs: asked of its own base ([`super::origins`]), with all that comes before it left out.
+//! What each patch of a stack needs: asked of its own base (`origins.rs`), with all that comes before it left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::ScopedJoinHandle;

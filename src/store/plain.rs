@@ -10,9 +10,10 @@ use bstr::ByteSlice;
 use super::git::program;
 use super::repo;
 
-/// Settings by which git does more than what is done here, or does it otherwise, and those that bring in others (`git help
-/// config`). A file of settings in which one of these words stands is not looked at any closer.
-const UNUSUAL: [&[u8]; 5] = [b"hook", b"include", b"sharedrepository", b"fsync", b"refstorage"];
+/// Settings by which git does more than what is done here, does it otherwise or elsewhere, and those that bring in others (`git
+/// help config`). A file of settings in which one of these words stands is not looked at any closer.
+const UNUSUAL: [&[u8]; 7] =
+    [b"hook", b"include", b"sharedrepository", b"fsync", b"refstorage", b"compatobjectformat", b"worktree"];
 
 /// Whether there is a log of what a branch was. `git init` writes it down.
 const LOGGED: &[u8] = b"logallrefupdates";
@@ -130,6 +131,8 @@ mod tests {
             ("core.hooksPath", "/some/where"),
             ("core.sharedRepository", "group"),
             ("core.fsync", "all"),
+            ("core.worktree", "/some/where"),
+            ("extensions.compatObjectFormat", "sha256"),
             ("core.logAllRefUpdates", "always"),
             ("include.path", "other"),
             ("includeIf.onbranch:main.path", "other"),
