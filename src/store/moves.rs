@@ -180,7 +180,8 @@ mod tests {
                 all += &format!("\n{log}: ");
                 let text = std::fs::read_to_string(self.git_dir().join("logs").join(log)).unwrap_or_default();
                 for line in text.lines() {
-                    all += &format!("{} {}\n", &line[..81], line.split_once('\t').expect("a reason").1);
+                    let ids: Vec<&str> = line.split(' ').take(2).collect();
+                    all += &format!("{} {}\n", ids.join(" "), line.split_once('\t').expect("a reason").1);
                 }
             }
             all
