@@ -10,7 +10,7 @@ use gix_object::Kind;
 
 use super::odb::object_id;
 use super::tree::{Entry, RawTree, entry_at};
-use super::{Odb, Plain, Tip};
+use super::{Odb, Plain};
 
 /// So many files that may have changed unseen are read here.
 const READ: usize = 16;
@@ -26,8 +26,12 @@ type File = (BString, Entry);
 impl Plain {
     /// Does `git status` say nothing of these paths (from the top, with `/` between components)? None: git is to be asked.
     pub fn is_clean(&self, paths: &[String]) -> Option<()> {
-        let tip = self.tip(&[])?;
         let index = self.index()?;
+        let odb = Odb::open(&self.common_dir).ok()?;
+        let root = match self.head()? {
+            Some(commit) => Some(odb.commit(&commit).ok()?.tree),
+            None => None,
+        };
         let mut unsure = 0;
         for path in paths.iter().map(|path| path.trim_end_matches('/')) {
             if path.is_empty() || path.contains(|c| PATTERN.contains(c)) {
@@ -42,7 +46,13 @@ impl Plain {
                 self.is_as_indexed(&index, entry, &mut unsure)?;
                 known.push((entry.path(&index).to_owned(), Entry { mode: entry.mode.bits(), id: entry.id }));
             }
-            if self.committed(&tip, at)? != known {
+            let mut committed = Vec::with_capacity(known.len());
+            if let Some(root) = &root
+                && let Some(entry) = entry_at(&odb, root, at).ok()?
+            {
+                below(&odb, at.to_owned(), entry, &mut committed)?;
+            }
+            if committed != known {
                 return None;
             }
             let names = known.iter().map(|(path, _)| path.as_bstr()).collect();
@@ -79,18 +89,6 @@ impl Plain {
             return (object_id(self.hash, Kind::Blob, &text?).ok()? == entry.id).then_some(());
         }
         Some(())
-    }
-
-    /// The files of a commit at and below a path.
-    fn committed(&self, tip: &Tip, path: &BStr) -> Option<Vec<File>> {
-        let mut files = Vec::new();
-        let Some(commit) = &tip.commit else { return Some(files) };
-        let odb = Odb::open(&self.common_dir).ok()?;
-        let root = odb.commit(commit).ok()?.tree;
-        if let Some(entry) = entry_at(&odb, &root, path).ok()? {
-            below(&odb, path.to_owned(), entry, &mut files)?;
-        }
-        Some(files)
     }
 
     /// Is there no other file at and below a path than `known` ones?

@@ -66,6 +66,8 @@ struct Growing {
     known: HashSet,
     root: ObjectId,
     sharing: Sharing,
+    /// What could not be made is gone, and so is all that stands on it.
+    failed: Option<ObjectError>,
 }
 
 /// What happens to a folder in some steps.
@@ -95,7 +97,8 @@ impl Grower {
 
     fn open_for(root: ObjectId, raw: Arc<Vec<u8>>, sharing: Sharing) -> Self {
         let (folders, waiting) = (vec![Folder::of(None, raw)], vec![Steps::new()]);
-        let growing = Growing { folders, waiting, ended: 0, known: HashSet::default(), root, sharing };
+        let known = HashSet::default();
+        let growing = Growing { folders, waiting, ended: 0, known, root, sharing, failed: None };
         Self { growing: RefCell::new(growing) }
     }
 
@@ -120,7 +123,13 @@ impl Grower {
 
     /// What came of the steps since this was asked last.
     pub fn tell(&self) -> Result<Grown, ObjectError> {
-        self.growing.borrow_mut().grow()
+        let mut growing = self.growing.borrow_mut();
+        if let Some(failed) = &growing.failed {
+            return Err(failed.clone());
+        }
+        let grown = growing.grow();
+        growing.failed = grown.as_ref().err().cloned();
+        grown
     }
 }
 
@@ -266,6 +275,26 @@ mod tests {
         Ok(bytes)
     }
 
+    /// Asks what came of the steps, once more.
+    fn add(grower: &Grower, roots: &mut Vec<ObjectId>, trees: &mut Vec<Made>) -> Result<(), ObjectError> {
+        let grown = grower.tell()?;
+        roots.extend(grown.roots);
+        trees.extend(grown.trees);
+        Ok(())
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_told_again_and_nothing_stands_on_it() {
+        let broken = Arc::new(b"no tree at all".to_vec());
+        let grower = Grower::open(ObjectId::from_bytes_or_panic(&[1; 20]), broken);
+        for _ in 0..2 {
+            grower.set(0, "a".into(), Some(entry(2, 0o100644)));
+            grower.end();
+            assert!(grower.tell().is_err());
+        }
+        assert!(grower.tell().is_err(), "with nothing more to do, too");
+    }
+
     #[test]
     fn a_folder_is_kept_whole_once_however_often_it_changes() {
         let name = |n: u16| BString::from(format!("folder {n:04}"));
@@ -329,9 +358,7 @@ mod tests {
             let (mut expected, mut roots, mut trees) = (Vec::new(), Vec::new(), Vec::new());
             for (n, step) in steps.iter().enumerate() {
                 if n == asked {
-                    let grown = grower.tell()?;
-                    roots.extend(grown.roots);
-                    trees.extend(grown.trees);
+                    add(&grower, &mut roots, &mut trees)?;
                 }
                 for (folder, n, byte) in step {
                     let new = entry(*byte, 0o100644);
@@ -341,9 +368,7 @@ mod tests {
                 grower.end();
                 expected.push(trees_of(&files));
             }
-            let grown = grower.tell()?;
-            roots.extend(grown.roots);
-            trees.extend(grown.trees);
+            add(&grower, &mut roots, &mut trees)?;
             let kept = bytes_of(trees)?;
             let mut last = start;
             for (root, trees) in roots.iter().zip(&expected) {
@@ -373,9 +398,7 @@ mod tests {
             let (mut expected, mut roots, mut trees) = (Vec::new(), Vec::new(), Vec::new());
             for (n, step) in steps.iter().enumerate() {
                 if n == asked {
-                    let grown = grower.tell()?;
-                    roots.extend(grown.roots);
-                    trees.extend(grown.trees);
+                    add(&grower, &mut roots, &mut trees)?;
                 }
                 for (n, byte, mode) in step {
                     let new = (*mode != 0).then(|| entry(*byte, *mode));
@@ -388,9 +411,7 @@ mod tests {
                 grower.end();
                 expected.push(raw(&entries));
             }
-            let grown = grower.tell()?;
-            roots.extend(grown.roots);
-            trees.extend(grown.trees);
+            add(&grower, &mut roots, &mut trees)?;
             bytes_of(trees)?;
             let ids: Result<Vec<_>, _> = expected.iter().map(|raw| object_id(SHA1, Kind::Tree, raw)).collect();
             prop_assert_eq!(roots, ids?);

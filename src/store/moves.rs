@@ -14,7 +14,7 @@ use super::{Plain, RefUpdate, Repo, StoreError, refs};
 const HOOK: &str = "reference-transaction";
 
 /// Who the log says has moved a ref of the tool's own.
-pub(super) const TOOL: (&str, &str) = ("git-carry", "git-carry@localhost");
+const TOOL: (&str, &str) = ("git-carry", "git-carry@localhost");
 
 impl Plain {
     /// Moves refs, all or none, each only if it still has its old value. Returns whether that is done: if not, nothing has

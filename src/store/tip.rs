@@ -68,8 +68,8 @@ impl Plain {
         Some(Tip { commit: Some(commit), known: Arc::new(known) })
     }
 
-    /// What `HEAD` is at: nothing on a branch without a commit.
-    fn head(&self) -> Option<Option<ObjectId>> {
+    /// What `HEAD` is at: nothing on a branch without a commit. None: git is to be asked.
+    pub(super) fn head(&self) -> Option<Option<ObjectId>> {
         let place = self.git_dir.join("HEAD");
         if !place.symlink_metadata().ok()?.is_file() {
             return None;
