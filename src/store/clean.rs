@@ -144,66 +144,22 @@ fn no_others(folder: &Path, path: BString, known: &HashSet<&BStr>) -> Option<()>
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::time::{Duration, SystemTime};
-
     use super::*;
-    use crate::store::git::Git;
+    use crate::store::lab::Tree;
 
-    struct Tree {
-        dir: tempfile::TempDir,
-        git: Git,
+    fn tree() -> Tree {
+        Tree::new(&["carry.toml", "p/a", "p/sub/b", "q", "p.x"])
     }
 
     impl Tree {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().expect("a folder");
-            let git = Git::at(dir.path());
-            let tree = Self { dir, git };
-            tree.git(&["init", "-q", "--template=", "."]);
-            ["carry.toml", "p/a", "p/sub/b", "q", "p.x"].iter().for_each(|file| tree.write(file, "one\n"));
-            tree.commit();
-            tree
-        }
-
-        fn git(&self, args: &[&str]) -> String {
-            self.git.call(args).line().expect("git does it")
-        }
-
-        fn path(&self, file: &str) -> PathBuf {
-            self.dir.path().join(file)
-        }
-
-        fn write(&self, file: &str, text: &str) {
-            let path = self.path(file);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            std::fs::write(path, text).expect("written");
-        }
-
-        fn commit(&self) {
-            self.git(&["add", "."]);
-            self.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "one"]);
-            // As if that were some seconds ago.
-            self.git(&["ls-files"]).lines().for_each(|file| self.aged(file, 60));
-            self.git(&["update-index", "-q", "--refresh"]);
-            self.aged(".git/index", 30);
-        }
-
-        fn aged(&self, file: &str, seconds: u64) {
-            let time = SystemTime::now() - Duration::from_secs(seconds);
-            let file = std::fs::File::options().append(true).open(self.path(file)).expect("it opens");
-            file.set_modified(time).expect("its time is set");
-        }
-
         fn is_clean(&self, paths: &[&str]) -> bool {
-            let git_dir = self.path(".git");
-            let plain = Plain::by_itself(&git_dir, &git_dir, self.dir.path()).expect("it is plain");
+            let plain = self.plain().expect("it is plain");
             let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
             plain.is_clean(&paths).is_some()
         }
 
         /// Does git say nothing of them?
-        fn told(&self, paths: &[&str]) -> bool {
+        fn is_clean_to_git(&self, paths: &[&str]) -> bool {
             let call =
                 self.git.call(["status", "--porcelain", "--no-renames", "--untracked-files=all", "--"]);
             call.args(paths).output().expect("git tells").is_empty()
@@ -214,12 +170,12 @@ mod tests {
 
     #[test]
     fn what_git_says_nothing_of_is_clean() {
-        let tree = Tree::new();
+        let tree = tree();
         assert!(tree.is_clean(&ALL_OF_IT) && tree.is_clean(&["p/"]) && tree.is_clean(&["p/sub"]));
         // What is elsewhere is not asked for.
         tree.write("q", "two\n");
         tree.write("p.y", "new\n");
-        assert!(tree.is_clean(&ALL_OF_IT) && tree.told(&ALL_OF_IT) && !tree.is_clean(&["q"]));
+        assert!(tree.is_clean(&ALL_OF_IT) && tree.is_clean_to_git(&ALL_OF_IT) && !tree.is_clean(&["q"]));
         // A pattern is for git.
         assert!(!tree.is_clean(&["p*"]) && !tree.is_clean(&[""]));
     }
@@ -257,9 +213,9 @@ mod tests {
             }),
         ];
         for (what, make) in differs {
-            let tree = Tree::new();
+            let tree = tree();
             make(&tree);
-            assert!(!tree.told(&ALL_OF_IT), "{what}: git sees it");
+            assert!(!tree.is_clean_to_git(&ALL_OF_IT), "{what}: git sees it");
             assert!(!tree.is_clean(&ALL_OF_IT), "{what}");
         }
     }
@@ -283,7 +239,7 @@ mod tests {
             }),
         ];
         for (what, make) in unsure {
-            let tree = Tree::new();
+            let tree = tree();
             make(&tree);
             assert!(!tree.is_clean(&ALL_OF_IT), "{what}");
         }
@@ -291,15 +247,14 @@ mod tests {
 
     #[test]
     fn a_change_in_the_second_in_which_the_index_was_written_is_seen() {
-        let tree = Tree::new();
+        let tree = tree();
         tree.aged("p/a", 20);
         tree.git(&["update-index", "-q", "--refresh"]);
         tree.aged(".git/index", 20);
         assert!(tree.is_clean(&ALL_OF_IT));
         // What the system says of the file is what the index has: by its bytes alone the change shows.
         tree.write("p/a", "ONE\n");
-        let git_dir = tree.path(".git");
-        let plain = Plain::by_itself(&git_dir, &git_dir, tree.dir.path()).expect("it is plain");
+        let plain = tree.plain().expect("it is plain");
         let mut index = plain.index().expect("it is read");
         let at = index.entry_range("p/a".into()).expect("it is there").start;
         let now = Metadata::from_path_no_follow(&tree.path("p/a")).expect("it is there");
@@ -311,6 +266,6 @@ mod tests {
         let now = Metadata::from_path_no_follow(&tree.path("p/a")).expect("it is there");
         index.entries_mut()[at].stat = Stat::from_fs(&now).expect("it is told");
         index.write(gix_index::write::Options::default()).expect("written");
-        assert!(tree.is_clean(&ALL_OF_IT) && tree.told(&ALL_OF_IT));
+        assert!(tree.is_clean(&ALL_OF_IT) && tree.is_clean_to_git(&ALL_OF_IT));
     }
 }

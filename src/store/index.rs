@@ -219,54 +219,18 @@ fn invalidate(mut tree: &mut Tree, path: &BStr) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
-
     use super::*;
-    use crate::store::git::Git;
-
-    struct Tree {
-        dir: tempfile::TempDir,
-        git: Git,
-    }
+    use crate::store::lab::Tree;
 
     impl Tree {
-        fn new(files: &[&str]) -> Self {
-            let dir = tempfile::tempdir().expect("a folder");
-            let git = Git::at(dir.path());
-            git.call(["init", "-q", "."]).output().expect("a repository");
-            let tree = Self { dir, git };
-            for file in files {
-                tree.write(file, "one\n");
-            }
-            tree.git(&["add", "."]);
-            // The folders of the index are known.
-            tree.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "one"]);
-            tree.settled();
-            tree
-        }
-
-        fn git(&self, args: &[&str]) -> String {
-            self.git.call(args).line().expect("git does it")
-        }
-
-        fn path(&self, file: &str) -> std::path::PathBuf {
-            self.dir.path().join(file)
-        }
-
-        fn write(&self, file: &str, text: &str) -> FileStat {
-            let path = self.path(file);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            std::fs::write(&path, text).expect("written");
-            FileStat::of(&File::open(path).expect("it is there")).expect("it is told")
-        }
-
         fn put(&self, file: &str) {
             self.write(file, "");
         }
 
         /// Writes a file, whose entry is to be set to what it says.
         fn entry(&self, path: &str, text: &str) -> NewEntry {
-            let written = self.write(path, text);
+            self.write(path, text);
+            let written = self.stat(path);
             let id = object_id(self.hash(), Kind::Blob, text.as_bytes()).expect("an id");
             self.git.call(["hash-object", "-w", "--stdin"]).stdin(text).output().expect("kept");
             NewEntry { path: path.into(), file: Some((id, written)) }
@@ -277,27 +241,12 @@ mod tests {
         }
 
         fn hold(&self) -> Option<HeldIndex<'static>> {
-            let git_dir = self.path(".git");
-            let plain = Plain::by_itself(&git_dir, &git_dir, self.dir.path())?;
+            let plain = self.plain()?;
             Box::leak(Box::new(plain)).hold_index()
         }
 
         fn set(&self, entries: &[NewEntry]) -> bool {
             self.hold().is_some_and(|held| held.set(entries))
-        }
-
-        /// Each file and the index have the time that they would have some seconds later.
-        fn settled(&self) {
-            let files = self.git(&["ls-files"]);
-            files.lines().for_each(|file| self.aged(file, 60));
-            self.git(&["update-index", "-q", "--refresh"]);
-            self.aged(".git/index", 30);
-        }
-
-        fn aged(&self, file: &str, seconds: u64) {
-            let time = SystemTime::now() - Duration::from_secs(seconds);
-            let file = File::options().append(true).open(self.path(file)).expect("it opens");
-            file.set_modified(time).expect("its time is set");
         }
 
         /// What git has in the index, with the folders that it knows, and what it says of the files' times.

@@ -16,6 +16,8 @@ pub mod git;
 pub mod grow;
 mod index;
 mod kept;
+#[cfg(test)]
+mod lab;
 mod locks;
 mod loose;
 mod mails;
