@@ -243,6 +243,11 @@ mod tests {
             make(&tree);
             assert!(!tree.is_clean(&ALL_OF_IT), "{what}");
         }
+        // All that the index knows of the file is still so: but it is not the work tree's.
+        let tree = tree();
+        std::fs::rename(tree.path("p"), tree.path("elsewhere")).expect("moved");
+        std::os::unix::fs::symlink("elsewhere", tree.path("p")).expect("linked");
+        assert!(!tree.is_clean(&["p/sub"]) && !tree.is_clean_to_git(&["p/sub"]));
     }
 
     #[test]
@@ -267,5 +272,12 @@ mod tests {
         index.entries_mut()[at].stat = Stat::from_fs(&now).expect("it is told");
         index.write(gix_index::write::Options::default()).expect("written");
         assert!(tree.is_clean(&ALL_OF_IT) && tree.is_clean_to_git(&ALL_OF_IT));
+        // A size of nothing says that it is not known whether the file is what it was.
+        tree.write("p/a", "");
+        tree.aged("p/a", 60);
+        let now = Metadata::from_path_no_follow(&tree.path("p/a")).expect("it is there");
+        index.entries_mut()[at].stat = Stat::from_fs(&now).expect("it is told");
+        index.write(gix_index::write::Options::default()).expect("written");
+        assert!(!tree.is_clean(&ALL_OF_IT) && !tree.is_clean_to_git(&ALL_OF_IT));
     }
 }
