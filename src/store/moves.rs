@@ -36,6 +36,10 @@ impl Plain {
         identity: (&str, &str),
         why: &str,
     ) -> Result<bool, StoreError> {
+        // A link stands for another ref; it would be written over.
+        if self.head().flatten().map(|id| id.to_string()).as_deref() != Some(old) {
+            return Ok(false);
+        }
         let update = RefUpdate { name: "HEAD".into(), old: Some(old.into()), new: Some(new.into()) };
         let kind = |id: ObjectId| Some(self.objects()?.try_header(&id).ok()??.kind);
         let is_there = ObjectId::from_hex(new.as_bytes()).ok().and_then(kind) == Some(Kind::Commit);
@@ -54,6 +58,9 @@ impl Plain {
         }
         let head = std::fs::read_to_string(self.git_dir.join("HEAD")).ok()?;
         if head.trim_end().strip_prefix("ref: ") == Some(update.name.as_str()) {
+            return None;
+        }
+        if self.common_dir.join(&update.name).is_symlink() {
             return None;
         }
         // A ref that stands for another has no id.
@@ -233,6 +240,36 @@ mod tests {
         let same = |lab: &Lab| lab.refs().replace(&lab.commits[0], "ONE").replace(&lab.commits[1], "TWO");
         assert_eq!(same(&ours), same(&theirs));
         assert_eq!(ours.told(&["symbolic-ref", "HEAD"]), "refs/heads/main");
+    }
+
+    /// As `core.preferSymlinkRefs` has it (`git help config`).
+    #[cfg(unix)]
+    #[test]
+    fn a_head_or_a_ref_that_is_a_link_is_left_to_git() {
+        let lab = Lab::new();
+        let [one, two] = lab.commits.clone();
+        let head = lab.git_dir().join("HEAD");
+        std::fs::remove_file(&head).expect("gone");
+        std::os::unix::fs::symlink("refs/heads/main", &head).expect("a link");
+        assert_eq!(lab.told(&["symbolic-ref", "HEAD"]), "refs/heads/main");
+        let before = lab.refs();
+        assert!(lab.plain().head().is_none());
+        assert!(!lab.plain().move_head([&two, &one], ("n", "n@x"), "why").expect("nothing is wrong"));
+        assert_eq!(lab.refs(), before);
+        assert!(head.is_symlink());
+        // And a branch that is one.
+        std::fs::remove_file(&head).expect("gone");
+        std::fs::write(&head, "ref: refs/heads/link\n").expect("written");
+        let link = lab.git_dir().join("refs/heads/link");
+        std::os::unix::fs::symlink("refs/heads/main", &link).expect("a link");
+        let before = lab.refs();
+        assert!(!lab.plain().move_head([&two, &one], ("n", "n@x"), "why").expect("nothing is wrong"));
+        let other = to("refs/heads/link", Some(&two), Some(&one));
+        std::fs::write(&head, "ref: refs/heads/main\n").expect("written");
+        assert!(!lab.plain().move_refs(&[other], "why").expect("nothing is wrong"));
+        std::fs::write(&head, "ref: refs/heads/link\n").expect("written");
+        assert_eq!(lab.refs(), before);
+        assert!(link.is_symlink());
     }
 
     #[test]

@@ -76,9 +76,11 @@ impl Plain {
         }
         let text = std::fs::read_to_string(place).ok()?;
         match text.strip_prefix("ref: ") {
-            // Other refs may be a work tree's own (`git help worktree`, "REFS").
+            // Other refs may be a work tree's own (`git help worktree`, "REFS"), and a link stands for another.
             Some(name) if name.starts_with("refs/heads/") => {
-                refs::exactly(&self.common_dir, &[name.trim_end()])?.pop()
+                let name = name.trim_end();
+                let is_link = self.common_dir.join(name).is_symlink();
+                refs::exactly(&self.common_dir, &[name]).filter(|_| !is_link)?.pop()
             }
             Some(_) => None,
             None => ObjectId::from_hex(text.trim_end().as_bytes()).ok().map(Some),
