@@ -56,9 +56,9 @@ fn a_hook_that_git_calls_for_the_index_is_called() {
     assert!(ran.exists());
 }
 
-/// Hooks of a workspace that say in `ran` that git has called them, in a folder that the settings name.
+/// A folder of hooks that say in a file that git has called them; the two.
 #[cfg(unix)]
-fn heard(lab: &Lab) -> std::path::PathBuf {
+fn heard(lab: &Lab) -> (std::path::PathBuf, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
     let (folder, ran) = (lab.path("ws/.git/heard"), lab.path("ran"));
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -68,15 +68,52 @@ fn heard(lab: &Lab) -> std::path::PathBuf {
         std::fs::write(&file, text).expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a program");
     }
-    lab.git("ws", &["config", "core.hooksPath", &folder.to_string_lossy()]);
-    ran
+    (folder, ran)
+}
+
+#[cfg(unix)]
+#[test]
+fn hooks_are_called_that_the_user_or_the_environment_names() {
+    let set = |lab: &Lab, command: &mut std::process::Command, how: &str| {
+        let (folder, ran) = heard(lab);
+        let folder = folder.to_string_lossy();
+        let text = format!("[core]\n\thooksPath = {folder}\n");
+        match how {
+            "the user's file" => std::fs::write(lab.path(".gitconfig"), text).expect("written"),
+            "the user's other file" => {
+                std::fs::create_dir_all(lab.path(".config/git")).expect("a folder");
+                std::fs::write(lab.path(".config/git/config"), text).expect("written");
+            }
+            "a file of settings" => {
+                std::fs::write(lab.path("settings"), text).expect("written");
+                command.env("GIT_CONFIG_GLOBAL", lab.path("settings"));
+            }
+            "a setting" => {
+                command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "core.hooksPath");
+                command.env("GIT_CONFIG_VALUE_0", &*folder);
+            }
+            _ => {}
+        }
+        ran
+    };
+    let all = ["the user's file", "the user's other file", "a file of settings", "a setting", "nothing"];
+    for how in all {
+        let lab = lab();
+        lab.commit("up", "changes a line beside it", &[("a", Some(&numbered("a", &[(13, "theirs")])))]);
+        let mut command = lab.carry_command("ws", &["nightly"]);
+        let ran = set(&lab, &mut command, how);
+        let out = command.output().expect("the binary runs");
+        assert!(out.status.success(), "{how}: {}", String::from_utf8_lossy(&out.stderr));
+        assert_eq!(ran.exists(), how != "nothing", "{how}");
+    }
 }
 
 #[cfg(unix)]
 #[test]
 fn where_settings_name_hooks_git_does_the_same_and_calls_them() {
     let (ours, theirs) = (lab(), lab());
-    let ran = heard(&theirs);
+    let (folder, ran) = heard(&theirs);
+    theirs.git("ws", &["config", "core.hooksPath", &folder.to_string_lossy()]);
     [&ours, &theirs].into_iter().for_each(night);
     let heard = std::fs::read_to_string(ran).expect("they were called");
     for word in ["post-index-change", "reference-transaction prepared", "reference-transaction committed"] {

@@ -148,6 +148,13 @@ mod tests {
         std::fs::write(git_dir.join("config.worktree"), "[core]\n\tHooksPath = /x\n").expect("written");
         assert!(!is_plain());
         std::fs::remove_file(git_dir.join("config.worktree")).expect("gone");
+        // Nobody but the superuser may give a folder away.
+        #[cfg(unix)]
+        if std::os::unix::fs::chown(&git_dir, Some(1), None).is_ok() {
+            assert!(!is_plain(), "another's");
+            let me = rustix::process::geteuid().as_raw();
+            std::os::unix::fs::chown(&git_dir, Some(me), None).expect("given back");
+        }
         // What cannot be read may say anything.
         std::fs::create_dir(git_dir.join("config.worktree")).expect("a folder");
         assert!(!is_plain());
