@@ -285,7 +285,7 @@ fn a_replayed_queue_stands_as_if_its_patches_were_merged_one_by_one() {
             match (merged, placed) {
                 (Merged::Clean(tree), Placed::Applied { before, after, as_it_is, changes, .. }) => {
                     if let Some(changes) = changes {
-                        let mut changes = changes.clone();
+                        let mut changes = changes.to_vec();
                         changes.sort_by(|a, b| a.path.cmp(&b.path));
                         let mut differs =
                             delta::changes(&objects, before, after).expect("all objects are there");

@@ -3,6 +3,7 @@
 //! it, the queue is replayed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,7 @@ impl Again {
                 None if tree != step.before => return None,
                 None => {
                     let (before, after) = (std::mem::replace(&mut tree, step.after), step.after);
-                    let (both, changes) = (Some(Vec::new()), None);
+                    let (both, changes) = (Some(Arc::default()), None);
                     Placed::Applied { before, after, as_it_is: true, both, changes, settled: None }
                 }
             });

@@ -52,7 +52,9 @@ pub(super) fn files(
 
 /// The lock with a project's part of it anew.
 pub fn lock_file(all: &Lock, project: &str, lock: ProjectLock) -> Result<FileChange, NightError> {
-    let mut all = all.clone();
+    let others = all.projects.iter().filter(|(name, _)| *name != project);
+    let mut all =
+        Lock { version: all.version, projects: others.map(|(n, l)| (n.clone(), l.clone())).collect() };
     all.projects.insert(project.to_owned(), lock);
     let text = all.render().map_err(|e| NightError::Format { what: LOCK, reason: e.to_string() })?;
     Ok(FileChange { path: LOCK.into(), bytes: Some(text.into_bytes()) })

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bstr::BString;
 use gix_hash::ObjectId;
@@ -32,9 +33,9 @@ pub(super) struct InBuild {
     /// Does its text not say any more what it does?
     is_anew: bool,
     /// The files that both it and the stack changed, where that is known.
-    both: Option<Vec<Both>>,
+    both: Option<Arc<[Both]>>,
     /// What it changes in the stack, where that is known.
-    changes: Option<Vec<Change>>,
+    changes: Option<Arc<[Change]>>,
 }
 
 impl InBuild {
@@ -89,7 +90,7 @@ impl<'p> Seen<'p> {
     fn of(odb: &Odb, stands: &'p InBuild, patch: &'p Patch) -> Result<Self, NightError> {
         let anew = stands.applied.filter(|_| stands.is_anew);
         let differs = match (&stands.changes, anew) {
-            (Some(changes), _) => Some(Cow::Borrowed(changes.as_slice())),
+            (Some(changes), _) => Some(Cow::Borrowed(&**changes)),
             (None, Some((before, after))) => Some(Cow::Owned(delta::changes(odb, &before, &after)?)),
             (None, None) => None,
         };

@@ -91,6 +91,9 @@ pub struct Furthest {
     pub of: usize,
 }
 
+/// The trees before and after a patch, and what differs between them.
+pub type Moved = ([ObjectId; 2], Arc<[Change]>);
+
 /// One patch of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedPatch {
@@ -103,19 +106,19 @@ pub struct PlannedPatch {
     /// Does the stack have each file that it changes just as its own base has it?
     pub as_it_is: bool,
     /// The files that both it and the stack changed, where that is known.
-    pub both: Option<Vec<Both>>,
+    pub both: Option<Arc<[Both]>>,
     /// What it changes in the stack, where that is known.
-    pub changes: Option<Vec<Change>>,
+    pub changes: Option<Arc<[Change]>>,
     /// The trees with which it applied to its own base, if it did.
     pub own: Option<(ObjectId, ObjectId)>,
 }
 
 impl PlannedPatch {
     /// Its trees that the next run moves, and what differs between them, as far as that is known.
-    pub fn moved(&self, known: &Differences) -> Option<([ObjectId; 2], Vec<Change>)> {
+    pub fn moved(&self, known: &Differences) -> Option<Moved> {
         let (before, after) = self.applied.or(self.own)?;
-        let changes = self.changes.as_deref().or_else(|| known.get(&before, &after))?;
-        Some(([before, after], changes.to_vec()))
+        let known = || known.get(&before, &after).map(Arc::from);
+        Some(([before, after], self.changes.clone().or_else(known)?))
     }
 }
 

@@ -147,7 +147,7 @@ pub fn publish(
         Some(made) => made,
         None => make_with_lock(site, &head, built.commits, built.lock)?,
     };
-    let differences = built.differences.iter().map(|(trees, changes)| (*trees, changes.as_slice()));
+    let differences = built.differences.iter().map(|(trees, changes)| (*trees, &**changes));
     let patches = built.queue.patches.iter().chain(&built.rewritten);
     std::thread::scope(|threads| {
         // By the ids of trees and texts: what is kept is right, whatever comes of the transaction.

@@ -1,5 +1,7 @@
 //! The replay of a queue: every patch in its order, never stopping, each with what became of it.
 
+use std::sync::Arc;
+
 use bstr::BString;
 use gix_hash::ObjectId;
 
@@ -48,9 +50,9 @@ pub enum Placed {
         /// Does it find each file that it changes just as on its own base?
         as_it_is: bool,
         /// The files that both changed, where the merge was a plain one.
-        both: Option<Vec<Both>>,
+        both: Option<Arc<[Both]>>,
         /// What it changed in the stack, where the merge was a plain one.
-        changes: Option<Vec<Change>>,
+        changes: Option<Arc<[Change]>>,
         /// What settled its conflict, if it had one.
         settled: Option<String>,
     },
@@ -205,7 +207,7 @@ impl Run<'_> {
             if open.is_none() && tree == step.before {
                 // The stack is as on the step's own base: on a night without a new trunk commit all the way.
                 let (before, after) = (tree, step.after);
-                let (both, changes) = (Some(Vec::new()), None);
+                let (both, changes) = (Some(Arc::default()), None);
                 placed.push(Placed::Applied { before, after, as_it_is: true, both, changes, settled: None });
                 marks.push(objects.mark());
                 tree = after;
@@ -225,7 +227,8 @@ impl Run<'_> {
             if let Some((open, _)) = &mut open
                 && let Some(Put { as_it_is, both, changes }) = open.put(step, changes[place].take())?
             {
-                let (before, after, both) = (tree, tree, Some(both));
+                let (before, after, both) = (tree, tree, Some(both.into()));
+                let changes = changes.map(Into::into);
                 placed.push(Placed::Applied { before, after, as_it_is, both, changes, settled: None });
                 marks.push(objects.mark());
                 continue;

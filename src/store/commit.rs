@@ -63,9 +63,10 @@ impl Commit {
 
     /// Writes git's raw format.
     pub fn raw(&self) -> Vec<u8> {
-        let mut out = format!("tree {}\n", self.tree).into_bytes();
+        let mut out = Vec::with_capacity(ROOM + self.message.len());
+        push(&mut out, format_args!("tree {}\n", self.tree));
         for parent in &self.parents {
-            out.extend_from_slice(format!("parent {parent}\n").as_bytes());
+            push(&mut out, format_args!("parent {parent}\n"));
         }
         for (role, who) in [("author", &self.author), ("committer", &self.committer)] {
             out.extend_from_slice(role.as_bytes());
@@ -105,10 +106,16 @@ impl Signature {
         out.extend(self.email.iter().copied().filter(allowed));
         let zone = self.offset_minutes.abs();
         let sign = if self.offset_minutes < 0 { '-' } else { '+' };
-        out.extend_from_slice(
-            format!("> {} {sign}{:02}{:02}", self.seconds, zone / 60, zone % 60).as_bytes(),
-        );
+        push(out, format_args!("> {} {sign}{:02}{:02}", self.seconds, zone / 60, zone % 60));
     }
+}
+
+/// What a commit has besides its message has room in so many bytes, most often.
+const ROOM: usize = 320;
+
+fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // To write into memory does not fail.
+    let _ = std::io::Write::write_fmt(out, text);
 }
 
 #[cfg(test)]

@@ -82,36 +82,28 @@ impl Folder {
             Some(index) => index,
             None => Index::of(&self.raw, hash)?,
         };
+        // Most often it is one entry.
+        if let [(name, Some(entry))] = changes.as_slice()
+            && let Some(new) = over_itself(&index, &self.raw, name, entry)
+        {
+            self.index = Some(index);
+            return Ok(Some(self.overwrite(&[new])));
+        }
         // The last word on a name counts.
         let changes: BTreeMap<BString, Option<Entry>> = changes.into_iter().collect();
         // Entries of one length are written over; anything else moves what follows.
         let mut over: Vec<(usize, Vec<u8>)> = Vec::with_capacity(changes.len());
         let mut moving = Vec::new();
         for (name, entry) in changes {
-            let there = index.find(&self.raw, name.as_ref());
-            if let (Some((range, was)), Some(entry)) = (&there, &entry)
-                && was.is_tree() == entry.is_tree()
-            {
-                let mut bytes = Vec::with_capacity(range.len());
-                entry.write(name.as_ref(), &mut bytes);
-                if bytes.len() == range.len() {
-                    over.push((range.start, bytes));
-                    continue;
-                }
+            match entry.and_then(|entry| over_itself(&index, &self.raw, &name, &entry)) {
+                Some(new) => over.push(new),
+                None => moving.push((name, entry)),
             }
-            moving.push((name, entry));
         }
         if moving.is_empty() {
             over.sort_by_key(|(at, _)| *at);
-            let delta = delta::delta_over(&self.raw, &over);
-            let first = over.first().map_or(self.raw.len(), |(at, _)| *at);
-            self.marks.truncate(self.marks.partition_point(|(at, _)| *at <= first));
-            let raw = Arc::make_mut(&mut self.raw);
-            for (at, bytes) in over {
-                raw[at..at + bytes.len()].copy_from_slice(&bytes);
-            }
             self.index = Some(index);
-            return Ok(Some(delta));
+            return Ok(Some(self.overwrite(&over)));
         }
         let old = self.raw.clone();
         let mut raw = old.to_vec();
@@ -137,6 +129,18 @@ impl Folder {
         Ok(Some(delta))
     }
 
+    /// Writes bytes over those at some places, in order; the difference to what it was.
+    fn overwrite(&mut self, over: &[(usize, Vec<u8>)]) -> Vec<u8> {
+        let delta = delta::delta_over(&self.raw, over);
+        let first = over.first().map_or(self.raw.len(), |(at, _)| *at);
+        self.marks.truncate(self.marks.partition_point(|(at, _)| *at <= first));
+        let raw = Arc::make_mut(&mut self.raw);
+        for (at, bytes) in over {
+            raw[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        delta
+    }
+
     /// Its id, from the last place before its first new byte on.
     fn hash(&mut self, hash: gix_hash::Kind) -> Result<ObjectId, ObjectError> {
         let (mut at, mut hasher) = match self.marks.last() {
@@ -156,4 +160,15 @@ impl Folder {
         // It only fails on bytes made to collide.
         hasher.try_finalize().map_err(|e| ObjectError { id: hash.null(), reason: e.to_string() })
     }
+}
+
+/// The place and the bytes of a new entry of a name that has one of the same kind and length.
+fn over_itself(index: &Index, raw: &[u8], name: &BString, entry: &Entry) -> Option<(usize, Vec<u8>)> {
+    let (range, was) = index.find(raw, name.as_ref())?;
+    if was.is_tree() != entry.is_tree() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(range.len());
+    entry.write(name.as_ref(), &mut bytes);
+    (bytes.len() == range.len()).then_some((range.start, bytes))
 }

@@ -181,6 +181,12 @@ impl Growing {
                 true => steps.len(),
                 false => steps.len().div_ceil(cores()).next_multiple_of(self.sharing.steps),
             };
+            if share >= steps.len() {
+                // It comes back when the task is done.
+                let folder = std::mem::replace(folder, Folder::of(folder.parent.clone(), Arc::default()));
+                tasks.push(Task { at, folder, before: Changes::new(), steps });
+                continue;
+            }
             for from in (0..steps.len()).step_by(share) {
                 let before: Changes =
                     steps[..from].iter().flat_map(|(_, changes)| changes).cloned().collect();

@@ -317,15 +317,17 @@ fn header(out: &mut Vec<u8>, kind: u8, size: usize) {
 
 /// How far back the base lies: seven bits a byte, highest first, one less in each byte but the last.
 fn distance(out: &mut Vec<u8>, mut n: usize) {
-    let mut bytes = vec![(n & 0x7f) as u8];
+    // Ten bytes have room for 64 bits.
+    let (mut bytes, mut first) = ([0; 10], 9);
+    bytes[first] = (n & 0x7f) as u8;
     n >>= 7;
     while n > 0 {
         n -= 1;
-        bytes.push((n & 0x7f) as u8 | 0x80);
+        first -= 1;
+        bytes[first] = (n & 0x7f) as u8 | 0x80;
         n >>= 7;
     }
-    bytes.reverse();
-    out.extend_from_slice(&bytes);
+    out.extend_from_slice(&bytes[first..]);
 }
 
 #[cfg(test)]

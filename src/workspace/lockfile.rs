@@ -304,8 +304,8 @@ impl Lock {
     }
 
     /// The file's text, the same for the same content.
-    pub fn render(&self) -> Result<String, toml::ser::Error> {
-        let mut lock = Self { version: FORMAT, ..self.clone() };
+    pub fn render(self) -> Result<String, toml::ser::Error> {
+        let mut lock = Self { version: FORMAT, ..self };
         lock.projects.values_mut().for_each(ProjectLock::fold);
         Ok(format!("{HEAD}{}", toml::to_string(&lock)?))
     }
@@ -334,7 +334,7 @@ mod tests {
             patches in proptest::collection::vec(patch(), 0..4)) {
             let mut lock = Lock::default();
             lock.projects.insert("p".into(), ProjectLock { base, deploy, patches, ..ProjectLock::default() });
-            let text = lock.render().expect("it can be written");
+            let text = lock.clone().render().expect("it can be written");
             prop_assert_eq!(Lock::parse("carry.lock", &text).expect("it can be read"), lock);
         }
     }
@@ -349,7 +349,7 @@ mod tests {
         let patches = [patch("a", old), patch("b", new), patch("c", old)].concat();
         let first = format!("version = 1\n\n[project.p]\nbase = \"b\"\n{patches}");
         let lock = Lock::parse("l", &first).expect("the first format");
-        let text = lock.render().expect("it can be written");
+        let text = lock.clone().render().expect("it can be written");
         let patches = [patch("a", ""), patch("b", new), patch("c", "")].concat();
         let short = format!("{HEAD}version = 2\n\n[project.p]\nbase = \"b\"\n{old}{patches}");
         assert_eq!(text, short);
