@@ -42,16 +42,18 @@ pub fn folder(path: &Path) -> Result<Import, Vec<QueueError>> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut all = BTreeSet::new();
+        let mut all = Vec::new();
         list(at, "", &mut all).map_err(fail)?;
+        all.sort_unstable();
         for file in all.iter().filter(|f| !series.entries().any(|e| e.file == **f)) {
             import.notes.push(format!("'{file}' is not named by the series and stays behind"));
         }
         import.series = bytes;
         return Ok(import);
     }
-    let mut all = BTreeSet::new();
+    let mut all = Vec::new();
     list(path, "", &mut all).map_err(fail)?;
+    all.sort_unstable();
     if all.is_empty() {
         return Err(fail(QueueError::new(".", 0, Reason::Io("no series and no *.patch file".into()))));
     }

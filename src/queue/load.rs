@@ -1,9 +1,10 @@
 //! A project's queue from its folder, with all that is wrong with it at once.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+
+use foldhash::{HashSet, HashSetExt as _};
 
 use super::error::{QueueError, Reason};
 use super::patch::Patch;
@@ -28,22 +29,24 @@ impl Queue {
     /// Reads the queue in `folder`. A folder that is not there, or is empty, is an empty queue. Patch files that are
     /// `known` are not taken apart again.
     pub fn load(folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
-        let mut listed = BTreeSet::new();
+        let mut listed = Vec::new();
         list(folder, "", &mut listed).map_err(|e| vec![e])?;
         let series = match read(&folder.join("series")) {
             Ok(bytes) => bytes,
             Err(_) if listed.is_empty() && !folder.join("series").exists() => Vec::new(),
             Err(why) => return Err(vec![QueueError::new("series", 0, Reason::Io(why))]),
         };
-        let queue = Self::from_folder(&series, folder, known);
-        let mut faults = queue.as_ref().err().cloned().unwrap_or_default();
-        if let Ok(series) = Series::parse("series", &series) {
-            let named: BTreeSet<&str> = series.entries().map(|entry| entry.file.as_str()).collect();
-            for file in listed.iter().filter(|file| !named.contains(file.as_str())) {
-                faults.push(QueueError::new(file.as_str(), 0, Reason::Unlisted));
-            }
+        let series = Series::parse("series", &series).map_err(|e| vec![e])?;
+        let named: HashSet<&str> = series.entries().map(|entry| entry.file.as_str()).collect();
+        listed.retain(|file| !named.contains(file.as_str()));
+        listed.sort_unstable();
+        let queue = Self::from_folder(series, folder, known);
+        if listed.is_empty() {
+            return queue;
         }
-        if faults.is_empty() { queue } else { Err(faults) }
+        let mut faults = queue.err().unwrap_or_default();
+        faults.extend(listed.iter().map(|file| QueueError::new(file.as_str(), 0, Reason::Unlisted)));
+        Err(faults)
     }
 
     /// The queue of a series and of whatever `read` gives for the files it names.
@@ -53,13 +56,12 @@ impl Queue {
     ) -> Result<Self, Vec<QueueError>> {
         let series = Series::parse("series", series).map_err(|e| vec![e])?;
         let known = Readings::default();
-        let patches = series.entries().map(|entry| patch(entry, &mut read, &known)).collect();
+        let patches: Vec<_> = series.entries().map(|entry| patch(entry, &mut read, &known)).collect();
         Self::of(series, patches)
     }
 
     /// The same of the files in a folder, on all cores.
-    fn from_folder(series: &[u8], folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
-        let series = Series::parse("series", series).map_err(|e| vec![e])?;
+    fn from_folder(series: Series, folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
         let entries: Vec<&Entry> = series.entries().collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let share = entries.len().div_ceil(cores).max(WORTH_A_THREAD);
@@ -71,21 +73,25 @@ impl Queue {
             let mut shares = entries.chunks(share);
             let first = shares.next().unwrap_or_default();
             let others: Vec<_> = shares.map(|share| threads.spawn(move || load(share))).collect();
-            let mut all = load(first);
+            let mut all = vec![load(first)];
             for other in others {
-                all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                all.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
             all
         });
-        Self::of(series, patches)
+        Self::of(series, patches.into_iter().flatten())
     }
 
     /// The queue of a series and what became of its files, in its order.
-    fn of(series: Series, read: Vec<Result<Patch, QueueError>>) -> Result<Self, Vec<QueueError>> {
-        let (mut patches, mut faults) = (Vec::new(), Vec::new());
-        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    fn of(
+        series: Series,
+        read: impl IntoIterator<Item = Result<Patch, QueueError>>,
+    ) -> Result<Self, Vec<QueueError>> {
+        let count = series.entries().count();
+        let (mut patches, mut faults) = (Vec::with_capacity(count), Vec::new());
+        let mut names: HashSet<String> = HashSet::with_capacity(count);
         for ((line, entry), patch) in series.numbered().zip(read) {
-            if names.insert(entry.name().to_ascii_lowercase(), line).is_some() {
+            if !names.insert(entry.name().to_ascii_lowercase()) {
                 faults.push(QueueError::new("series", line, Reason::Duplicate(entry.name().into())));
                 continue;
             }
@@ -131,8 +137,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// All patch files under `folder`, by their names from there. Links are not followed.
-pub(super) fn list(folder: &Path, prefix: &str, out: &mut BTreeSet<String>) -> Result<(), QueueError> {
+/// All patch files under `folder`, in no order, by their names from there. Links are not followed.
+pub(super) fn list(folder: &Path, prefix: &str, out: &mut Vec<String>) -> Result<(), QueueError> {
     let io = |e: std::io::Error| {
         QueueError::new(if prefix.is_empty() { "." } else { prefix }, 0, Reason::Io(e.to_string()))
     };
@@ -148,7 +154,7 @@ pub(super) fn list(folder: &Path, prefix: &str, out: &mut BTreeSet<String>) -> R
         if kind.is_dir() && !name.starts_with('.') {
             list(&entry.path(), &path, out)?;
         } else if name.ends_with(".patch") || name.ends_with(".diff") {
-            out.insert(path);
+            out.push(path);
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::metadata::Metadata;
 use super::patch_id::patch_id;
 use super::readings::Reading;
 use super::series::stem;
-use super::text::{Text, read};
+use super::text::{Parts, Text, read};
 
 /// One local change: one commit's worth, one file.
 ///
@@ -40,6 +40,7 @@ pub struct Patch {
     /// The binary files that it names without holding their data: they are passed over.
     pub omitted: Vec<BString>,
     patch_id: OnceLock<Option<ObjectId>>,
+    parts: Parts,
     text: OnceLock<Text>,
 }
 
@@ -79,10 +80,9 @@ impl Patch {
     /// Its patch-id, if its diff is written as git writes it.
     pub fn patch_id(&self) -> Option<ObjectId> {
         let told = || {
-            let (whole, text) = self.whole();
-            let diff = &whole[text.diff_start..];
+            let (_, _, diff) = self.divided();
             let files = diff.lines().filter(|l| l.starts_with(b"diff --git ")).count();
-            (self.strip == 1 && files == text.changes.len()).then(|| patch_id(diff))?
+            (self.strip == 1 && files == self.changes().len()).then(|| patch_id(diff))?
         };
         *self.patch_id.get_or_init(told)
     }
@@ -92,23 +92,34 @@ impl Patch {
         self.patch_id.get().copied()
     }
 
-    /// The whole text without transfer encoding, and its parts.
-    fn whole(&self) -> (&[u8], &Text) {
-        let text = self.text();
-        (text.decoded.as_deref().unwrap_or(&self.bytes), text)
+    /// The text without transfer encoding: what is above the part between message and diff, that part, and the diff.
+    fn divided(&self) -> (&[u8], &[u8], &[u8]) {
+        let whole = match self.parts.is_encoded {
+            true => self.text().decoded.as_deref().unwrap_or(&self.bytes),
+            false => &self.bytes,
+        };
+        let (head, diff) = whole.split_at_checked(self.parts.diff_start).unwrap_or((whole, &[]));
+        let (above, between) = head.split_at_checked(self.parts.message_end).unwrap_or((head, &[]));
+        (above, between, diff)
     }
 
     fn text(&self) -> &Text {
-        self.text.get_or_init(|| match read(&self.file, &self.bytes, self.strip) {
-            Ok((text, ..)) => text,
+        self.text.get_or_init(|| {
             // It was read before, or there would be no patch. Were it not so, it must change nothing.
-            Err(_) => Text::that_fits_nowhere(&self.paths, self.bytes.len()),
+            Text::again(&self.file, &self.bytes, self.strip, &self.parts)
+                .filter(|text| text.changes.is_empty() == self.paths.is_empty())
+                .unwrap_or_else(|| Text::that_fits_nowhere(&self.paths))
         })
+    }
+
+    /// Where its parts are.
+    pub(super) fn parts(&self) -> Parts {
+        self.parts
     }
 
     /// Reads a patch file. `file` is its name in the queue, `strip` the `-p` level.
     pub fn parse(file: &str, bytes: Vec<u8>, strip: usize) -> Result<Self, QueueError> {
-        let (text, header, metadata) = read(file, &bytes, strip)?;
+        let (text, parts, header, metadata) = read(file, &bytes, strip)?;
         let mut paths: Vec<BString> = text.changes.iter().flat_map(FileChange::paths).cloned().collect();
         paths.dedup();
         let omitted = text.changes.iter().filter(|c| c.content == Content::BinaryOmitted);
@@ -122,6 +133,7 @@ impl Patch {
             paths,
             omitted: omitted.map(|c| c.path().clone()).collect(),
             patch_id: OnceLock::new(),
+            parts,
             text: text.into(),
             bytes,
         })
@@ -129,10 +141,11 @@ impl Patch {
 
     /// A patch whose text was read before, by what was read of it.
     pub(super) fn again(reading: Reading, digest: String, bytes: Vec<u8>) -> Self {
-        let Reading { file, strip, header, metadata, paths, omitted, patch_id } = reading;
+        let Reading { file, strip, header, metadata, paths, omitted, patch_id, parts } = reading;
         Self {
             hold: metadata.hold.clone(),
             patch_id: patch_id.map_or_else(OnceLock::new, OnceLock::from),
+            parts,
             text: OnceLock::new(),
             file,
             strip,
@@ -148,9 +161,8 @@ impl Patch {
     /// The file's bytes with another diff (of strip level 1). What stands above stays to the byte; a stale
     /// diffstat between the `---` line and the diff, and a signature under it, go.
     pub fn with_diff(&self, diff: &[u8]) -> Vec<u8> {
-        let (text, Text { message_end, diff_start, .. }) = self.whole();
-        let mut out = text[..*message_end].to_vec();
-        let between = &text[*message_end..*diff_start];
+        let (above, between, _) = self.divided();
+        let mut out = above.to_vec();
         if between.starts_with(b"---") {
             out.extend_from_slice(b"---\n\n");
         } else {
@@ -162,23 +174,30 @@ impl Patch {
 
     /// The file's bytes with another header; what stands between it and the diff, and the diff, stay to the byte.
     pub fn with_header(&self, header: &Header) -> Vec<u8> {
-        let (text, Text { message_end, diff_start, .. }) = self.whole();
+        let (_, between, diff) = self.divided();
         let mut out = header::write(header);
-        let rule = text[*message_end..].lines().next().is_some_and(|line| line.trim_end() == b"---");
-        if rule {
+        if between.lines().next().is_some_and(|line| line.trim_end() == b"---") {
             out.truncate(out.len() - header::END.len());
-            out.extend_from_slice(&text[*message_end..]);
-        } else {
-            out.extend_from_slice(&text[*diff_start..]);
+            out.extend_from_slice(between);
         }
+        out.extend_from_slice(diff);
         out
     }
 }
 
 /// SHA-256 of a patch file, in hex.
 pub fn digest(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
-    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    in_hex(&Sha256::digest(bytes).into())
+}
+
+/// A SHA-256 in hex.
+pub(super) fn in_hex(sum: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = String::with_capacity(2 * sum.len());
+    for byte in sum {
+        hex.extend([byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
+    }
+    hex
 }
 
 /// A canonical patch file.

@@ -1,18 +1,20 @@
 //! What was read of patch files, kept in a file from run to run by the SHA-256 of their bytes: a patch file that did not
 //! change is not taken apart again. What is kept is all but the diff, which few patches of a run are asked for.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bstr::{BString, ByteSlice};
+use foldhash::HashMap;
 use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::header::{Date, Header, Identity};
 use super::metadata::Metadata;
-use super::patch::{Patch, digest};
+use super::patch::{Patch, in_hex};
+use super::text::Parts;
 use crate::store::{keep, kept};
 
 /// What reads a patch file. Read by another version of it the same text may say something else.
@@ -51,8 +53,11 @@ pub struct Readings {
 #[derive(Debug, Default)]
 struct Known {
     bytes: Vec<u8>,
-    places: HashMap<String, Range<usize>>,
+    places: HashMap<Sum, Range<usize>>,
 }
+
+/// A text's SHA-256.
+type Sum = [u8; 32];
 
 /// What was read of a patch file.
 pub(super) struct Reading {
@@ -64,6 +69,8 @@ pub(super) struct Reading {
     pub omitted: Vec<BString>,
     /// Its patch-id, if that was asked for.
     pub patch_id: Option<Option<ObjectId>>,
+    /// Where its parts are.
+    pub parts: Parts,
 }
 
 /// The same as it is kept. `postcard` writes no field's name, and a patch has few of metadata's many: they are JSON.
@@ -78,6 +85,7 @@ struct Kept<S, T, P> {
     paths: P,
     omitted: P,
     patch_id: Option<Option<ObjectId>>,
+    parts: Parts,
 }
 
 impl Readings {
@@ -92,10 +100,10 @@ impl Readings {
         if known.places.is_empty() {
             return Err(bytes);
         }
-        let digest = digest(&bytes);
-        let reading = || known.bytes.get(known.places.get(&digest)?.clone()).and_then(Reading::of_kept);
+        let sum: Sum = Sha256::digest(&bytes).into();
+        let reading = || known.bytes.get(known.places.get(&sum)?.clone()).and_then(Reading::of_kept);
         match reading().filter(|known| known.file == file && known.strip == strip) {
-            Some(reading) => Ok(Patch::again(reading, digest, bytes)),
+            Some(reading) => Ok(Patch::again(reading, in_hex(&sum), bytes)),
             None => Err(bytes),
         }
     }
@@ -103,11 +111,11 @@ impl Readings {
 
 fn read(file: &Path) -> Option<Known> {
     let bytes = kept(file, heading())?;
-    let (index, all) = postcard::take_from_bytes::<Vec<(String, usize)>>(&bytes).ok()?;
+    let (index, all) = postcard::take_from_bytes::<Vec<(Sum, usize)>>(&bytes).ok()?;
     let mut at = bytes.len() - postcard::from_bytes::<&[u8]>(all).ok()?.len();
-    let places = index.into_iter().map(|(digest, len)| {
+    let places = index.into_iter().map(|(sum, len)| {
         at += len;
-        (digest, at - len..at)
+        (sum, at - len..at)
     });
     let places = places.collect();
     Some(Known { bytes, places })
@@ -133,9 +141,12 @@ pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) 
             paths: &patch.paths,
             omitted: &patch.omitted,
             patch_id: patch.known_id(),
+            parts: patch.parts(),
         };
         all = postcard::to_extend(&kept, all).map_err(std::io::Error::other)?;
-        index.push((&patch.digest, all.len() - before));
+        let sum = ObjectId::from_hex(patch.digest.as_bytes()).map_err(std::io::Error::other)?;
+        let sum: Sum = sum.as_slice().try_into().map_err(std::io::Error::other)?;
+        index.push((sum, all.len() - before));
     }
     keep(file, heading(), &(index, all.as_bstr()))
 }
@@ -157,6 +168,7 @@ impl Reading {
             paths: kept.paths,
             omitted: kept.omitted,
             patch_id: kept.patch_id,
+            parts: kept.parts,
         })
     }
 }
@@ -247,8 +259,9 @@ mod tests {
     #[test]
     fn a_text_that_cannot_be_read_again_fits_nowhere() {
         let patch = Patch::parse("x.patch", DIFF.into(), 1).expect("a patch");
+        let parts = patch.parts();
         let Patch { file, strip, header, metadata, paths, omitted, digest, .. } = patch;
-        let reading = Reading { file, strip, header, metadata, paths, omitted, patch_id: None };
+        let reading = Reading { file, strip, header, metadata, paths, omitted, patch_id: None, parts };
         let patch = Patch::again(reading, digest, b"no patch".to_vec());
         assert_eq!(patch.changes()[0].path(), "x");
         for content in [&b""[..], b"a\n", b"\n"] {

@@ -1,6 +1,7 @@
 //! A patch file, taken apart: where its message and its diff are, and what each says.
 
 use bstr::{BString, ByteSlice};
+use serde::{Deserialize, Serialize};
 
 use super::change::{ChangeKind, Content, FileChange, Hunk, HunkLine, LineKind};
 use super::diff::{parse_diff, starts_change};
@@ -16,14 +17,27 @@ pub(super) struct Text {
     pub changes: Vec<FileChange>,
     /// The text with its transfer encoding undone, where the mail has one.
     pub decoded: Option<Vec<u8>>,
-    /// Where the diff starts in the text.
-    pub diff_start: usize,
+}
+
+/// Where the parts of a patch file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Parts {
+    /// Has the mail a transfer encoding? The places are those in the text without it.
+    pub is_encoded: bool,
     /// Where the part between message and diff starts: the `---` line, if there is one.
     pub message_end: usize,
+    /// Where the diff starts.
+    pub diff_start: usize,
+    /// The diff's first line, from 1.
+    pub first_line: usize,
 }
 
 /// Takes a patch file apart.
-pub(super) fn read(file: &str, bytes: &[u8], strip: usize) -> Result<(Text, Header, Metadata), QueueError> {
+pub(super) fn read(
+    file: &str,
+    bytes: &[u8],
+    strip: usize,
+) -> Result<(Text, Parts, Header, Metadata), QueueError> {
     let fail = |line, reason| QueueError::new(file, line, reason);
     let decoded = decode(bytes).map_err(|r| fail(1, r))?;
     let text: &[u8] = decoded.as_deref().unwrap_or(bytes);
@@ -54,12 +68,21 @@ pub(super) fn read(file: &str, bytes: &[u8], strip: usize) -> Result<(Text, Head
     }
     let extra: Vec<(String, BString)> = fields.map(|(f, _)| f).unwrap_or_default();
     let metadata = read_metadata(&header.message, &extra);
-    Ok((Text { changes, decoded, diff_start, message_end }, header, metadata))
+    let parts = Parts { is_encoded: decoded.is_some(), message_end, diff_start, first_line };
+    Ok((Text { changes, decoded }, parts, header, metadata))
 }
 
 impl Text {
-    /// Of a text that has `len` bytes: each of these files would lose a line that no file has.
-    pub(super) fn that_fits_nowhere(paths: &[BString], len: usize) -> Self {
+    /// The same of a file whose parts are known. Nothing if they are not its own.
+    pub(super) fn again(file: &str, bytes: &[u8], strip: usize, parts: &Parts) -> Option<Self> {
+        let decoded = if parts.is_encoded { Some(decode(bytes).ok()??) } else { None };
+        let diff = decoded.as_deref().unwrap_or(bytes).get(parts.diff_start..)?;
+        let changes = parse_diff(file.as_bytes(), diff, parts.first_line, strip).ok()?;
+        Some(Self { changes, decoded })
+    }
+
+    /// Each of these files would lose a line that no file has.
+    pub(super) fn that_fits_nowhere(paths: &[BString]) -> Self {
         let line = HunkLine { kind: LineKind::Remove, bytes: "".into() };
         let (start, lines) = (usize::MAX, vec![line]);
         let hunk = Hunk { old_start: start, old_len: 1, new_start: start, new_len: 0, lines, line: 1 };
@@ -75,7 +98,7 @@ impl Text {
             line: 1,
         };
         let changes = paths.iter().map(change).collect();
-        Self { changes, decoded: None, diff_start: len, message_end: len }
+        Self { changes, decoded: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It answers as the plain walk (`super::walk`) does, and gives up where that would: the rest is left to the whole
 //! merge. What a patch changes is read from its two trees; of the stack only what stands at those names is looked at,
-//! so a patch costs what it changes. New folders are made on another thread (`crate::store::grow`).
+//! so a patch costs what it changes. New folders are made when it is asked what came of it (`crate::store::grow`).
 
 use bstr::{BStr, BString, ByteSlice};
 use foldhash::{HashMap, HashMapExt as _};
