@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::night::{Events, NightError, Site, clean_up, pending, recover};
-use crate::workspace::{Guard, Workspace};
+use crate::workspace::{Config, Guard, Workspace};
 use error::CliError;
 pub use help::completed;
 use ui::Ui;
@@ -186,7 +186,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The workspace, guarded, with the runs that were cut off finished or set aside.
 fn guarded(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard), CliError> {
-    let (workspace, guard, mut unsettled) = guarded_for_many(ui, from, what)?;
+    guarded_beside(ui, from, what, |_, _| ())
+}
+
+/// The same; `begin` is called with the root and the configuration before the lock is read, if no run was cut off.
+fn guarded_beside(
+    ui: &Ui,
+    from: &Path,
+    what: &str,
+    begin: impl FnOnce(&Path, &Config),
+) -> Result<(Workspace, Guard), CliError> {
+    let (workspace, guard, mut unsettled) = guarded_for_many(ui, from, what, begin)?;
     match unsettled.pop_first() {
         Some((_, e)) => Err(e.into()),
         None => Ok((workspace, guard)),
@@ -197,10 +207,22 @@ fn guarded(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard), CliEr
 type Unsettled = BTreeMap<String, NightError>;
 
 /// The same for a command that goes on with the other projects where the run of one cannot be settled now.
-fn guarded_for_many(ui: &Ui, from: &Path, what: &str) -> Result<(Workspace, Guard, Unsettled), CliError> {
-    let mut workspace = Workspace::find(from).map_err(NightError::from)?;
-    let folder = Site::folder_of(&workspace.root)?;
+fn guarded_for_many(
+    ui: &Ui,
+    from: &Path,
+    what: &str,
+    begin: impl FnOnce(&Path, &Config),
+) -> Result<(Workspace, Guard, Unsettled), CliError> {
+    let root = Workspace::root_of(from).map_err(NightError::from)?;
+    let folder = Site::folder_of(root)?;
     let guard = Guard::acquire(&folder, what)?;
+    let is_settled = |config: &Config| !config.projects.keys().any(|name| pending(&folder, name));
+    let begin = |config: &Config| {
+        if is_settled(config) {
+            begin(root, config);
+        }
+    };
+    let mut workspace = Workspace::load_beside(root, begin).map_err(NightError::from)?;
     if let Some(holder) = &guard.took_over {
         ui.note(&format!("a run ended without giving the workspace back: {holder}"));
         clean_up(&workspace)?;

@@ -1,12 +1,14 @@
 //! `git carry rebase`: the replay alone: no fetch, no push.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::CliError;
 use super::ui::Ui;
-use super::{guarded, report};
-use crate::night::{self, NightError, Options};
-use crate::workspace::Workspace;
+use super::{guarded_beside, report};
+use crate::night::{self, NightError, Options, QueueAhead};
+use crate::store::drop_later;
+use crate::workspace::{Config, Workspace};
 
 /// Replay the queue on the fetched trunk tip, or on another commit; write the queue back; push nothing.
 #[derive(Debug, clap::Args)]
@@ -26,21 +28,30 @@ pub struct Args {
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
+    let mut ahead = None;
+    let mut begin = |root: &Path, config: &Config| {
+        ahead = config.project(args.project.as_deref()).ok().and_then(|p| QueueAhead::begin(root, p).ok());
+    };
+    let (workspace, _guard) = if args.dry_run {
+        let root = Workspace::root_of(from).map_err(NightError::from)?;
+        let workspace = Workspace::load_beside(root, |config| begin(root, config));
+        (workspace.map_err(NightError::from)?, None)
+    } else {
+        let (workspace, guard) = guarded_beside(ui, from, "rebase", begin)?;
+        (workspace, Some(guard))
+    };
     let options = Options {
         offline: true,
         onto: args.onto,
         dry_run: args.dry_run,
         jobs: args.jobs,
+        queue: ahead.map(Arc::new),
         ..Options::default()
-    };
-    let (workspace, _guard) = if args.dry_run {
-        (Workspace::find(from).map_err(NightError::from)?, None)
-    } else {
-        let (workspace, guard) = guarded(ui, from, "rebase")?;
-        (workspace, Some(guard))
     };
     let project = workspace.project(args.project.as_deref()).map_err(NightError::from)?;
     let night = night::run(&workspace, project, &options, ui)?;
     report::print(ui, &night)?;
-    Ok(night.exit_code())
+    let code = night.exit_code();
+    drop_later((night, workspace));
+    Ok(code)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::draft::Draft;
 use super::outcome::{Furthest, PatchReport};
+use super::queue_ahead::QueueAhead;
 use super::together::Together;
 use super::{FileChange, NightError, Push, Site, follow, policy, tags};
 use crate::build::manifest::Manifest;
@@ -49,6 +50,8 @@ pub struct Options {
     pub together: Option<Arc<Together>>,
     /// Where the build goes out to, if the workspace is to stay as it is.
     pub outlet: Option<Arc<dyn Outlet>>,
+    /// The queue, where it is being read already.
+    pub queue: Option<Arc<QueueAhead>>,
     /// Raised when the run is of no use any more: it ends at the next step, and nothing goes out.
     pub stop: Stop,
 }

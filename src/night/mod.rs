@@ -49,6 +49,7 @@ pub mod policy;
 pub mod promote;
 mod prune;
 mod publish;
+mod queue_ahead;
 mod recorded;
 pub mod reports;
 pub mod resolve;
@@ -98,6 +99,7 @@ pub use prune::{How, Pruned, prune_history, tidy_workspace};
 pub use publish::{
     base_ref, bring_in, build_ref, deploy_ref, manifest_ref, push_build, recorded_manifest, write,
 };
+pub use queue_ahead::QueueAhead;
 pub use risk::{RiskError, assess_move, patches_of, rules_for};
 pub use sign::{sign, signature_ref, signing_key, trust};
 pub use site::{Site, clean_up, resolve_address};
@@ -249,7 +251,11 @@ fn spend(
     events.step("replaying the queue");
     let (queue, answers) = match draft {
         Some(draft) => (Arc::new(draft.queue.clone()), answers(site, Some(draft), events)),
-        None => (Arc::new(site.queue()?), answers(site, None, events)),
+        None => {
+            let ahead = options.queue.as_deref().and_then(QueueAhead::told);
+            let queue = ahead.map_or_else(|| site.queue(), |loaded| site.of_load(loaded))?;
+            (Arc::new(queue), answers(site, None, events))
+        }
     };
     let mut broken = if options.again { broken::Broken::new() } else { still_broken(lock, &queue) };
     let mut partners = BTreeMap::new();

@@ -18,7 +18,7 @@ use crate::check::Ended;
 use crate::graph::Edge;
 use crate::risk::Transition;
 use crate::trunk::{Range, full_name};
-use crate::workspace::{Good, History, LandedLock, Outcome, PatchLock, ProjectLock};
+use crate::workspace::{Good, History, LandedLock, Outcome, PatchLock, Project, ProjectLock};
 
 /// So many patches that left the queue are known by the lock, the last; the workspace's history has them all.
 const KNOWN: usize = 200;
@@ -53,10 +53,6 @@ pub(super) struct Proofs {
     pub checks: Vec<CheckRecord>,
     /// The files made of it.
     pub artifacts: Vec<ArtifactRecord>,
-    /// What the move asks of who deploys it.
-    pub risk: Option<Transition>,
-    /// Which patch needs which.
-    pub edges: Vec<Edge>,
 }
 
 impl Ground<'_> {
@@ -97,7 +93,8 @@ impl Ground<'_> {
         }
     }
 
-    /// The manifest. `commits` are those of the patches that are in the build.
+    /// The manifest, without what the patches and the move ask for ([`complete`]). `commits` are those of the patches that are
+    /// in the build.
     pub fn manifest(
         &self,
         left: &[Left<'_>],
@@ -107,9 +104,9 @@ impl Ground<'_> {
     ) -> Manifest {
         let Self { site, tip, trunk, base, range, commit, tree, .. } = self;
         let (project, identity) = (site.project, &site.workspace.config.identity);
-        let Proofs { verdict, checks, artifacts, risk, edges } = proofs;
+        let Proofs { verdict, checks, artifacts } = proofs;
         let commits = commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
-        let mut manifest = Manifest {
+        Manifest {
             version: manifest::VERSION,
             project: project.name.clone(),
             tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -136,16 +133,25 @@ impl Ground<'_> {
             verdict,
             checks,
             artifacts,
-            risk,
+            risk: None,
             upstream: (!range.commits.is_empty())
                 .then(|| UpstreamRange::of(&base.unwrap_or(**tip), tip, &range.commits)),
-            edges,
+            edges: Vec::new(),
             gates: Vec::new(),
             patches: left.iter().zip(records).map(|(l, r)| patch_record(l, r, &commits)).collect(),
-        };
-        manifest.gates = gates_of(project, &manifest);
-        manifest
+        }
     }
+}
+
+/// The manifest with what was found out beside it: which patch needs which, what the move asks of who deploys it, and what the
+/// stages say to both.
+pub(super) fn complete(
+    manifest: Manifest,
+    project: &Project,
+    (edges, risk): (Vec<Edge>, Option<Transition>),
+) -> Manifest {
+    let manifest = Manifest { edges, risk, ..manifest };
+    Manifest { gates: gates_of(project, &manifest), ..manifest }
 }
 
 /// The patches that leave the queue as upstream has them, each with the one before it.

@@ -10,7 +10,7 @@ use gix_hash::ObjectId;
 use super::NightError;
 use super::turn::still;
 use super::workspace_move::{INDEX_LOCK, wait_for_index};
-use crate::queue::{Queue, Readings};
+use crate::queue::{Queue, QueueError, Readings};
 use crate::store::git::Git;
 use crate::store::{Drivers, Plain, Repo, end_quarantines, sweep, unlock};
 use crate::trunk::{self, differences::Differences};
@@ -172,8 +172,12 @@ impl<'a> Site<'a> {
 
     /// The queue, with all its faults if it has some.
     pub fn queue(&self) -> Result<Queue, NightError> {
-        let known = Readings::at(self.readings_file());
-        Queue::load(&self.workspace.patches(self.project), &known).map_err(|faults| NightError::Queue {
+        self.of_load(load(&self.workspace.patches(self.project), self.readings_file()))
+    }
+
+    /// What reading the queue came to.
+    pub(super) fn of_load(&self, loaded: Result<Queue, Vec<QueueError>>) -> Result<Queue, NightError> {
+        loaded.map_err(|faults| NightError::Queue {
             project: self.project.name.clone(),
             folder: self.project.patches.clone(),
             faults,
@@ -182,7 +186,7 @@ impl<'a> Site<'a> {
 
     /// Where it is kept what was read of its patch files.
     pub fn readings_file(&self) -> PathBuf {
-        self.folder.join(format!("{}.patches", self.project.name))
+        readings_file(&self.folder, &self.project.name)
     }
 
     /// What its patches changed when they were replayed last, as far as that is known here.
@@ -241,6 +245,16 @@ impl<'a> Site<'a> {
             .collect();
         if files.is_empty() { Ok(()) } else { Err(NightError::Dirty { files }) }
     }
+}
+
+/// Where it is kept what was read of a project's patch files; `folder` is the tool's.
+pub(super) fn readings_file(folder: &Path, project: &str) -> PathBuf {
+    folder.join(format!("{project}.patches"))
+}
+
+/// The queue in a folder, with what was read of it before.
+pub(super) fn load(folder: &Path, readings: PathBuf) -> Result<Queue, Vec<QueueError>> {
+    Queue::load(folder, &Readings::at(readings))
 }
 
 /// An address as git is to be told it: a relative path starts at `root`, as it does for people who read carry.toml.

@@ -9,10 +9,10 @@ use super::commits::{Made, files, make_with_lock};
 use super::early_edges::EarlyEdges;
 use super::edges::{self, InBuild};
 use super::leave::{Left, leave};
-use super::outcome::{PatchReport, Planned, PlannedPatch};
+use super::outcome::{Moved, PatchReport, Planned, PlannedPatch};
 use super::policy::{self, Breach};
 use super::publish::{manifest_ref, recorded_manifest};
-use super::recorded::{Ground, Proofs, verdict};
+use super::recorded::{Ground, Proofs, complete, verdict};
 use super::risk::{Next, from_previous};
 use super::turn::{Asked, Head};
 use super::{NightError, Site, TrunkMove, hooks};
@@ -23,7 +23,6 @@ use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
 use crate::risk::Transition;
 use crate::store::{Objects as _, Place, RefUpdate, Unwritten, drop_later};
-use crate::trunk::delta::Change;
 use crate::workspace::{History, HookEvent, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
@@ -54,7 +53,7 @@ pub struct Built {
     /// The refs that the store gets besides the deploy branch.
     pub refs: Vec<RefUpdate>,
     /// What differs between the trees that the next run moves.
-    pub differences: Vec<([ObjectId; 2], Vec<Change>)>,
+    pub differences: Vec<Moved>,
     /// The queue as it was read.
     pub queue: Arc<Queue>,
     /// Its patches that are written anew.
@@ -156,9 +155,9 @@ pub fn build(
             move || Ok(make_with_lock(site, &head, changes, locked).ok())
         };
         let made = (may_be_made && verdict.publishable).then(|| threads.spawn(made));
-        let (edges, risk) = joined(found)?;
-        let proofs = Proofs { verdict, checks, artifacts, risk, edges };
+        let proofs = Proofs { verdict, checks, artifacts };
         let manifest = ground.manifest(&left, &records, &commits, proofs);
+        let manifest = complete(manifest, project, joined(found)?);
         let rendered = manifest
             .render()
             .map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;

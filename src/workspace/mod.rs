@@ -127,13 +127,24 @@ fn read(root: &Path, name: &str) -> Result<String, WorkspaceError> {
 impl Workspace {
     /// The workspace that `from` is in.
     pub fn find(from: &Path) -> Result<Self, WorkspaceError> {
+        Self::load(Self::root_of(from)?)
+    }
+
+    /// The root of the workspace that `from` is in.
+    pub fn root_of(from: &Path) -> Result<&Path, WorkspaceError> {
         let root = from.ancestors().find(|dir| dir.join(CONFIG).is_file());
-        Self::load(root.ok_or_else(|| WorkspaceError::NotFound { from: from.to_owned() })?)
+        root.ok_or_else(|| WorkspaceError::NotFound { from: from.to_owned() })
     }
 
     /// The workspace at `root`.
     pub fn load(root: &Path) -> Result<Self, WorkspaceError> {
+        Self::load_beside(root, |_| ())
+    }
+
+    /// The same; `begin` is called as soon as the configuration is known, as the lock may take its time.
+    pub fn load_beside(root: &Path, begin: impl FnOnce(&Config)) -> Result<Self, WorkspaceError> {
         let config = Config::parse(CONFIG, &read(root, CONFIG)?)?;
+        begin(&config);
         Ok(Self { root: root.to_owned(), config, lock: Self::lock_at(root)?, apart: BTreeMap::new() })
     }
 
@@ -150,22 +161,7 @@ impl Workspace {
 
     /// The project `name`, or the only one.
     pub fn project(&self, name: Option<&str>) -> Result<&Project, WorkspaceError> {
-        let has = || self.config.projects.keys().cloned().collect::<Vec<_>>();
-        match name {
-            Some(name) => self.config.projects.get(name).ok_or_else(|| {
-                let all = has();
-                let keys: Vec<&str> = all.iter().map(String::as_str).collect();
-                let nearest = nearest(name, &keys).map(str::to_owned);
-                WorkspaceError::NoProject { name: name.to_owned(), has: all, nearest }
-            }),
-            None => {
-                let mut all = self.config.projects.values();
-                match (all.next(), all.next()) {
-                    (Some(only), None) => Ok(only),
-                    _ => Err(WorkspaceError::Which { has: has() }),
-                }
-            }
-        }
+        self.config.project(name)
     }
 
     /// Where the project's patches are.
@@ -180,5 +176,27 @@ impl Workspace {
 
     fn base(&self, project: &Project) -> &Path {
         self.apart.get(&project.name).unwrap_or(&self.root)
+    }
+}
+
+impl Config {
+    /// The project `name`, or the only one.
+    pub fn project(&self, name: Option<&str>) -> Result<&Project, WorkspaceError> {
+        let has = || self.projects.keys().cloned().collect::<Vec<_>>();
+        match name {
+            Some(name) => self.projects.get(name).ok_or_else(|| {
+                let all = has();
+                let keys: Vec<&str> = all.iter().map(String::as_str).collect();
+                let nearest = nearest(name, &keys).map(str::to_owned);
+                WorkspaceError::NoProject { name: name.to_owned(), has: all, nearest }
+            }),
+            None => {
+                let mut all = self.projects.values();
+                match (all.next(), all.next()) {
+                    (Some(only), None) => Ok(only),
+                    _ => Err(WorkspaceError::Which { has: has() }),
+                }
+            }
+        }
     }
 }
