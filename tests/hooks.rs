@@ -210,3 +210,21 @@ fn who_commits_while_a_hook_looks_at_a_build_keeps_the_commit() {
     assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
     assert_eq!(lab.json(0, &["nightly"])[0]["done"], "quiet");
 }
+
+#[test]
+fn what_a_hook_brings_in_before_the_night_is_of_the_night_with_a_network_and_without() {
+    let commit = "git -c user.name=n -c user.email=n@e commit -qam held";
+    let hold = format!(
+        "sed s/^fix-b/'#hold fix-b'/ patches/p/series > new; mv new patches/p/series; {commit}; true"
+    );
+    for more in [None, Some("--offline")] {
+        let lab = lab(&format!(
+            "[[project.p.hook]]\non = \"before-night\"\nrun = [\"sh\", \"-c\", \"{hold}\"]\nenv = [\"PATH\"]\n"
+        ));
+        let args: Vec<&str> = ["nightly"].into_iter().chain(more).collect();
+        let night = lab.json(0, &args);
+        let outcomes: Vec<&Value> =
+            night[0]["patches"].as_array().expect("patches").iter().map(|p| &p["outcome"]).collect();
+        assert_eq!(outcomes, [&json!("clean"), &json!("held")], "{args:?}");
+    }
+}

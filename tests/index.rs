@@ -104,7 +104,8 @@ fn hooks_are_called_that_the_user_or_the_environment_names() {
         let ran = set(&lab, &mut command, how);
         let out = command.output().expect("the binary runs");
         assert!(out.status.success(), "{how}: {}", String::from_utf8_lossy(&out.stderr));
-        assert_eq!(ran.exists(), how != "nothing", "{how}");
+        let heard = std::fs::read_to_string(ran).unwrap_or_default();
+        assert_eq!(heard.contains("post-index-change"), how != "nothing", "{how}: {heard}");
     }
 }
 

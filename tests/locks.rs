@@ -1,7 +1,7 @@
 //! What git leaves locked, and what somebody else has locked.
 
 use crate::faults::{lab, recovers, state};
-use crate::support::lab::Lab;
+use crate::support::lab::{Lab, numbered};
 
 #[test]
 fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
@@ -41,6 +41,12 @@ fn a_lock_that_a_killed_git_left_behind_stops_no_night() {
         std::fs::create_dir_all(folder.join("pack")).expect("a folder");
         std::fs::write(folder.join("pack/pack-1.pack"), "half").expect("written");
     }
+    // A run that cannot begin leaves that to the one after it.
+    let config = std::fs::read_to_string(lab.path("ws/carry.toml")).expect("a configuration");
+    std::fs::write(lab.path("ws/carry.toml"), format!("{config}\nno table\n")).expect("written");
+    lab.carry_code(2, &["nightly"]);
+    assert!(half[0].exists() && shown[0].exists());
+    std::fs::write(lab.path("ws/carry.toml"), config).expect("written");
     recovers(&lab, &before);
     assert_eq!(half.map(|file| file.exists()), [false, false, false, true]);
     assert_eq!(shown.map(|folder| folder.exists()), [false, true]);
@@ -122,4 +128,20 @@ fn what_somebody_changes_before_a_run_that_was_cut_off_is_finished_is_not_writte
         assert!(lab.git("ws", &["show", "HEAD:carry.lock"]).contains(&deploy));
         assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
     }
+}
+
+#[test]
+fn a_rebase_that_finishes_a_run_reads_the_queue_as_that_run_left_it() {
+    let lab = lab();
+    lab.commit("up", "changes a line beside it", &[("a", Some(&numbered("a", &[(13, "theirs")])))]);
+    taken_before_it_publishes(&lab);
+    let patch = lab.path("ws/patches/p/one.patch");
+    let read = || std::fs::read_to_string(&patch).expect("it is there");
+    let before = read();
+    lab.carry_code(2, &["nightly"]);
+    std::fs::remove_file(lab.path("ws/.git/index.lock")).expect("let go");
+    assert_eq!(read(), before);
+    assert_eq!(lab.json(0, &["rebase"])["done"], "quiet");
+    assert_ne!(read(), before);
+    assert_eq!(lab.git("ws", &["status", "--porcelain"]), "");
 }

@@ -203,6 +203,16 @@ fn guarded_beside(
     }
 }
 
+/// The workspace that a guard holds, without what a killed run left in it.
+fn loaded(ui: &Ui, root: &Path, guard: &Guard, begin: impl FnOnce(&Config)) -> Result<Workspace, NightError> {
+    let workspace = Workspace::load_beside(root, begin)?;
+    if let Some(holder) = &guard.took_over {
+        ui.note(&format!("a run ended without giving the workspace back: {holder}"));
+        clean_up(&workspace)?;
+    }
+    Ok(workspace)
+}
+
 /// The projects whose run was cut off, and where that cannot be settled now.
 type Unsettled = BTreeMap<String, NightError>;
 
@@ -222,11 +232,13 @@ fn guarded_for_many(
             begin(root, config);
         }
     };
-    let mut workspace = Workspace::load_beside(root, begin).map_err(NightError::from)?;
-    if let Some(holder) = &guard.took_over {
-        ui.note(&format!("a run ended without giving the workspace back: {holder}"));
-        clean_up(&workspace)?;
-    }
+    let mut workspace = match loaded(ui, root, &guard, begin) {
+        Ok(workspace) => workspace,
+        Err(e) => {
+            guard.give_up();
+            return Err(e.into());
+        }
+    };
     let (mut recovered, mut unsettled) = (false, Unsettled::new());
     for project in workspace.config.projects.values().filter(|p| pending(&folder, &p.name)) {
         match Site::open(&workspace, project).and_then(|site| recover(&site)) {

@@ -12,9 +12,7 @@ use crate::fleet::worse;
 use crate::night::notify::Delivery;
 use crate::night::sent::Standing;
 use crate::night::together::Together;
-use crate::night::{
-    self, Done, Events, How, Night, NightError, Options, Pruned, QueueAhead, Site, beat, beside,
-};
+use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat, beside};
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -66,13 +64,7 @@ enum End {
 }
 
 pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
-    let mut ahead = None;
-    let (workspace, _guard, mut unsettled) = guarded_for_many(ui, from, "nightly", |root, config| {
-        // What a night that fetches does before it reads the queue may change it.
-        let only =
-            config.projects.values().next().filter(|p| config.projects.len() == 1 && p.paused.is_none());
-        ahead = only.filter(|_| args.offline).and_then(|p| QueueAhead::begin(root, p).ok());
-    })?;
+    let (workspace, _guard, mut unsettled) = guarded_for_many(ui, from, "nightly", |_, _| ())?;
     let names: Vec<String> = match &args.project {
         Some(name) => vec![workspace.project(Some(name)).map_err(NightError::from)?.name.clone()],
         None => workspace.config.projects.keys().cloned().collect(),
@@ -109,7 +101,6 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         again: args.again,
         jobs: if running.len() > 1 { at_once.div_ceil(running.len().min(at_once)) } else { args.jobs },
         together: Some(together),
-        queue: ahead.map(Arc::new),
         ..Options::default()
     };
     let root = &workspace.root;

@@ -251,11 +251,7 @@ fn spend(
     events.step("replaying the queue");
     let (queue, answers) = match draft {
         Some(draft) => (Arc::new(draft.queue.clone()), answers(site, Some(draft), events)),
-        None => {
-            let ahead = options.queue.as_deref().and_then(QueueAhead::told);
-            let queue = ahead.map_or_else(|| site.queue(), |loaded| site.of_load(loaded))?;
-            (Arc::new(queue), answers(site, None, events))
-        }
+        None => (Arc::new(queue_ahead::queue(site, options)?), answers(site, None, events)),
     };
     let mut broken = if options.again { broken::Broken::new() } else { still_broken(lock, &queue) };
     let mut partners = BTreeMap::new();

@@ -1,10 +1,11 @@
-//! A queue that is read while the workspace's lock is: neither needs the other, and both take their time where it is long.
+//! A queue that is read while the workspace's lock is: neither needs the other, and both take their time where it is long. Only
+//! for a run before which nothing happens that may change it: no hook, no fetch.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{NightError, Site, site};
+use super::{NightError, Options, Site, site};
 use crate::queue::{Queue, QueueError};
 use crate::workspace::Project;
 
@@ -28,8 +29,16 @@ impl QueueAhead {
     }
 
     /// What came of it. It is told once: who asks again may have changed it.
-    pub(super) fn told(&self) -> Option<Loaded> {
+    fn told(&self) -> Option<Loaded> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+}
+
+/// The queue of a run: what was read ahead, if it was.
+pub(super) fn queue(site: &Site<'_>, options: &Options) -> Result<Queue, NightError> {
+    match options.queue.as_deref().and_then(QueueAhead::told) {
+        Some(loaded) => site.of_load(loaded),
+        None => site.queue(),
     }
 }

@@ -187,17 +187,7 @@ impl Patch {
 
 /// SHA-256 of a patch file, in hex.
 pub fn digest(bytes: &[u8]) -> String {
-    in_hex(&Sha256::digest(bytes).into())
-}
-
-/// A SHA-256 in hex.
-pub(super) fn in_hex(sum: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut hex = String::with_capacity(2 * sum.len());
-    for byte in sum {
-        hex.extend([byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
-    }
-    hex
+    faster_hex::hex_string(&Sha256::digest(bytes))
 }
 
 /// A canonical patch file.

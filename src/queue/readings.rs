@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::header::{Date, Header, Identity};
 use super::metadata::Metadata;
-use super::patch::{Patch, in_hex};
+use super::patch::Patch;
 use super::text::Parts;
 use crate::store::{keep, kept};
 
@@ -103,7 +103,7 @@ impl Readings {
         let sum: Sum = Sha256::digest(&bytes).into();
         let reading = || known.bytes.get(known.places.get(&sum)?.clone()).and_then(Reading::of_kept);
         match reading().filter(|known| known.file == file && known.strip == strip) {
-            Some(reading) => Ok(Patch::again(reading, in_hex(&sum), bytes)),
+            Some(reading) => Ok(Patch::again(reading, faster_hex::hex_string(&sum), bytes)),
             None => Err(bytes),
         }
     }
@@ -144,8 +144,8 @@ pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) 
             parts: patch.parts(),
         };
         all = postcard::to_extend(&kept, all).map_err(std::io::Error::other)?;
-        let sum = ObjectId::from_hex(patch.digest.as_bytes()).map_err(std::io::Error::other)?;
-        let sum: Sum = sum.as_slice().try_into().map_err(std::io::Error::other)?;
+        let mut sum = Sum::default();
+        faster_hex::hex_decode(patch.digest.as_bytes(), &mut sum).map_err(std::io::Error::other)?;
         index.push((sum, all.len() - before));
     }
     keep(file, heading(), &(index, all.as_bstr()))

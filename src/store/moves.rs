@@ -263,8 +263,10 @@ mod tests {
         let link = lab.git_dir().join("refs/heads/link");
         std::os::unix::fs::symlink("refs/heads/main", &link).expect("a link");
         let before = lab.refs();
+        assert!(lab.plain().head().is_none());
         assert!(!lab.plain().move_head([&two, &one], ("n", "n@x"), "why").expect("nothing is wrong"));
-        let other = to("refs/heads/link", Some(&two), Some(&one));
+        // To all but git there is nothing where it points.
+        let other = to("refs/heads/link", None, Some(&one));
         std::fs::write(&head, "ref: refs/heads/main\n").expect("written");
         assert!(!lab.plain().move_refs(&[other], "why").expect("nothing is wrong"));
         std::fs::write(&head, "ref: refs/heads/link\n").expect("written");

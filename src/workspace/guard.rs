@@ -14,6 +14,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Guard {
     file: File,
+    /// Is there nothing that the next one has to put right?
+    is_settled: bool,
     /// Who held the workspace before and ended without giving it back.
     pub took_over: Option<String>,
 }
@@ -78,14 +80,23 @@ impl Guard {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(io)?;
-        Ok(Self { file, took_over: (!holder.is_empty()).then_some(holder) })
+        Ok(Self { file, is_settled: true, took_over: (!holder.is_empty()).then_some(holder) })
+    }
+}
+
+impl Guard {
+    /// Gives the workspace back. What a run before left is not cleaned up, if there was one: the next one takes over, too.
+    pub fn give_up(mut self) {
+        self.is_settled = self.took_over.is_none();
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         // An emptied file says that the run ended by itself; the system lifts the lock in any case.
-        let _ = self.file.set_len(0);
+        if self.is_settled {
+            let _ = self.file.set_len(0);
+        }
         let _ = self.file.unlock();
     }
 }
