@@ -13,6 +13,7 @@ use crate::night::notify::Delivery;
 use crate::night::sent::Standing;
 use crate::night::together::Together;
 use crate::night::{self, Done, Events, How, Night, NightError, Options, Pruned, Site, beat, beside};
+use crate::store::cores;
 use crate::workspace::Workspace;
 
 /// Bring in the trunk, replay the queue, publish the build, and say what happened.
@@ -87,7 +88,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         }
     }
     let running: Vec<String> = names.iter().filter(|n| !ends.contains_key(n.as_str())).cloned().collect();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let at_once = if args.jobs == 0 { cores } else { args.jobs };
     let together = Arc::new(Together::new(&workspace, &running, at_once));
     for ring in together.rings() {

@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::replay::Merged;
 use crate::replay::merge::merge_trees;
 use crate::replay::sequence::Step;
-use crate::store::{Objects, Odb, Repo, Scratch, StoreError};
+use crate::store::{Objects, Odb, Repo, Scratch, StoreError, cores};
 use crate::trunk::delta;
 
 /// One piece of upstream work.
@@ -80,7 +80,7 @@ pub fn forecast(
     odb.flush()?;
     let ahead = Ahead { repo, base, trunk, steps, graph, by_path };
     // Each piece of work is a question of its own: all cores take the next one.
-    let (next, threads) = (AtomicUsize::new(0), std::thread::available_parallelism().map_or(1, usize::from));
+    let (next, threads) = (AtomicUsize::new(0), cores());
     let take = || -> Result<Vec<(usize, Outlook)>, StoreError> {
         let (odb, mut found) = (repo.odb()?, Vec::new());
         while let Some((at, work)) =

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::Events;
+use crate::store::begin_in;
 
 /// What a project says while it works.
 enum Said {
@@ -43,7 +44,7 @@ pub fn beside<T: Send>(
 ) -> Vec<Option<T>> {
     let (to, from) = channel();
     std::thread::scope(|threads| {
-        let running = threads.spawn(move || {
+        let running = begin_in(threads, move || {
             each(projects, at_once, |project| {
                 let voice = Voice { project: project.clone(), to: to.clone() };
                 // Nothing of what it was at work on is used after a panic.
@@ -67,7 +68,7 @@ pub fn each<I: Sync, T: Send>(items: &[I], at_once: usize, work: impl Fn(&I) -> 
     let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(items.len()));
     std::thread::scope(|threads| {
         for _ in 0..at_once.max(1).min(items.len()) {
-            threads.spawn(|| {
+            begin_in(threads, || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { return };

@@ -17,7 +17,7 @@ use crate::graph::Graph;
 use crate::queue::{Content, LineKind, Metadata, Patch, SubjectTag};
 use crate::replay::Merged;
 use crate::replay::merge::merge_trees;
-use crate::store::{Odb, Repo, StoreError};
+use crate::store::{Odb, Repo, StoreError, begin_in, cores};
 use crate::trunk;
 use crate::workspace::{Outcome, PatchLock};
 
@@ -310,7 +310,7 @@ fn blame_all<'a>(
     from: &ObjectId,
     asked: &[Asked<'a>],
 ) -> Result<Vec<(&'a str, Vec<ObjectId>)>, StoreError> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = cores();
     let share = asked.len().div_ceil(cores).max(1);
     let one = |(name, commit, path, first, last): &Asked<'a>| {
         Ok((*name, store.blame(from, commit, path, *first, *last)?))
@@ -318,7 +318,9 @@ fn blame_all<'a>(
     std::thread::scope(|threads| {
         let parts: Vec<_> = asked
             .chunks(share)
-            .map(|part| threads.spawn(move || part.iter().map(one).collect::<Result<Vec<_>, StoreError>>()))
+            .map(|part| {
+                begin_in(threads, move || part.iter().map(one).collect::<Result<Vec<_>, StoreError>>())
+            })
             .collect();
         let mut all = Vec::with_capacity(asked.len());
         for part in parts {

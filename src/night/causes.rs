@@ -9,7 +9,7 @@ use crate::culprit::Search;
 use crate::replay::ConflictKind;
 use crate::replay::needs::needs_from;
 use crate::replay::sequence::{Placed, Step};
-use crate::store::{Objects as _, Odb, Place, Repo, StoreError, long_on_all_cores};
+use crate::store::{Objects as _, Odb, Place, Repo, StoreError, cores, long_on_all_cores};
 use crate::trunk::Range;
 use crate::trunk::delta::{self, Change};
 use crate::trunk::differences::Differences;
@@ -59,7 +59,7 @@ pub fn causes(
             search.find(&closure, &watched)
         };
     // Roots have nothing to do with each other; but what a search learns of the range serves the next one.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(roots.len());
+    let cores = cores().min(roots.len());
     let shares: Vec<Vec<usize>> =
         (0..cores).map(|n| roots.iter().skip(n).step_by(cores).copied().collect()).collect();
     let causes = |odb: &Odb, share: &Vec<usize>| {

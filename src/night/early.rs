@@ -9,7 +9,7 @@ use gix_hash::ObjectId;
 use super::Site;
 use super::given::Given;
 use crate::replay::sequence::Placed;
-use crate::store::{Odb, StoreError};
+use crate::store::{Odb, StoreError, begin};
 
 /// The trees before and after a patch.
 type Pair = (ObjectId, ObjectId);
@@ -40,7 +40,7 @@ impl Early {
         // What cannot be read here is told when it is asked for again.
         let Ok(Some(quarantine)) = odb.quarantine(pairs) else { return Self::default() };
         let store = site.store.clone();
-        Self { thread: Some(std::thread::spawn(move || quarantine.diffs(&store, 1))) }
+        Self { thread: Some(begin(move || quarantine.diffs(&store, 1))) }
     }
 
     /// The diffs. None where git could not make them: then it will say so to who asks again.

@@ -14,7 +14,7 @@ use crate::build::manifest::Manifest;
 use crate::graph::Edge;
 use crate::queue::Queue;
 use crate::replay::sequence::Placed;
-use crate::store::Odb;
+use crate::store::{Odb, begin};
 use crate::workspace::ProjectLock;
 
 /// Edges that are being looked for.
@@ -56,7 +56,7 @@ impl EarlyEdges {
                 edges(&view.open(), &stand, &queue.patches, before.as_deref())
             }
         };
-        Self { stand, last, edges: std::thread::spawn(edges) }
+        Self { stand, last, edges: begin(edges) }
     }
 
     /// The manifest of the build that was made last, if there is one. It is told once.

@@ -18,7 +18,7 @@ use super::turn::head;
 use super::workspace_move::WorkspaceMove;
 use super::{FileChange, NightError, Site};
 use crate::store::git::{GitError, joined, without_secrets};
-use crate::store::{RefUpdate, Repo, SILENCE, Tip, listing, write_for_good};
+use crate::store::{RefUpdate, Repo, SILENCE, Tip, begin_in, listing, write_for_good};
 use crate::workspace::{LOCK, Lock, Workspace, WorkspaceError};
 
 /// What a run is about to change.
@@ -148,7 +148,7 @@ impl Journal {
     fn after_push(&self, site: &Site<'_>) -> Result<(), NightError> {
         // Neither needs the other, and what one of them leaves undone the next run does.
         let (refs, workspace) = std::thread::scope(|threads| {
-            let refs = threads.spawn(|| move_refs(&site.store, &self.refs));
+            let refs = begin_in(threads, || move_refs(&site.store, &self.refs));
             let workspace = self.workspace.make(site);
             (refs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), workspace)
         });

@@ -120,7 +120,7 @@ use crate::build::signature::key_of;
 use crate::forecast::{Effect, Outlook};
 use crate::resolution::{RecordError, Resolution};
 use crate::store::git::{GitError, without_secrets};
-use crate::store::{StoreError, drop_later, is_sound, listing};
+use crate::store::{StoreError, begin_in, drop_later, is_sound, listing};
 use crate::trunk::{self, FetchError};
 use crate::workspace::{Advance, Project, Workspace};
 
@@ -188,7 +188,7 @@ fn run_at(site: &Site<'_>, options: &Options, events: &dyn Events) -> Result<Nig
         return spend(site, options, None, events, &mut || Ok(()));
     }
     std::thread::scope(|threads| {
-        let mut asked = Some(threads.spawn(|| ready_to_write(site)));
+        let mut asked = Some(begin_in(threads, || ready_to_write(site)));
         let mut ready = || match asked.take() {
             Some(asked) => asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             None => Ok(()),

@@ -17,7 +17,7 @@ use crate::build::build_id;
 use crate::build::manifest::Manifest;
 use crate::queue::keep_readings;
 use crate::store::git::without_secrets;
-use crate::store::{Objects, RefUpdate, Repo};
+use crate::store::{Objects, RefUpdate, Repo, begin_in};
 use crate::trunk::differences::keep;
 use crate::trunk::full_name;
 use crate::workspace::{Project, ProjectLock};
@@ -151,7 +151,7 @@ pub fn publish(
     let patches = built.queue.patches.iter().chain(&built.rewritten);
     std::thread::scope(|threads| {
         // By the ids of trees and texts: what is kept is right, whatever comes of the transaction.
-        let kept = threads.spawn(|| {
+        let kept = begin_in(threads, || {
             keep(&site.differences_file(), differences)?;
             keep_readings(&site.readings_file(), patches)
         });

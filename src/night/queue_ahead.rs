@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use super::{NightError, Options, Site, site};
 use crate::queue::{Queue, QueueError};
+use crate::store::begin;
 use crate::workspace::Project;
 
 /// The queue, or all its faults.
@@ -24,7 +25,7 @@ impl QueueAhead {
     pub fn begin(root: &Path, project: &Project) -> Result<Self, NightError> {
         let readings = site::readings_file(&Site::folder_of(root)?, &project.name);
         let folder = root.join(&project.patches);
-        let thread = std::thread::spawn(move || site::load(&folder, readings));
+        let thread = begin(move || site::load(&folder, readings));
         Ok(Self { thread: Mutex::new(Some(thread)) })
     }
 

@@ -5,6 +5,7 @@ use super::history::last_changes;
 use super::{Events, Site, beat, beside};
 use crate::report::model::{Press, Project as Told, Report, State, VERSION, Want};
 use crate::report::words::quoted;
+use crate::store::cores;
 use crate::workspace::{Project, Workspace};
 
 /// A report of these projects. What cannot be read of one is told in it, and stops no other.
@@ -27,7 +28,7 @@ pub fn report(workspace: &Workspace, projects: &[&Project], window: Window, even
         }
         all => {
             let names: Vec<String> = all.iter().map(|project| project.name.clone()).collect();
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let cores = cores();
             let of = |name: &str, events: &dyn Events| {
                 events.step("looking at it");
                 let project = all.iter().find(|project| project.name == name)?;

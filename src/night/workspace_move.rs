@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::turn::{head, still};
 use super::{NightError, Site};
 use crate::store::git::Git;
-use crate::store::{FileStat, HALF, NewEntry, Plain, Waiting};
+use crate::store::{FileStat, HALF, NewEntry, Plain, Waiting, begin_in};
 
 /// So many files are written at once: it is the disk that takes the time until they are there for good.
 const AT_ONCE: usize = 8;
@@ -119,7 +119,7 @@ impl WorkspaceMove {
         let share = files.len().div_ceil(AT_ONCE).max(1);
         std::thread::scope(|threads| {
             let shares: Vec<_> =
-                files.chunks(share).map(|share| threads.spawn(move || write_share(share))).collect();
+                files.chunks(share).map(|share| begin_in(threads, move || write_share(share))).collect();
             let mut written = Vec::with_capacity(files.len());
             for share in shares {
                 written.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);

@@ -5,7 +5,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use super::origins::Origins;
 use super::sequence::Step;
-use crate::store::{ObjectError, Objects};
+use crate::store::{ObjectError, Objects, begin_in};
 
 /// Steps that conflict, each with those that it misses.
 pub(super) type Missed = Vec<(usize, Vec<usize>)>;
@@ -66,7 +66,7 @@ impl<'scope, 'env> Misses<'scope, 'env> {
         let Some(place) = self.objects.place() else { return };
         let (to, from): (Sender<Told>, Receiver<Told>) = channel();
         let steps = self.steps;
-        let thread = self.threads.spawn(move || {
+        let thread = begin_in(self.threads, move || {
             let objects = place.open();
             // Under a tree that is written is nothing that is not.
             let sees = |step: &Step| objects.has(&step.before) && objects.has(&step.after);

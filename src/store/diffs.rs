@@ -10,6 +10,7 @@ use gix_object::Kind;
 
 use super::drivers::quote;
 use super::git::GitError;
+use super::threads::{begin_in, cores};
 use super::tree::{Entry, MODE_COMMIT, MODE_TREE, RawTree, differing};
 use super::{ObjectError, Objects as _, Odb, Repo, StoreError, pack};
 
@@ -41,12 +42,12 @@ impl Repo {
         strip: usize,
         others: Option<(&Path, &Path)>,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let share = pairs.len().div_ceil(cores).max(WORTH_A_CALL);
         let share_of = |pairs| self.share(pairs, strip, others);
         std::thread::scope(|threads| {
             let shares: Vec<_> =
-                pairs.chunks(share).map(|pairs| threads.spawn(move || share_of(pairs))).collect();
+                pairs.chunks(share).map(|pairs| begin_in(threads, move || share_of(pairs))).collect();
             let mut all = Vec::with_capacity(pairs.len());
             for share in shares {
                 all.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
