@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::threads::{self, begin_in};
 use super::{Objects, Odb, Place};
 
 /// Fewer things than this are not worth a thread.
@@ -26,14 +27,14 @@ pub fn drop_later<T: Send + 'static>(value: T) {
 
 /// So many threads are worth starting here.
 pub(super) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MOST)
+    threads::cores().min(MOST)
 }
 
 /// Does `own` on this thread, and `other` on each other core with a view of its own.
 fn beside(view: &dyn Fn() -> Option<Place>, own: &dyn Fn(), other: &(dyn Fn(&Odb) + Sync)) {
     std::thread::scope(|threads| {
         for place in (1..cores()).filter_map(|_| view()) {
-            threads.spawn(move || other(&place.open()));
+            begin_in(threads, move || other(&place.open()));
         }
         own();
     });
@@ -87,19 +88,18 @@ fn at_once<T: Sync, R: Send>(
     if items.len() < few || odb.mark() > 0 {
         return items.iter().map(|item| work(odb, item)).collect();
     }
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
+    let places: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(places));
     let some = |odb: &Odb| {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(at) else { break };
             let result = work(odb, item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+            done.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(result);
         }
     };
     beside(&|| odb.place(), &|| some(odb), &some);
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }
 
 #[cfg(test)]

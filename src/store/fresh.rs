@@ -18,15 +18,27 @@ const WHOLE: usize = 4 << 20;
 /// A large folder is made anew by every patch that changes something in it: most are kept as differences, and only the
 /// last ones whole.
 ///
-/// A copy shares what was made until then, and is cheap.
+/// What is read on other threads is set apart, so that nothing of it is copied when there are more.
 #[derive(Default, Clone)]
 pub(super) struct New {
-    order: Arc<Vec<Made>>,
-    places: Arc<HashMap<ObjectId, usize>>,
+    /// The first ones, which stay as they are.
+    parts: Vec<Arc<Part>>,
+    /// Those after them.
+    last: Part,
     /// The last ones that are kept as differences, and their bytes in all.
     whole: HashMap<ObjectId, Arc<Vec<u8>>>,
     oldest: VecDeque<ObjectId>,
     bytes: usize,
+}
+
+/// Some of them, in a row.
+#[derive(Default, Clone)]
+struct Part {
+    /// How many come before them.
+    from: usize,
+    order: Vec<Made>,
+    /// The place of each, among all.
+    places: HashMap<ObjectId, usize>,
 }
 
 /// A new object.
@@ -44,27 +56,61 @@ enum Body {
     Delta {
         base: usize,
         depth: usize,
-        delta: Arc<[u8]>,
+        delta: Vec<u8>,
     },
 }
 
 impl New {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.last.from + self.last.order.len()
     }
 
     /// Is this one of them?
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.places.contains_key(id)
+        self.place(id).is_some()
+    }
+
+    /// A copy of what is there now, which takes no time.
+    pub fn share(&mut self) -> Self {
+        let from = self.len();
+        if from > self.last.from {
+            self.parts.push(Arc::new(std::mem::replace(&mut self.last, Part { from, ..Part::default() })));
+        }
+        self.clone()
+    }
+
+    fn parts(&self) -> impl DoubleEndedIterator<Item = &Part> {
+        self.parts.iter().map(|part| &**part).chain([&self.last])
+    }
+
+    fn place(&self, id: &ObjectId) -> Option<usize> {
+        self.parts().rev().find_map(|part| part.places.get(id)).copied()
+    }
+
+    fn made(&self, at: usize) -> Option<&Made> {
+        let part = self.parts().rev().find(|part| part.from <= at)?;
+        part.order.get(at - part.from)
+    }
+
+    /// All of them in one row.
+    fn joined(&mut self) -> &mut Part {
+        for part in std::mem::take(&mut self.parts).into_iter().rev() {
+            let mut part = Arc::unwrap_or_clone(part);
+            let last = std::mem::take(&mut self.last);
+            part.order.extend(last.order);
+            part.places.extend(last.places);
+            self.last = part;
+        }
+        &mut self.last
     }
 
     /// Keeps an object that is not there yet, which resembles another.
     pub fn add(&mut self, id: ObjectId, kind: Kind, data: Vec<u8>, like: Option<&ObjectId>) {
-        let at = self.order.len();
-        let base = like.and_then(|like| self.places.get(like)).copied();
-        let delta = base.filter(|base| self.order[*base].kind == kind).and_then(|base| {
-            let depth = match self.order[base].body {
+        let at = self.len();
+        let base = like.and_then(|like| self.place(like));
+        let delta = base.and_then(|base| {
+            let depth = match self.made(base).filter(|made| made.kind == kind)?.body {
                 Body::Whole(_) => 1,
                 Body::Delta { depth, .. } => depth + 1,
             };
@@ -76,12 +122,12 @@ impl New {
         let body = match delta {
             Some((base, depth, delta)) => {
                 self.keep_whole(id, data);
-                Body::Delta { base, depth, delta: delta.into() }
+                Body::Delta { base, depth, delta }
             }
             None => Body::Whole(data),
         };
-        Arc::make_mut(&mut self.order).push(Made { id, kind, body });
-        Arc::make_mut(&mut self.places).insert(id, at);
+        self.last.order.push(Made { id, kind, body });
+        self.last.places.insert(id, at);
     }
 
     /// Takes trees in where their steps end; every place after them moves.
@@ -89,11 +135,12 @@ impl New {
         let there = |order: &[Made], places: &HashMap<ObjectId, usize>, id: &ObjectId| {
             places.get(id).copied().filter(|at| order.get(*at).is_some_and(|made| made.id == *id))
         };
-        let mut old = Arc::unwrap_or_clone(std::mem::take(&mut self.order)).into_iter();
-        let places = Arc::make_mut(&mut self.places);
+        let Part { order, places, .. } = self.joined();
+        let mut old = std::mem::take(order).into_iter();
+        places.reserve(trees.len());
         let (mut moved, mut taken) = (Vec::with_capacity(old.len()), 0);
         let mut trees = trees.into_iter().peekable();
-        let mut order: Vec<Made> = Vec::with_capacity(old.len() + trees.len());
+        order.reserve(old.len() + trees.len());
         let mut move_up_to = |mark: usize, order: &mut Vec<Made>, places: &mut HashMap<ObjectId, usize>| {
             while taken < mark
                 && let Some(mut made) = old.next()
@@ -112,9 +159,9 @@ impl New {
             }
         };
         for (step, mark) in marks.iter_mut().enumerate() {
-            move_up_to(*mark, &mut order, places);
+            move_up_to(*mark, order, places);
             while let Some(made) = trees.next_if(|made| made.step <= step) {
-                if there(&order, places, &made.id).is_some() {
+                if there(order, places, &made.id).is_some() {
                     continue;
                 }
                 let body = match made.body {
@@ -122,8 +169,8 @@ impl New {
                     grow::Body::Delta { base, depth, delta } => {
                         let missing =
                             || ObjectError { id: base, reason: "it was made, and is not here".into() };
-                        let base = there(&order, places, &base).ok_or_else(missing)?;
-                        Body::Delta { base, depth, delta: delta.into() }
+                        let base = there(order, places, &base).ok_or_else(missing)?;
+                        Body::Delta { base, depth, delta }
                     }
                 };
                 places.insert(made.id, order.len());
@@ -131,8 +178,7 @@ impl New {
             }
             *mark = order.len();
         }
-        move_up_to(usize::MAX, &mut order, places);
-        self.order = Arc::new(order);
+        move_up_to(usize::MAX, order, places);
         Ok(())
     }
 
@@ -148,7 +194,7 @@ impl New {
 
     /// The content of one.
     fn data(&self, at: usize) -> Option<Arc<Vec<u8>>> {
-        let made = self.order.get(at)?;
+        let made = self.made(at)?;
         match &made.body {
             Body::Whole(data) => Some(data.clone()),
             Body::Delta { .. } if self.whole.contains_key(&made.id) => self.whole.get(&made.id).cloned(),
@@ -158,9 +204,10 @@ impl New {
 
     /// The content of this one.
     pub fn get(&mut self, id: &ObjectId) -> Option<Arc<Vec<u8>>> {
-        let at = *self.places.get(id)?;
+        let at = self.place(id)?;
         let data = self.data(at)?;
-        if matches!(self.order[at].body, Body::Delta { .. }) && !self.whole.contains_key(id) {
+        let is_delta = self.made(at).is_some_and(|made| matches!(made.body, Body::Delta { .. }));
+        if is_delta && !self.whole.contains_key(id) {
             self.keep_whole(*id, data.clone());
         }
         Some(data)
@@ -168,9 +215,15 @@ impl New {
 
     /// Forgets those that were made since there were `mark`.
     pub fn rewind(&mut self, mark: usize) {
-        let from = mark.min(self.order.len());
-        for made in Arc::make_mut(&mut self.order).split_off(from) {
-            Arc::make_mut(&mut self.places).remove(&made.id);
+        if mark >= self.len() {
+            return;
+        }
+        let all = if mark < self.last.from { self.joined() } else { &mut self.last };
+        let gone = all.order.split_off(mark - all.from);
+        for made in &gone {
+            all.places.remove(&made.id);
+        }
+        for made in gone {
             if let Some(data) = self.whole.remove(&made.id) {
                 self.bytes -= data.len();
                 self.oldest.retain(|id| *id != made.id);
@@ -200,10 +253,10 @@ impl Unwritten {
     }
 
     fn pack(&self) -> std::io::Result<Option<PathBuf>> {
-        if self.new.order.is_empty() {
+        if self.new.len() == 0 {
             return Ok(None);
         }
-        let items = self.new.order.iter().map(|Made { id, kind, body }| {
+        let items = self.new.parts().flat_map(|part| &part.order).map(|Made { id, kind, body }| {
             let body = match body {
                 Body::Whole(data) => pack::Body::Whole(data),
                 Body::Delta { base, delta, .. } => pack::Body::Delta(*base, delta),
@@ -217,7 +270,89 @@ impl Unwritten {
 
 #[cfg(test)]
 mod tests {
+    use gix_object::Kind;
+    use proptest::prelude::*;
+
+    use super::{Body, New};
+    use crate::store::odb::object_id;
     use crate::store::{Objects as _, Odb, Repo, StoreError};
+
+    const SHA1: gix_hash::Kind = gix_hash::Kind::Sha1;
+
+    proptest! {
+        #[test]
+        fn what_is_shared_stays_and_the_rest_goes_on(
+            steps in proptest::collection::vec((0..8u8, any::<prop::sample::Index>(), 0..40u16), 1..60),
+        ) {
+            // What there is, in its order, and what was shared with what it had.
+            let (mut new, mut model) = (New::default(), Vec::<(gix_hash::ObjectId, Vec<u8>)>::new());
+            let mut shared: Vec<(New, Vec<_>)> = Vec::new();
+            for (kind, pick, number) in steps {
+                match kind {
+                    0 => shared.push((new.share(), model.clone())),
+                    1 => {
+                        let mark = pick.index(model.len() + 1);
+                        new.rewind(mark);
+                        model.truncate(mark);
+                    }
+                    _ => {
+                        let data = format!("{}{number}", "a line\n".repeat(60)).into_bytes();
+                        let id = object_id(SHA1, Kind::Blob, &data).expect("an id");
+                        let like = (!model.is_empty()).then(|| model[pick.index(model.len())].0);
+                        if !new.has(&id) {
+                            new.add(id, Kind::Blob, data.clone(), like.as_ref());
+                            model.push((id, data));
+                        }
+                    }
+                }
+            }
+            shared.push((new, model));
+            for (mut new, model) in shared {
+                prop_assert_eq!(new.len(), model.len());
+                let order: Vec<_> = new.parts().flat_map(|part| &part.order).map(|made| made.id).collect();
+                prop_assert_eq!(order, model.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+                for (at, (id, data)) in model.iter().enumerate() {
+                    prop_assert_eq!(new.place(id), Some(at));
+                    let made = new.made(at).expect("it is there");
+                    if let Body::Delta { base, .. } = made.body {
+                        prop_assert!(base < at, "a difference stands on an earlier one");
+                    }
+                    let read = new.get(id);
+                    prop_assert_eq!(read.as_deref(), Some(data));
+                }
+                prop_assert!(new.made(model.len()).is_none());
+                for number in 0..40u16 {
+                    let data = format!("{}{number}", "a line\n".repeat(60)).into_bytes();
+                    let id = object_id(SHA1, Kind::Blob, &data).expect("an id");
+                    prop_assert_eq!(new.has(&id), model.iter().any(|(known, _)| *known == id));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_deflated() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repo = Repo::open_or_create(dir.path(), None, None).expect("a store");
+        let text = |word: &str| (0..4000).map(|n| format!("{word} {n}\n")).collect::<String>().into_bytes();
+        let bytes = |folder: &str| -> u64 {
+            let files = walk(&repo.path().join("objects").join(folder));
+            files.iter().map(|file| std::fs::metadata(file).expect("a file").len()).sum()
+        };
+        let id = repo.write_blob(&text("alone")).expect("written");
+        let alone = bytes(&id.to_string()[..2]);
+        assert!(alone > 0 && alone < text("alone").len() as u64 / 2, "{alone}");
+        let odb = repo.odb().expect("it opens");
+        odb.put_blob(text("packed"), None).expect("kept");
+        odb.flush().expect("written");
+        let packed = bytes("pack");
+        assert!(packed > 0 && packed < text("packed").len() as u64 / 2, "{packed}");
+    }
+
+    fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir(folder).expect("a folder");
+        all.map(|entry| entry.expect("an entry").path()).collect()
+    }
 
     #[test]
     fn what_is_handed_over_is_read_at_once_and_written_once() {

@@ -13,6 +13,7 @@ use gix_hashtable::HashSet;
 
 use super::cores::cores;
 use super::folder::{Changes, Folder};
+use super::threads::begin_in;
 use super::tree::{Entry, MODE_TREE};
 use super::{ObjectError, delta};
 
@@ -140,7 +141,7 @@ impl Growing {
         for at in 1..self.folders.len() {
             depths[at] = self.folders[at].parent.as_ref().map_or(0, |(parent, _)| depths[*parent] + 1);
         }
-        let mut trees = Vec::new();
+        let mut trees: Vec<Vec<Made>> = Vec::new();
         let mut roots: BTreeMap<usize, ObjectId> = BTreeMap::new();
         for depth in (0..=depths.iter().copied().max().unwrap_or(0)).rev() {
             let is_here = |at: &usize| depths[*at] == depth && !self.waiting[*at].is_empty();
@@ -157,11 +158,12 @@ impl Growing {
                 }
                 // The last task of a folder has it as it is after all of its steps.
                 self.folders[at] = folder;
-                trees.extend(made);
+                trees.push(made);
             }
         }
         // What differs from another was made in a step after it.
-        trees.sort_by_key(|made| made.step);
+        let mut trees = by_step(trees, self.ended);
+        self.known.reserve(trees.len());
         trees.retain(|made| self.known.insert(made.id));
         let after = |step| {
             self.root = roots.get(&step).copied().unwrap_or(self.root);
@@ -198,6 +200,23 @@ impl Growing {
     }
 }
 
+/// What was made, step by step, and in its order in each.
+fn by_step(trees: Vec<Vec<Made>>, steps: usize) -> Vec<Made> {
+    // A step that has not ended may have made some, too.
+    let mut places = vec![0; steps + 2];
+    trees.iter().flatten().for_each(|made| places[made.step + 1] += 1);
+    for step in 1..places.len() {
+        places[step] += places[step - 1];
+    }
+    let mut sorted: Vec<Option<Made>> = trees.iter().flatten().map(|_| None).collect();
+    for made in trees.into_iter().flatten() {
+        let place = &mut places[made.step];
+        *place += 1;
+        sorted[*place - 1] = Some(made);
+    }
+    sorted.into_iter().flatten().collect()
+}
+
 /// Does all tasks, each folder's in order; what came of them, in the same order.
 fn on_all_cores(tasks: Vec<Task>, hash: gix_hash::Kind) -> Result<Vec<Done>, ObjectError> {
     let steps: usize = tasks.iter().map(|task| task.steps.len()).sum();
@@ -214,7 +233,8 @@ fn on_all_cores(tasks: Vec<Task>, hash: gix_hash::Kind) -> Result<Vec<Done>, Obj
     };
     let mut done = std::thread::scope(|threads| {
         let own = shares.pop().unwrap_or_default();
-        let others: Vec<_> = shares.into_iter().map(|share| threads.spawn(move || do_all(share))).collect();
+        let others: Vec<_> =
+            shares.into_iter().map(|share| begin_in(threads, move || do_all(share))).collect();
         let mut done = do_all(own)?;
         for other in others {
             done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
@@ -307,9 +327,7 @@ mod tests {
         let mut entries: BTreeMap<BString, Entry> =
             (0..300).map(|n| (name(n), entry(1, MODE_TREE))).collect();
         let start = raw(&entries);
-        for (large, most) in
-            [(usize::MAX, 1), (0, std::thread::available_parallelism().map_or(1, usize::from))]
-        {
+        for (large, most) in [(usize::MAX, 1), (0, crate::store::cores())] {
             let sharing = Sharing { large, ..SHARING };
             let id = object_id(SHA1, Kind::Tree, &start).expect("an id");
             let grower = Grower::open_for(id, Arc::new(start.clone()), sharing);

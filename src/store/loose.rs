@@ -5,10 +5,10 @@ use std::path::Path;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
-use libdeflater::{CompressionLvl, Compressor};
 
 use super::StoreError;
 use super::odb::object_id;
+use super::pack::compressor;
 
 /// Writes an object to the folder `objects`, whose ids are of the kind `hash`, if it has no such file yet.
 pub(super) fn write(
@@ -47,7 +47,7 @@ pub(super) fn put(
     // git's own housekeeping clears what a killed run leaves under this name.
     let mut file = builder.prefix("tmp_obj_").tempfile_in(&folder).map_err(failed)?;
     let whole = [format!("{kind} {}\0", data.len()).as_bytes(), data].concat();
-    let mut deflate = Compressor::new(CompressionLvl::fastest());
+    let mut deflate = compressor();
     let mut packed = vec![0; deflate.zlib_compress_bound(whole.len())];
     let len = deflate.zlib_compress(&whole, &mut packed).map_err(|e| failed(std::io::Error::other(e)))?;
     file.write_all(&packed[..len]).map_err(failed)?;

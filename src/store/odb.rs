@@ -123,15 +123,15 @@ impl Odb {
     /// All new objects, to be written as one pack beside other work. They can be read here and by views that are opened from
     /// now on, but by nobody else until they are written.
     pub fn hand_over(&self) -> Unwritten {
-        let new = std::mem::take(&mut *self.new.borrow_mut());
-        self.handed.borrow_mut().push(new.clone());
+        let mut new = std::mem::take(&mut *self.new.borrow_mut());
+        self.handed.borrow_mut().push(new.share());
         Unwritten::to(self.folder.clone(), new)
     }
 
     /// The objects as they are now, the new ones among them, to read on another thread.
     pub fn as_now(&self) -> Place {
         let mut place = self.view();
-        place.handed.push(self.new.borrow().clone());
+        place.handed.push(self.new.borrow_mut().share());
         place
     }
 

@@ -12,6 +12,7 @@ use libdeflater::{CompressionLvl, Compressor, adler32};
 use tempfile::NamedTempFile;
 
 use super::delta::number;
+use super::threads::{begin_in, cores};
 
 /// One object to keep.
 pub(super) struct Item<'a> {
@@ -232,12 +233,12 @@ impl Deflated {
 
 /// Deflates each item's data, on as many cores as there are, if that is worth it.
 fn deflate_all(items: &[Item<'_>], is_deflated: bool) -> io::Result<Vec<Deflated>> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let share = items.len().div_ceil(cores).max(64);
     std::thread::scope(|threads| {
         let work = |part: &'_ [Item<'_>]| {
             // One for all: a new one takes and clears its memory.
-            let (mut deflate, mut room) = (Compressor::new(CompressionLvl::fastest()), Vec::new());
+            let (mut deflate, mut room) = (compressor(), Vec::new());
             let mut out = Deflated::default();
             for item in part {
                 match item.body.data() {
@@ -255,15 +256,24 @@ fn deflate_all(items: &[Item<'_>], is_deflated: bool) -> io::Result<Vec<Deflated
         };
         let mut shares = items.chunks(share);
         let first = shares.next().unwrap_or_default();
-        let others: Vec<_> = shares.map(|part| threads.spawn(move || work(part))).collect();
+        let others: Vec<_> = shares.map(|part| begin_in(threads, move || work(part))).collect();
         let mut all = vec![work(first)];
         all.extend(others.into_iter().map(|o| o.join().unwrap_or_else(|p| std::panic::resume_unwind(p))));
         all.into_iter().collect()
     })
 }
 
-/// Data of no more bytes than this does not get shorter.
-const SHORT: usize = 128;
+/// As git deflates what it writes by itself (`core.looseCompression`): the lowest level that does. The library calls another
+/// its fastest, which only copies.
+const LEVEL: i32 = 1;
+
+/// What deflates objects.
+pub(super) fn compressor() -> Compressor {
+    Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default())
+}
+
+/// Data of no more bytes than this gets shorter by a third at most, and takes as long as what is ten times as long.
+const SHORT: usize = 512;
 /// A folder of as many bytes is mostly ids, which do not get shorter either: the time is worth more.
 const LONG: usize = 16 << 10;
 
