@@ -81,7 +81,7 @@ pub struct PatchDiff {
     pub commits: [Option<String>; 2],
     /// The upstream commit that has it, for one that landed, or that is carried again on a way back.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Box<Evidence>>,
     /// `git range-diff` of both commits, for one that changed; none where a commit is not in the store.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub range_diff: Option<String>,

@@ -1,5 +1,7 @@
 //! The manifest: what exactly is in a build. Stable key order, no wall-clock time.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +135,7 @@ pub struct PatchRecord {
     /// Name and mail address of its author.
     pub author: [String; 2],
     /// What its header says.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     /// What became of it.
     pub outcome: Outcome,
     /// The trunk commit with which this outcome began.
@@ -146,25 +148,25 @@ pub struct PatchRecord {
     pub tree: Option<String>,
     /// The upstream commit that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Box<Evidence>>,
     /// Where it conflicts.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub conflicts: Vec<ConflictRecord>,
     /// The upstream commit at which a root conflict began.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub culprit: Option<crate::workspace::Culprit>,
+    pub culprit: Option<Box<crate::workspace::Culprit>>,
     /// The upstream commit that is a revised version of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub evolved: Option<crate::workspace::Evolved>,
+    pub evolved: Option<Box<crate::workspace::Evolved>>,
     /// The recorded answer that settled its conflict.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub resolution: Option<crate::resolution::Used>,
+    pub resolution: Option<Box<crate::resolution::Used>>,
     /// The patches that it needs and that are not in the build.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub needs: Vec<String>,
     /// Whether it still says what it said; none if it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub loss: Option<crate::replay::loss::Loss>,
+    pub loss: Option<Box<crate::replay::loss::Loss>>,
     /// What else a person should know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -71,7 +71,7 @@ fn show(ui: &Ui, diff: &ManifestDiff, all: bool) {
         let mut rows = table(&["patch", "", "was", "is", "what"]);
         for p in &diff.patches {
             let word = |o: Option<crate::workspace::Outcome>| o.map_or("-".to_owned(), outcome);
-            let what = p.evidence.as_ref().map_or_else(|| p.subject.clone(), evidence_in_words);
+            let what = p.evidence.as_deref().map_or_else(|| p.subject.clone(), evidence_in_words);
             let what = cut(&clean(&what), 80);
             rows.add_row([clean(&p.name), moved(p.what), word(p.before), word(p.after), what]);
         }

@@ -370,7 +370,7 @@ fn losses(ui: &Ui, night: &Night) {
         ui.prose(&format!(
             "  {}: {}",
             clean(&p.name),
-            p.loss.as_ref().map(loss_in_words).unwrap_or_default()
+            p.loss.as_deref().map(loss_in_words).unwrap_or_default()
         ));
     }
 }

@@ -79,12 +79,12 @@ pub struct Proved<'a> {
 
 impl Node<'_> {
     /// The paths that it touches, sorted, the old ones of moved files too: as its trees say, or else its text.
-    fn paths(&self) -> Vec<BString> {
+    fn paths(&self) -> Vec<&BString> {
         let paths: BTreeSet<&BString> = match self.differs {
             Some(differs) => differs.iter().map(|change| &change.path).collect(),
             None => self.text.iter().flat_map(|patch| &patch.paths).collect(),
         };
-        paths.into_iter().cloned().collect()
+        paths.into_iter().collect()
     }
 }
 
@@ -116,7 +116,7 @@ impl Graph {
             needs.sort_unstable();
             Some(needs)
         };
-        let paths: Vec<Vec<BString>> = nodes.iter().map(Node::paths).collect();
+        let paths: Vec<Vec<&BString>> = nodes.iter().map(Node::paths).collect();
         // Changes that name no path of a patch that has some say nothing: then all trees are read.
         let named = nodes.iter().zip(&paths).all(|(n, p)| n.step.before == n.step.after || !p.is_empty());
         let needs_of = nodes.iter().map(proved).collect();

@@ -22,7 +22,7 @@ pub(super) fn alike(
     range: &Range,
     touches: &[Touches],
 ) -> Result<Vec<(usize, Vec<usize>)>, StoreError> {
-    let mut by_paths: BTreeMap<&BTreeSet<BString>, Vec<usize>> = BTreeMap::new();
+    let mut by_paths: HashMap<&BTreeSet<BString>, Vec<usize>> = HashMap::with_capacity(patches.len());
     for (at, patch) in patches.iter().enumerate().filter(|(_, p)| !p.paths.is_empty() && open(p)) {
         by_paths.entry(&patch.paths).or_default().push(at);
     }

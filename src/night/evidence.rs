@@ -45,7 +45,7 @@ pub fn note(
     let revised = open.max_by_key(|p| p.evidence.likeness);
     let conflicts = report.outcome == Outcome::Conflict && !report.conflicts.is_empty();
     if conflicts && report.evolved.is_none() {
-        report.evolved = revised.map(|p| evolved(&p.evidence));
+        report.evolved = revised.map(|p| evolved(&p.evidence).into());
     }
     let denied = rejected(was);
     report.evolved = report.evolved.take().filter(|e| !denied.contains(&e.commit));

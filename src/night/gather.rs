@@ -245,7 +245,7 @@ impl Gather<'_> {
         told.culprit.clone_from(&record.culprit);
         told.evolved.clone_from(&record.evolved);
         told.needs.clone_from(&record.needs);
-        told.loss = record.loss.as_ref().map(losses).unwrap_or_default();
+        told.loss = record.loss.as_deref().map(losses).unwrap_or_default();
         if told.note.is_none() {
             told.note.clone_from(&record.note);
         }
@@ -434,7 +434,7 @@ fn of_report(told: &mut Patch, report: &PatchReport) {
     told.evolved.clone_from(&report.evolved);
     told.needs.clone_from(&report.needs);
     told.note.clone_from(&report.note);
-    told.loss = report.loss.as_ref().map(losses).unwrap_or_default();
+    told.loss = report.loss.as_deref().map(losses).unwrap_or_default();
 }
 
 /// Tells each patch which others are out because of it, near and far.

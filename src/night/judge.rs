@@ -47,13 +47,13 @@ impl Context<'_> {
             }
             Some(Placed::Skipped) => {
                 report.outcome = Outcome::Landed;
-                report.evidence = evidence.cloned();
+                report.evidence = evidence.cloned().map(Box::new);
                 if evidence.is_none() {
                     report.note = Some("landed on an earlier night, and kept in the queue".into());
                 }
             }
             Some(Placed::Applied { before, after, settled: Some(by), .. }) => {
-                report.resolution = self.answers.used(self.patch.name(), &by);
+                report.resolution = self.answers.used(self.patch.name(), &by).map(Box::new);
                 report.outcome = Outcome::Resolved;
                 if report.resolution.is_none() {
                     report.outcome = Outcome::Refreshed;
@@ -104,7 +104,7 @@ impl Context<'_> {
                 && !rejected(self.was).iter().any(|c| evidence.rests_on(c))
             {
                 report.outcome = Outcome::Landed;
-                report.evidence = Some(evidence);
+                report.evidence = Some(evidence.into());
                 return Ok(None);
             }
             report.outcome = Outcome::Refreshed;

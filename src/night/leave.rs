@@ -23,7 +23,7 @@ pub(super) struct Left<'q> {
     pub dropped: bool,
     pub patch_id: Option<ObjectId>,
     /// Whether its new file still says what the old one said.
-    pub loss: Option<Loss>,
+    pub loss: Option<Box<Loss>>,
 }
 
 /// Decides for each patch whether its file is written anew or goes. A file is written anew only when it does not
@@ -52,27 +52,37 @@ pub(super) fn leave<'q>(
         written()?;
         diffs.extend(pairs.iter().copied().zip(site.store.diffs(&pairs, 1)?));
     }
-    let with_diff: Vec<(&Left<'_>, Option<&Vec<u8>>)> =
-        left.iter().map(|l| (l, by_git(l).and_then(|pair| diffs.get(&pair)))).collect();
-    let anew = on_all_cores(odb, &with_diff, &|odb, (l, diff)| {
+    // Of most there is nothing to find out.
+    let with_diff =
+        left.iter().enumerate().map(|(at, l)| (at, l, by_git(l).and_then(|pair| diffs.get(&pair))));
+    let with_diff: Vec<(usize, &Left<'_>, Option<&Vec<u8>>)> =
+        with_diff.filter(|(_, l, diff)| diff.is_some() || may_double(l)).collect();
+    let anew = on_all_cores(odb, &with_diff, &|odb, (_, l, diff)| {
         let mut anew = match diff {
             Some(diff) => Anew::of(site, odb, l, diff)?,
             None => Anew::default(),
         };
-        if !l.planned.as_it_is
+        if may_double(l)
             && let (Some((stack, _)), Some((own, _))) = (l.planned.applied, l.planned.own)
         {
             note_doubled(odb, &mut anew.loss, l.patch, &own, &stack, l.planned.both.as_deref())?;
         }
         Ok::<_, NightError>(anew)
     });
-    for (l, anew) in left.iter_mut().zip(anew) {
+    let places: Vec<usize> = with_diff.iter().map(|(at, ..)| *at).collect();
+    for (at, anew) in places.into_iter().zip(anew) {
+        let l = &mut left[at];
         let Anew { patch_id, rewritten, loss } = anew?;
         l.patch_id = l.patch_id.or(patch_id);
         l.rewritten = rewritten;
-        l.loss = Some(loss).filter(|loss| !loss.is_none());
+        l.loss = Some(loss).filter(|loss| !loss.is_none()).map(Box::new);
     }
     Ok(left)
+}
+
+/// Does it stand on other files than on its own base, so that they may have what it adds already?
+fn may_double(l: &Left<'_>) -> bool {
+    !l.planned.as_it_is && l.planned.applied.is_some() && l.planned.own.is_some()
 }
 
 /// What git's diff of a patch says of it.

@@ -1,7 +1,9 @@
 //! A run takes its time, with checks and hooks hours. In: what it is about to write over, and what it read of that. Out: the
 //! files that somebody changed since. Never: a word of theirs lost.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::writeback::FileChange;
 use super::{NightError, Site};
@@ -16,8 +18,10 @@ pub(super) fn is_as_read(
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<(), NightError> {
     let folder = &site.project.patches;
-    let read: HashMap<&str, &str> =
-        queue.patches.iter().map(|patch| (patch.file.as_str(), patch.digest.as_str())).collect();
+    // On most nights no patch file changes.
+    let read: LazyCell<HashMap<&str, &str>, _> = LazyCell::new(|| {
+        queue.patches.iter().map(|patch| (patch.file.as_str(), patch.digest.as_str())).collect()
+    });
     let mut changed: Vec<String> = Vec::new();
     for path in commits.iter().flat_map(|(_, files)| files).map(|file| &file.path) {
         let Some(file) = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) else { continue };
@@ -32,7 +36,10 @@ pub(super) fn is_as_read(
         }
     }
     let now = Workspace::lock_at(&site.workspace.root)?;
-    if now.projects.get(&site.project.name) != site.workspace.lock.projects.get(&site.project.name) {
+    let is_same = Arc::ptr_eq(&now, &site.workspace.lock);
+    if !is_same
+        && now.projects.get(&site.project.name) != site.workspace.lock.projects.get(&site.project.name)
+    {
         changed.push(LOCK.into());
     }
     if changed.is_empty() { Ok(()) } else { Err(NightError::Meanwhile { files: changed }) }

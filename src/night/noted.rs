@@ -96,7 +96,7 @@ pub(super) fn keep_current(site: &Site<'_>) -> Result<Vec<String>, UpstreamError
 
 /// A patch's message that says where it was sent, in the words that it uses already.
 fn noted(patch: &Patch, note: &Note<'_>, today: &str) -> BString {
-    let Metadata { forwarded, upstream_status, subject_tag, .. } = &patch.metadata;
+    let Metadata { forwarded, upstream_status, subject_tag, .. } = &*patch.metadata;
     let mut text = patch.header.message.clone();
     if let Some(id) = &note.change_id {
         text = add_trailer(&text, "Change-Id", id);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use gix_hash::ObjectId;
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ use crate::replay::prepare::{Prepared, Source, prepare};
 use crate::replay::sequence::{Placed, Role, Settle, Step};
 use crate::replay::{Both, ConflictKind};
 use crate::resolution::Used;
-use crate::store::{Objects, Odb, Place, StoreError};
+use crate::store::{Objects, Odb, Place, StoreError, begin_in};
 use crate::trunk::delta::Change;
 use crate::trunk::differences::Differences;
 use crate::trunk::{Range, read_range};
@@ -49,13 +50,13 @@ pub struct PatchReport {
     /// Is the build worth nothing without it?
     pub required: bool,
     /// The upstream commit that has it.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Box<Evidence>>,
     /// Where it conflicts.
     pub conflicts: Vec<ConflictRecord>,
     /// The upstream commit at which a root conflict began.
-    pub culprit: Option<Culprit>,
+    pub culprit: Option<Box<Culprit>>,
     /// The upstream commit that is a revised version of it.
-    pub evolved: Option<Evolved>,
+    pub evolved: Option<Box<Evolved>>,
     /// Upstream commits that may have it, and what people said of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub proposed: Vec<Proposal>,
@@ -63,11 +64,11 @@ pub struct PatchReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<Bearing>,
     /// The recorded answer that settled its conflict.
-    pub resolution: Option<Used>,
+    pub resolution: Option<Box<Used>>,
     /// The patches that it needs and that are not in the stack.
     pub needs: Vec<String>,
     /// Whether it still says what it said.
-    pub loss: Option<Loss>,
+    pub loss: Option<Box<Loss>>,
     /// What else a person should know.
     pub note: Option<String>,
 }
@@ -211,7 +212,7 @@ fn plan(
     };
     let from = base.unwrap_or(*tip);
     let prepared = prepare(&odb, &queue, lock, &odb.commit(&from)?.tree)?;
-    let locked: BTreeMap<&str, &PatchLock> =
+    let locked: HashMap<&str, &PatchLock> =
         lock.map(|l| l.patches.iter().map(|p| (p.name.as_str(), p)).collect()).unwrap_or_default();
     let kept = |patch: &Patch| {
         let before = locked.get(patch.name()).filter(|p| p.digest == patch.digest);
@@ -243,8 +244,8 @@ fn plan(
     let (replayed, describe) = std::thread::scope(|threads| {
         let view = odb.place();
         let (candidates, landing) = (&candidates, &landing);
-        let search = threads.spawn(move || search(site, view, &from, tip, candidates, landing));
-        let describe = threads.spawn(|| site.store.describe(tip));
+        let search = begin_in(threads, move || search(site, view, &from, tip, candidates, landing));
+        let describe = begin_in(threads, || site.store.describe(tip));
         let settle = Some(answers as &dyn Settle);
         let beside = Beside { odb: &odb, tip: tip_tree, differences: &differences, settle, landing, known };
         let replayed = beside.replay(&mut steps, |replayed| {
@@ -276,18 +277,19 @@ fn plan(
     let roots = replayed.placed.iter().enumerate().filter(|(_, p)| matches!(p, Placed::Conflict(_)));
     let roots: Vec<usize> = roots.map(|(at, _)| at).filter(is_new).collect();
     let mut causes = causes(&site.store, &odb, &range, &steps, &replayed.placed, &roots, &differences)?;
-    let mut given: BTreeMap<usize, Option<Given>> = places.iter().copied().zip(given).collect();
-    let mut placed: BTreeMap<usize, Placed> = places.into_iter().zip(replayed.placed).collect();
+    let mut placed: Vec<(Option<Placed>, Option<Given>)> =
+        queue.patches.iter().map(|_| (None, None)).collect();
+    for ((at, became), given) in places.into_iter().zip(replayed.placed).zip(given) {
+        placed[at] = (Some(became), given);
+    }
 
     let (mut fixes, undone) = (landed::fixes(&candidates, &range), undone(&range));
     let mut patches = Vec::with_capacity(queue.patches.len());
-    for (at, (patch, prepared)) in queue.patches.iter().zip(&prepared).enumerate() {
+    for ((patch, prepared), (placed, was_given)) in queue.patches.iter().zip(&prepared).zip(placed) {
         let own = prepared.trees.as_ref().ok().map(|(before, after, _)| (*before, *after));
-        let was = locked.get(patch.name());
-        let (was_given, was) = (given.remove(&at).flatten(), was.copied());
+        let was = locked.get(patch.name()).copied();
         let context = Context { odb: &odb, range: &range, patch, prepared, answers, given: was_given, was };
         let report = report(site, patch, was.map(|p| p.outcome));
-        let placed = placed.remove(&at);
         let as_it_is = matches!(placed, Some(Placed::Applied { as_it_is: true, .. }));
         let (both, changes) = match &placed {
             Some(Placed::Applied { both, changes, .. }) => (both.clone(), changes.clone()),
@@ -296,7 +298,7 @@ fn plan(
         let (mut report, applied) = context.judge(report, placed, evidence.get(patch.name()))?;
         if report.outcome == Outcome::Conflict {
             let known = || was.filter(|w| w.outcome.is_root()).and_then(|w| w.culprit.clone());
-            report.culprit = causes.culprits.remove(patch.name()).or_else(known);
+            report.culprit = causes.culprits.remove(patch.name()).map(Box::new).or_else(known);
             report.evolved = was.and_then(|w| w.evolved.clone());
         }
         let fixes = fixes.remove(patch.name()).unwrap_or_default();
@@ -345,7 +347,7 @@ fn leave_out(steps: &mut [Step], evidence: &BTreeMap<String, Evidence>) {
 fn candidates<'a>(
     queue: &'a Queue,
     prepared: &[Prepared],
-    locked: &BTreeMap<&str, &PatchLock>,
+    locked: &HashMap<&str, &PatchLock>,
     merged: &BTreeMap<String, (String, String)>,
 ) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();

@@ -44,7 +44,7 @@ pub(super) struct PastPatch {
     #[serde(default)]
     pub commit: Option<String>,
     #[serde(default)]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Box<Evidence>>,
 }
 
 impl Past {

@@ -163,7 +163,7 @@ fn gone(left: &[Left<'_>]) -> Vec<LandedLock> {
             file: l.patch.file.clone(),
             digest: l.patch.digest.clone(),
             after,
-            evidence: l.planned.report.evidence.clone()?,
+            evidence: *l.planned.report.evidence.clone()?,
             reverted: None,
         })
     };
@@ -182,7 +182,7 @@ fn record(left: &Left<'_>, was: Option<&PatchLock>, base: &str, tip: &ObjectId, 
         None => was.and_then(|w| w.good.clone()).or_else(|| {
             let (before, after) = left.planned.own?;
             let base = base.to_owned();
-            Some(Good { base, before: before.to_string(), after: after.to_string() })
+            Some(Good { base, before: before.to_string(), after: after.to_string() }.into())
         }),
     };
     PatchLock {

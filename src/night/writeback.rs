@@ -22,7 +22,7 @@ use crate::graph::Edge;
 use crate::queue::{Patch, Queue, Series};
 use crate::replay::loss::Loss;
 use crate::risk::Transition;
-use crate::store::{Objects as _, Place, RefUpdate, Unwritten, drop_later};
+use crate::store::{Objects as _, Place, RefUpdate, Unwritten, begin, begin_in, drop_later};
 use crate::workspace::{History, HookEvent, ProjectLock};
 
 /// One file of the workspace to write, or to delete.
@@ -129,13 +129,14 @@ pub fn build(
     let next = Next { commit, patches: &commits, base, range: &range.commits };
     // The pack, what is left of each patch, which patch needs which, what the move asks, and the workspace's commits: none of
     // these needs another, but the commits the second, and that the pack where git has to look at it.
-    let (manifest, refs, head, made, changes, locked, left) = std::thread::scope(|threads| {
+    let (manifest, blob, head, made, changes, locked, left) = std::thread::scope(|threads| {
         let (view, planned, texts) = (odb.place(), patches.as_slice(), queue.patches.as_slice());
         let next = &next;
         let unwritten = unwritten.as_ref();
         let written = move || Ok::<_, NightError>(unwritten.map(Unwritten::write).transpose().map(drop)?);
-        threads.spawn(written);
-        let found = threads.spawn(move || found(site, lock, (planned, texts, edges), (view, &written), next));
+        begin_in(threads, written);
+        let found =
+            begin_in(threads, move || found(site, lock, (planned, texts, edges), (view, &written), next));
         // Most often nothing else goes out meanwhile. What cannot be made now is made when it is due, and told then; and what a
         // hook may yet stop leaves nothing behind.
         let may_be_made = fate.written && !hooks::is_awaited(project, HookEvent::BeforePublish);
@@ -148,30 +149,27 @@ pub fn build(
         let records = ground.records(&left);
         let mut verdict = verdict(&left, &checks);
         policy::forbid(&mut verdict, fate.breaches);
-        let locked = ground.lock(&left, &records, landed, fate.pushed);
+        let locked = Arc::new(ground.lock(&left, &records, landed, fate.pushed));
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
-            move || Ok(make_with_lock(site, &head, changes, locked).ok())
+            move || Ok(make_with_lock(site, &head, changes, ProjectLock::clone(&locked)).ok())
         };
-        let made = (may_be_made && verdict.publishable).then(|| threads.spawn(made));
+        let made = (may_be_made && verdict.publishable).then(|| begin_in(threads, made));
         let proofs = Proofs { verdict, checks, artifacts };
         let manifest = ground.manifest(&left, &records, &commits, proofs);
         let manifest = complete(manifest, project, joined(found)?);
         let rendered = manifest
             .render()
             .map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
-        let blob = site.store.write_blob(rendered.as_bytes())?;
-        let refs = vec![RefUpdate {
-            name: manifest_ref(&project.name, &build_id(&commit)),
-            old: None,
-            new: Some(blob.to_string()),
-        }];
+        let store = site.store.clone();
+        let blob = begin(move || store.write_blob(rendered.as_bytes()));
         let made = made.map(joined).transpose()?.flatten();
+        let locked = Arc::unwrap_or_clone(locked);
         written()?;
-        let left: Vec<(Option<Loss>, Option<Patch>)> =
+        let left: Vec<(Option<Box<Loss>>, Option<Patch>)> =
             left.into_iter().map(|l| (l.loss, l.rewritten.map(|(anew, _)| anew))).collect();
-        Ok::<_, NightError>((manifest, refs, head, made, changes, locked, left))
+        Ok::<_, NightError>((manifest, blob, head, made, changes, locked, left))
     })?;
     let (mut reports, mut moved) = (Vec::with_capacity(left.len()), Vec::with_capacity(left.len()));
     let mut rewritten = Vec::new();
@@ -180,6 +178,12 @@ pub fn build(
         reports.push(PatchReport { loss, ..patch.report });
         rewritten.extend(anew);
     }
+    let blob = blob.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let refs = vec![RefUpdate {
+        name: manifest_ref(&project.name, &build_id(&commit)),
+        old: None,
+        new: Some(blob.to_string()),
+    }];
     // Thousands of objects, and what was known of them.
     drop_later((odb, differences));
     let (tip, commits, lock, differences) = (*tip, changes, locked, moved);
@@ -205,7 +209,7 @@ fn found(
     let odb = open(view)?;
     std::thread::scope(|threads| {
         let (view, last) = (odb.place(), last.as_deref());
-        let risk = threads.spawn(move || match lock.and_then(|l| l.deploy.as_deref()) {
+        let risk = begin_in(threads, move || match lock.and_then(|l| l.deploy.as_deref()) {
             Some(previous) => {
                 written()?;
                 from_previous(site, &open(view)?, previous, last, next)

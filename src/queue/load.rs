@@ -5,11 +5,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use foldhash::{HashSet, HashSetExt as _};
+use rustix::fs::{Mode, OFlags};
 
 use super::error::{QueueError, Reason};
 use super::patch::Patch;
 use super::readings::Readings;
 use super::series::{Entry, Series, stem};
+use crate::store::{begin_in, cores};
 
 /// No patch is larger; a file that is would only fill the memory.
 const LARGEST: u64 = 256 << 20;
@@ -56,51 +58,59 @@ impl Queue {
     ) -> Result<Self, Vec<QueueError>> {
         let series = Series::parse("series", series).map_err(|e| vec![e])?;
         let known = Readings::default();
-        let patches: Vec<_> = series.entries().map(|entry| patch(entry, &mut read, &known)).collect();
+        let patches: Vec<_> = series.entries().map(|entry| Some(patch(entry, &mut read, &known))).collect();
         Self::of(series, patches)
     }
 
     /// The same of the files in a folder, on all cores.
     fn from_folder(series: Series, folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
         let entries: Vec<&Entry> = series.entries().collect();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = entries.len().div_ceil(cores).max(WORTH_A_THREAD);
-        let patches = std::thread::scope(|threads| {
-            let load = |entries: &[&Entry]| -> Vec<_> {
-                let mut read = |file: &str| read(&folder.join(file));
-                entries.iter().map(|entry| patch(entry, &mut read, known)).collect()
+        // The way to it is gone once, and not for each file.
+        let folder = File::open(folder).map_err(|e| e.to_string());
+        let share = entries.len().div_ceil(cores()).max(WORTH_A_THREAD);
+        // Each has its place from the start: a patch is large to be moved about.
+        let mut patches: Vec<Option<Result<Patch, QueueError>>> = entries.iter().map(|_| None).collect();
+        std::thread::scope(|threads| {
+            let load = |entries: &[&Entry], places: &mut [Option<Result<Patch, QueueError>>]| {
+                let mut read = |file: &str| match &folder {
+                    Ok(folder) => read_in(folder, file),
+                    Err(why) => Err(why.clone()),
+                };
+                for (entry, place) in entries.iter().zip(places) {
+                    *place = Some(patch(entry, &mut read, known));
+                }
             };
-            let mut shares = entries.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares.map(|share| threads.spawn(move || load(share))).collect();
-            let mut all = vec![load(first)];
-            for other in others {
-                all.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let mut shares = entries.chunks(share).zip(patches.chunks_mut(share));
+            let first = shares.next();
+            for (entries, places) in shares {
+                begin_in(threads, move || load(entries, places));
             }
-            all
+            if let Some((entries, places)) = first {
+                load(entries, places);
+            }
         });
-        Self::of(series, patches.into_iter().flatten())
+        Self::of(series, patches)
     }
 
     /// The queue of a series and what became of its files, in its order.
-    fn of(
-        series: Series,
-        read: impl IntoIterator<Item = Result<Patch, QueueError>>,
-    ) -> Result<Self, Vec<QueueError>> {
-        let count = series.entries().count();
-        let (mut patches, mut faults) = (Vec::with_capacity(count), Vec::new());
-        let mut names: HashSet<String> = HashSet::with_capacity(count);
-        for ((line, entry), patch) in series.numbered().zip(read) {
+    fn of(series: Series, read: Vec<Option<Result<Patch, QueueError>>>) -> Result<Self, Vec<QueueError>> {
+        let mut faults = Vec::new();
+        let mut names: HashSet<String> = HashSet::with_capacity(read.len());
+        for ((line, entry), patch) in series.numbered().zip(&read) {
             if !names.insert(entry.name().to_ascii_lowercase()) {
                 faults.push(QueueError::new("series", line, Reason::Duplicate(entry.name().into())));
                 continue;
             }
-            match patch {
-                Ok(patch) => patches.push(patch),
-                Err(fault) => faults.push(fault),
+            if let Some(Err(fault)) = patch {
+                faults.push(fault.clone());
             }
         }
-        if faults.is_empty() { Ok(Self { series, patches }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        // In the memory of what was read.
+        let patches = read.into_iter().filter_map(|patch| patch?.ok()).collect();
+        Ok(Self { series, patches })
     }
 
     /// The patch `name`.
@@ -125,8 +135,16 @@ fn patch(
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_all(File::open(path).map_err(|e| e.to_string())?)
+}
+
+fn read_in(folder: &File, file: &str) -> Result<Vec<u8>, String> {
+    let opened = rustix::fs::openat(folder, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    read_all(opened.map_err(|e| std::io::Error::from(e).to_string())?.into())
+}
+
+fn read_all(mut file: File) -> Result<Vec<u8>, String> {
     let io = |e: std::io::Error| e.to_string();
-    let mut file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
     if size > LARGEST {
         return Err(format!("it has {size} bytes, more than a patch may have"));

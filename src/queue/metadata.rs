@@ -1,5 +1,7 @@
 //! What a patch's header says, in the field's own words: git trailers, DEP-3, Yocto, OpenShift, SUSE, Debian's gbp.
 
+use std::sync::{Arc, LazyLock};
+
 use bstr::{BString, ByteSlice};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,6 +118,12 @@ pub fn read_metadata(message: &[u8], fields: &Fields) -> Metadata {
 }
 
 impl Metadata {
+    /// That of a header that says none of it, as most do: one for all.
+    pub fn none() -> Arc<Self> {
+        static NONE: LazyLock<Arc<Metadata>> = LazyLock::new(Arc::default);
+        NONE.clone()
+    }
+
     /// Why the header says that the patch is not for upstream, in its own words; none: it does not say so.
     pub fn never(&self) -> Option<String> {
         let said = |name: &str, value: &Option<String>, words: &[&str]| {

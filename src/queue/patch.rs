@@ -1,7 +1,7 @@
 //! A patch file as a value, and back.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bstr::{BString, ByteSlice};
 use gix_hash::ObjectId;
@@ -34,7 +34,7 @@ pub struct Patch {
     /// Author, date and message.
     pub header: Header,
     /// What its header says in the field's own words.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     /// The paths that it touches, the old ones of moved files too.
     pub paths: Vec<BString>,
     /// The binary files that it names without holding their data: they are passed over.
@@ -129,7 +129,7 @@ impl Patch {
             hold: metadata.hold.clone(),
             digest: digest(&bytes),
             header,
-            metadata,
+            metadata: metadata.into(),
             paths,
             omitted: omitted.map(|c| c.path().clone()).collect(),
             patch_id: OnceLock::new(),

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bstr::{BString, ByteSlice};
 use foldhash::HashMap;
@@ -64,7 +64,7 @@ pub(super) struct Reading {
     pub file: String,
     pub strip: usize,
     pub header: Header,
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     pub paths: Vec<BString>,
     pub omitted: Vec<BString>,
     /// Its patch-id, if that was asked for.
@@ -127,7 +127,7 @@ pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) 
     for patch in patches {
         let before = all.len();
         let Header { author, date, message } = &patch.header;
-        let metadata = match patch.metadata == Metadata::default() {
+        let metadata = match patch.metadata == Metadata::none() {
             true => String::new(),
             false => serde_json::to_string(&patch.metadata)?,
         };
@@ -155,7 +155,7 @@ impl Reading {
     fn of_kept(bytes: &[u8]) -> Option<Self> {
         let kept: Kept<String, BString, Vec<BString>> = postcard::from_bytes(bytes).ok()?;
         let metadata = match kept.metadata.as_str() {
-            "" => Metadata::default(),
+            "" => Metadata::none(),
             text => serde_json::from_str(text).ok()?,
         };
         let ([name, email], (seconds, offset_minutes)) = (kept.author, kept.date);

@@ -26,7 +26,7 @@ impl Entry {
 
 /// The stem of a patch file: no folder, no `.patch` or `.diff`.
 pub fn stem(file: &str) -> &str {
-    let base = file.rsplit('/').next().unwrap_or(file);
+    let base = file.as_bytes().rfind_byte(b'/').map_or(file, |at| &file[at + 1..]);
     base.strip_suffix(".patch")
         .or_else(|| base.strip_suffix(".diff"))
         .filter(|s| !s.is_empty())

@@ -101,12 +101,13 @@ pub(super) fn merges(
     at: &mut dyn FnMut(&BStr) -> Result<Option<Entry>, ObjectError>,
 ) -> Result<Merges, ObjectError> {
     // What stands at a path, as far as that is known without a merge; then the place of its chain.
-    let mut now: HashMap<&BString, Result<Option<Entry>, usize>> = HashMap::new();
-    let mut chains: Vec<Chain> = Vec::new();
     let all = changes.iter().flatten().flat_map(|changes| match changes {
         Changes::Plain(changes) => changes.as_slice(),
         Changes::Turned => &[],
     });
+    let mut now: HashMap<&BString, Result<Option<Entry>, usize>> =
+        HashMap::with_capacity(all.clone().count());
+    let mut chains: Vec<Chain> = Vec::new();
     for Change { path, old: base, new: theirs } in all {
         let state = match now.get(path) {
             Some(state) => *state,

@@ -9,7 +9,7 @@ use petgraph::unionfind::UnionFind;
 
 use super::origins::Origins;
 use super::sequence::Step;
-use crate::store::{ObjectError, Objects, Place};
+use crate::store::{ObjectError, Objects, Place, begin_in, cores};
 use crate::trunk::delta::Change;
 
 pub use super::origins::Known;
@@ -24,7 +24,7 @@ pub fn needs(
     steps: &[Step],
     known: &Known<'_>,
 ) -> Result<Vec<Vec<usize>>, ObjectError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let open = (0..steps.len()).filter(|at| known.holds.get(*at) != Some(&true)).count();
     let shares = match known.paths.len() {
         paths if paths == steps.len() && open >= WORTH_A_THREAD => shares(known, cores),
@@ -44,7 +44,7 @@ pub fn needs(
         let others: Vec<_> = places.into_iter().zip(&shares[1..]).collect();
         let others: Vec<_> = others
             .into_iter()
-            .map(|(place, share)| threads.spawn(move || needs_of(&place.open(), steps, known, share)))
+            .map(|(place, share)| begin_in(threads, move || needs_of(&place.open(), steps, known, share)))
             .collect();
         let first = needs_of(objects, steps, known, &shares[0]);
         let join = |share: ScopedJoinHandle<'_, _>| {
@@ -125,14 +125,16 @@ fn needs_of(
     known: &Known<'_>,
     which: &[usize],
 ) -> Result<Vec<Vec<usize>>, ObjectError> {
-    let mut origins = Origins::knowing(objects, steps, known);
+    let mut origins = Origins::knowing(objects, steps, known, which);
     let is_all_known = known.paths.len() == steps.len();
     let mut all = Vec::with_capacity(which.len());
     // The steps that do not need what they needed, near or far.
     let mut moved: BTreeSet<usize> = BTreeSet::new();
     for at in which.iter().copied() {
         let before = known.needs.get(at).and_then(Option::as_ref);
-        let meets = |paths: &Vec<BString>| origins.before(at, paths.iter()).any(|step| moved.contains(&step));
+        let meets = |paths: &Vec<&BString>| {
+            origins.before(at, paths.iter().copied()).any(|step| moved.contains(&step))
+        };
         let stays = known.holds.get(at) == Some(&true)
             && (moved.is_empty() || is_all_known && known.paths.get(at).is_some_and(|p| !meets(p)));
         if let Some(needs) = before.filter(|_| stays) {

@@ -69,7 +69,7 @@ enum Wanted {
 #[derive(Debug, Clone, Default)]
 pub struct Known<'k> {
     /// The paths that each step touches, so that only the trees of those that meet are read; empty: none is known.
-    pub paths: Vec<Vec<BString>>,
+    pub paths: Vec<Vec<&'k BString>>,
     /// What some steps needed, near, when they were asked about last; empty: of none.
     pub needs: Vec<Option<Vec<usize>>>,
     /// Those of which the same holds still, as long as what the steps need that share a path with them is what it was.
@@ -106,18 +106,24 @@ impl<'a> Origins<'a> {
         Self { given: changes, ..Self::new(objects, steps) }
     }
 
-    /// The same of what is known of the steps.
-    pub(super) fn knowing(objects: &'a dyn Objects, steps: &'a [Step], known: &'a Known<'a>) -> Self {
+    /// The same of what is known of the steps, of which it is asked about `which`: no other touches a path of theirs.
+    pub(super) fn knowing(
+        objects: &'a dyn Objects,
+        steps: &'a [Step],
+        known: &'a Known<'a>,
+        which: &[usize],
+    ) -> Self {
         let mut origins = Self::given(objects, steps, &known.changes);
-        for (at, paths) in known.paths.iter().enumerate() {
-            for path in paths {
-                origins.by_path.entry(path.clone()).or_default().insert(at);
+        origins.by_path.reserve(known.paths.len().min(which.len()));
+        for at in which.iter().copied() {
+            for path in known.paths.get(at).into_iter().flatten() {
+                origins.by_path.entry((*path).clone()).or_default().insert(at);
             }
         }
         origins.indexed = known.paths.len() == steps.len();
-        let is_attributes = |path: &BString| path.rsplit(|b| *b == b'/').next() == Some(attributes::FILE);
+        let is_attributes = |path: &&BString| path.rsplit(|b| *b == b'/').next() == Some(attributes::FILE);
         let is_one_stack = steps.windows(2).all(|pair| pair[0].after == pair[1].before);
-        let stay = origins.indexed && is_one_stack && !origins.by_path.keys().any(is_attributes);
+        let stay = origins.indexed && is_one_stack && !known.paths.iter().flatten().any(is_attributes);
         origins.drivers = stay.then(HashMap::new);
         origins
     }

@@ -4,8 +4,7 @@
 //! stack (no fuzz); the trees with which a left-out patch last applied; the blobs that its `index` lines name, as
 //! `git am -3` does. A pair of trees need not chain with its neighbours, as each is merged on its own.
 
-use std::collections::BTreeMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use gix_hash::ObjectId;
 
 use super::Merged;
@@ -42,7 +41,7 @@ pub fn prepare(
     base: &ObjectId,
 ) -> Result<Vec<Prepared>, ObjectError> {
     let recorded = recorded(objects, lock, base);
-    let left_out: BTreeMap<&str, &PatchLock> =
+    let left_out: HashMap<&str, &PatchLock> =
         lock.map(|l| l.patches.iter().map(|p| (p.name.as_str(), p)).collect()).unwrap_or_default();
     let mut stack = *base;
     let mut out = Vec::with_capacity(queue.patches.len());
@@ -73,9 +72,9 @@ fn recorded<'a>(
     objects: &dyn Objects,
     lock: Option<&'a ProjectLock>,
     base: &ObjectId,
-) -> BTreeMap<&'a str, (ObjectId, ObjectId)> {
-    let mut pairs = BTreeMap::new();
-    let Some(lock) = lock else { return pairs };
+) -> HashMap<&'a str, (ObjectId, ObjectId)> {
+    let Some(lock) = lock else { return HashMap::new() };
+    let mut pairs = HashMap::with_capacity(lock.patches.len());
     let mut stack = Some(*base);
     for patch in &lock.patches {
         let Some(hex) = &patch.tree else { continue };

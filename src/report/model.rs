@@ -210,9 +210,9 @@ pub struct Patch {
     /// What is to be said of several paths at once.
     pub told: Vec<String>,
     /// The upstream commit that broke it.
-    pub culprit: Option<Culprit>,
+    pub culprit: Option<Box<Culprit>>,
     /// Its revised version upstream.
-    pub evolved: Option<Evolved>,
+    pub evolved: Option<Box<Evolved>>,
     /// The missing patches that it needs.
     pub needs: Vec<String>,
     /// The patches that are out because of it.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Bearing, LandedLock, Proposal};
+use super::pieces;
 
 /// What became of a patch in a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -134,13 +135,13 @@ pub struct PatchLock {
     pub held_since: Option<String>,
     /// For a patch that is not in the stack: where it last applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub good: Option<Good>,
+    pub good: Option<Box<Good>>,
     /// For a patch that conflicts with trunk: the upstream commit at which that began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub culprit: Option<Culprit>,
+    pub culprit: Option<Box<Culprit>>,
     /// For a patch that evolved: the revised version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evolved: Option<Evolved>,
+    pub evolved: Option<Box<Evolved>>,
     /// Upstream commits that may have it, and what people said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposed: Vec<Proposal>,
@@ -284,11 +285,14 @@ impl Lock {
         if let Some(at) = text.lines().position(marker) {
             return Err(LockError::Markers { file: file.into(), line: at + 1 });
         }
-        let mut lock: Self = toml::from_str(text).map_err(|e| {
-            let at = e.span().map_or(0, |s| s.start);
-            let line = text.get(..at).map_or(1, |head| head.matches('\n').count() + 1);
-            LockError::Syntax { file: file.into(), line, what: e.message().to_owned() }
-        })?;
+        let whole = || {
+            toml::from_str(text).map_err(|e: toml::de::Error| {
+                let at = e.span().map_or(0, |s| s.start);
+                let line = text.get(..at).map_or(1, |head| head.matches('\n').count() + 1);
+                LockError::Syntax { file: file.into(), line, what: e.message().to_owned() }
+            })
+        };
+        let mut lock = pieces::parse(text).map_or_else(whole, Ok)?;
         if !(1..=FORMAT).contains(&lock.version) {
             return Err(LockError::Version { file: file.into(), version: lock.version });
         }
@@ -324,7 +328,7 @@ mod tests {
         fn patch()(name in word(), digest in word(), tree in proptest::option::of(word()), since in "[a-z]{1,2}",
             good in proptest::option::of((word(), word(), word()))) -> PatchLock {
             PatchLock { name, digest, tree, outcome: Outcome::Blocked, since: since.clone(), since_date: since, held_since: None, culprit: None, evolved: None, proposed: Vec::new(), fixes: Vec::new(),
-                good: good.map(|(base, before, after)| Good { base, before, after }) }
+                good: good.map(|(base, before, after)| Good { base, before, after }.into()) }
         }
     }
 

@@ -13,6 +13,7 @@ mod history;
 mod hooks;
 mod lockfile;
 mod notify;
+mod pieces;
 mod policy;
 mod reader;
 mod rules;

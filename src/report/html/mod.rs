@@ -261,7 +261,7 @@ impl<'a> View<'a> {
     }
 
     fn evolved(&self) -> Vec<(&'a Patch, &'a Evolved)> {
-        self.p.patches.iter().filter_map(|p| Some((p, p.evolved.as_ref()?))).collect()
+        self.p.patches.iter().filter_map(|p| Some((p, p.evolved.as_deref()?))).collect()
     }
 
     /// The patches that cost most: times out of a build, then times made anew.
