@@ -162,6 +162,7 @@ pub fn build(
         let rendered = manifest
             .render()
             .map_err(|e| NightError::Format { what: "the manifest", reason: e.to_string() })?;
+        // The disk is waited for beside what is left to do.
         let store = site.store.clone();
         let blob = begin(move || store.write_blob(rendered.as_bytes()));
         let made = made.map(joined).transpose()?.flatten();
