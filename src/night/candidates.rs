@@ -310,8 +310,7 @@ fn blame_all<'a>(
     from: &ObjectId,
     asked: &[Asked<'a>],
 ) -> Result<Vec<(&'a str, Vec<ObjectId>)>, StoreError> {
-    let cores = cores();
-    let share = asked.len().div_ceil(cores).max(1);
+    let share = asked.len().div_ceil(cores()).max(1);
     let one = |(name, commit, path, first, last): &Asked<'a>| {
         Ok((*name, store.blame(from, commit, path, *first, *last)?))
     };

@@ -26,14 +26,14 @@ pub fn drop_later<T: Send + 'static>(value: T) {
 }
 
 /// So many threads are worth starting here.
-pub(super) fn cores() -> usize {
+pub(super) fn worth_starting() -> usize {
     threads::cores().min(MOST)
 }
 
 /// Does `own` on this thread, and `other` on each other core with a view of its own.
 fn beside(view: &dyn Fn() -> Option<Place>, own: &dyn Fn(), other: &(dyn Fn(&Odb) + Sync)) {
     std::thread::scope(|threads| {
-        for place in (1..cores()).filter_map(|_| view()) {
+        for place in (1..worth_starting()).filter_map(|_| view()) {
             begin_in(threads, move || other(&place.open()));
         }
         own();
@@ -73,7 +73,7 @@ pub fn stretches_on_all_cores<T: Sync, R: Send>(
     least: usize,
     work: &(dyn Fn(&Odb, &[T]) -> R + Sync),
 ) -> Vec<R> {
-    let length = items.len().div_ceil(cores() * STRETCHES).max(least).max(1);
+    let length = items.len().div_ceil(worth_starting() * STRETCHES).max(least).max(1);
     let stretches: Vec<&[T]> = items.chunks(length).collect();
     at_once(odb, &stretches, 2, &|odb, stretch| work(odb, stretch))
 }

@@ -42,8 +42,7 @@ impl Repo {
         strip: usize,
         others: Option<(&Path, &Path)>,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let cores = cores();
-        let share = pairs.len().div_ceil(cores).max(WORTH_A_CALL);
+        let share = pairs.len().div_ceil(cores()).max(WORTH_A_CALL);
         let share_of = |pairs| self.share(pairs, strip, others);
         std::thread::scope(|threads| {
             let shares: Vec<_> =

@@ -71,7 +71,7 @@ impl New {
         self.place(id).is_some()
     }
 
-    /// A copy of what is there now, which takes no time.
+    /// A copy of what is there now, for which no object is copied.
     pub fn share(&mut self) -> Self {
         let from = self.len();
         if from > self.last.from {

@@ -11,7 +11,7 @@ use bstr::{BStr, BString};
 use gix_hash::ObjectId;
 use gix_hashtable::HashSet;
 
-use super::cores::cores;
+use super::cores::worth_starting;
 use super::folder::{Changes, Folder};
 use super::threads::begin_in;
 use super::tree::{Entry, MODE_TREE};
@@ -181,7 +181,7 @@ impl Growing {
             let folder = &mut self.folders[at];
             let share = match folder.raw.len().saturating_mul(steps.len()) < self.sharing.large {
                 true => steps.len(),
-                false => steps.len().div_ceil(cores()).next_multiple_of(self.sharing.steps),
+                false => steps.len().div_ceil(worth_starting()).next_multiple_of(self.sharing.steps),
             };
             if share >= steps.len() {
                 // It comes back when the task is done.
@@ -220,7 +220,7 @@ fn by_step(trees: Vec<Vec<Made>>, steps: usize) -> Vec<Made> {
 /// Does all tasks, each folder's in order; what came of them, in the same order.
 fn on_all_cores(tasks: Vec<Task>, hash: gix_hash::Kind) -> Result<Vec<Done>, ObjectError> {
     let steps: usize = tasks.iter().map(|task| task.steps.len()).sum();
-    let cores = if steps < FEW { 1 } else { cores().min(tasks.len().max(1)) };
+    let cores = if steps < FEW { 1 } else { worth_starting().min(tasks.len().max(1)) };
     let (mut shares, mut work): (Vec<Vec<(usize, Task)>>, _) =
         ((0..cores).map(|_| Vec::new()).collect(), vec![0; cores]);
     for (number, task) in tasks.into_iter().enumerate() {

@@ -233,8 +233,7 @@ impl Deflated {
 
 /// Deflates each item's data, on as many cores as there are, if that is worth it.
 fn deflate_all(items: &[Item<'_>], is_deflated: bool) -> io::Result<Vec<Deflated>> {
-    let cores = cores();
-    let share = items.len().div_ceil(cores).max(64);
+    let share = items.len().div_ceil(cores()).max(64);
     std::thread::scope(|threads| {
         let work = |part: &'_ [Item<'_>]| {
             // One for all: a new one takes and clears its memory.

@@ -53,3 +53,36 @@ fn take_and_free(bytes: usize) {
     // Or else the compiler leaves both out.
     drop(std::hint::black_box(room));
 }
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    /// The size of the piece of memory that a new value is put in, as the system has it: what a heap may grow to without it.
+    fn room() -> usize {
+        let value = Box::new([1u8; 40]);
+        let at = (&raw const *value) as usize;
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("the system tells");
+        let range = maps.lines().filter(|line| line.contains(" rw")).find_map(|line| {
+            let (from, to) = line.split(' ').next()?.split_once('-')?;
+            let [from, to] = [from, to].map(|end| usize::from_str_radix(end, 16).unwrap_or(0));
+            (from..to).contains(&at).then_some(to - from)
+        });
+        range.expect("it lies somewhere")
+    }
+
+    #[test]
+    fn a_thread_has_room_that_stays() {
+        make_room();
+        // One beside the other, so that each has a heap of its own.
+        let both = begin(|| (room(), std::thread::scope(|threads| begin_in(threads, room).join())));
+        let (own, inner) = both.join().expect("no panic");
+        assert!(own >= ROOM && inner.expect("no panic") >= ROOM);
+        // What is much larger stays as well.
+        let large = begin(|| {
+            take_and_free(STAYS / 2);
+            room()
+        });
+        assert!(large.join().expect("no panic") >= STAYS / 2);
+    }
+}
