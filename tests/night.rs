@@ -1,5 +1,8 @@
 //! Nights on real repositories, by the built binary, held against git.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use crate::hostile::assert_tame;
 use crate::support::lab::{Lab, numbered};
 
@@ -169,6 +172,37 @@ fn two_clones_of_a_workspace_replayed_apart_give_one_deploy_commit() {
     let other = night("other");
     assert_eq!(other, lab.deployed());
     assert_eq!(night("ws"), other);
+}
+
+#[test]
+fn a_build_of_another_machine_that_comes_a_moment_after_what_names_it_is_waited_for() {
+    let lab = three();
+    lab.carry_code(0, &["nightly"]);
+    lab.git(".", &["clone", "-q", "ws", "other"]);
+    let old = lab.deployed();
+    let names = ["build", "manifest"].map(|kind| format!("refs/carry/{kind}/p/{}", &old[..12]));
+    let moved = names.each_ref().map(|name| lab.git("deploy.git", &["rev-parse", name]));
+    names.iter().for_each(|name| drop(lab.git("deploy.git", &["update-ref", "-d", name])));
+    lab.commit("up", "moves", &[("a", Some(&change("a", &[(2, "theirs")])))]);
+    let trace = lab.path("trace");
+    let mut command = lab.carry_command("other", &["--json", "nightly"]);
+    let run = command.env("GIT_TRACE", &trace).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let run = run.expect("it runs");
+    // It has asked once.
+    let end = Instant::now() + Duration::from_secs(20);
+    let asked = || std::fs::read_to_string(&trace).is_ok_and(|t| t.contains("refs/carry/build/p/*"));
+    while !asked() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    for (name, id) in names.iter().zip(&moved) {
+        lab.git("deploy.git", &["update-ref", name, id]);
+    }
+    let out = run.wait_with_output().expect("it ends");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    for (name, id) in names.iter().zip(&moved) {
+        assert_eq!(&lab.git("other/.git/carry/p.git", &["rev-parse", name]), id);
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub fn set_as_read(lab: &Lab, set: &str) -> Option<Vec<String>> {
     let line = |(project, told): (&String, &Value)| {
         let (build, commit) =
             (told["build"].as_str().expect("a build"), told["commit"].as_str().expect("a commit"));
-        let there = lab.git("deploy0.git", &["rev-parse", &format!("refs/carry/build/{project}/{build}")]);
+        let there = lab.soon("deploy0.git", &format!("refs/carry/build/{project}/{build}"));
         assert_eq!(there, commit);
         let a = lab.git("deploy0.git", &["show", &format!("{commit}:a")]);
         a.lines().find(|l| l.starts_with("round")).unwrap_or("round 0").to_owned()

@@ -245,13 +245,9 @@ impl World {
             let at = remote(n);
             let commit = self.lab.git(at, &["rev-parse", &format!("refs/heads/deploy/p{n}")]);
             let build = &commit[..12];
-            assert_eq!(
-                self.lab.git(at, &["rev-parse", &format!("refs/carry/build/p{n}/{build}")]),
-                commit,
-                "{fault:?}"
-            );
-            let manifest =
-                self.lab.git(at, &["cat-file", "blob", &format!("refs/carry/manifest/p{n}/{build}")]);
+            assert_eq!(self.lab.soon(at, &format!("refs/carry/build/p{n}/{build}")), commit, "{fault:?}");
+            let manifest = self.lab.soon(at, &format!("refs/carry/manifest/p{n}/{build}"));
+            let manifest = self.lab.git(at, &["cat-file", "blob", &manifest]);
             let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("a manifest");
             assert_eq!(manifest["deploy"]["commit"], commit.as_str(), "{fault:?}");
             let tree = self.lab.git(at, &["rev-parse", &format!("{commit}^{{tree}}")]);

@@ -1,6 +1,7 @@
 //! The build goes out: one atomic push, the store's refs, the workspace's commits, as one transaction.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gix_hash::ObjectId;
 
@@ -67,12 +68,25 @@ pub fn bring_in(site: &Site<'_>, lock: Option<&ProjectLock>, events: &dyn Events
     let specs = ["build", "manifest", "signature"].map(|kind| format!("refs/carry/{kind}/{project}/*"));
     let specs = specs.map(|s| format!("+{s}:{s}"));
     let progress = |line: &str| events.git(line);
-    let call = site.store.fetching(&["--no-tags"], &address).args(specs).progress(&progress);
-    if let Err(e) = call.output() {
-        events.note(&format!("the builds of '{}' could not be fetched: {e}", without_secrets(&address)));
+    let mut waits = UNTIL_IT_IS_THERE.into_iter();
+    loop {
+        let call = site.store.fetching(&["--no-tags"], &address).args(&specs).progress(&progress);
+        if let Err(e) = call.output() {
+            events.note(&format!("the builds of '{}' could not be fetched: {e}", without_secrets(&address)));
+            return Ok(());
+        }
+        let there = id.is_none_or(|id| site.store.odb().is_ok_and(|odb| odb.has(&id)));
+        match waits.next().filter(|_| !there) {
+            Some(wait) => std::thread::sleep(wait),
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
+
+/// How long to wait for a build that another machine says it published. A server that keeps refs as files moves those of
+/// a push one after another, and the new ones last: what names a build can be there a moment before it.
+const UNTIL_IT_IS_THERE: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(750)];
 
 /// The manifest of the recorded build, if the store has it.
 pub fn recorded_manifest(site: &Site<'_>, lock: &ProjectLock) -> Result<Option<Manifest>, NightError> {

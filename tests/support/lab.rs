@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Files to write, or with `None` to delete.
 pub type Files<'a> = &'a [(&'a str, Option<&'a str>)];
@@ -59,6 +60,15 @@ impl Lab {
     /// Did git succeed?
     pub fn git_works(&self, at: &str, args: &[&str]) -> bool {
         self.command("git", at).args(args).output().expect("git runs").status.success()
+    }
+
+    /// What a ref names that a push brings: where refs are files, git moves those that are new last, one after another.
+    pub fn soon(&self, at: &str, name: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.git_works(at, &["rev-parse", "--verify", "--quiet", name]) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.git(at, &["rev-parse", name])
     }
 
     /// The command that runs the binary in the workspace `at`.
