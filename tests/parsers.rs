@@ -116,7 +116,7 @@ fn a_patch_that_was_cut_off_in_its_header_is_no_empty_one() {
     lab.commit("up", "a subject\n\nwith a body\n\nof two parts", &[("a", Some("a\n"))]);
     let whole = |text: &str| Patch::parse("x.patch", text.into(), 1).map(|patch| patch.changes().len());
     let cut = |text: &str, end: usize| match Patch::parse("x.patch", text.as_bytes()[..end].to_vec(), 1) {
-        Ok(patch) => panic!("an empty patch: {:?}", patch.bytes.as_bstr()),
+        Ok(patch) => panic!("an empty patch: {:?}", patch.bytes().as_bstr()),
         Err(fault) => fault.to_string(),
     };
     let git = |args: &[&str]| {

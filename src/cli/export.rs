@@ -37,7 +37,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
         std::fs::write(&path, bytes).map_err(CliError::io(&path))
     };
     let files: Vec<(String, Vec<u8>)> = match &args.closure {
-        None => queue.patches.iter().map(|p| (p.file.clone(), p.bytes.clone())).collect(),
+        None => queue.patches.iter().map(|p| (p.file.clone(), p.bytes().to_vec())).collect(),
         Some(name) => match closure_files(&site, &queue, name)? {
             Some(files) => files,
             None => {

@@ -45,7 +45,7 @@ pub fn run(ui: &Ui, site: &Site<'_>, args: Args) -> Result<u8, CliError> {
         Format::Cyclonedx => {
             let kept = kept_patches(site, &build.manifest)?;
             let patch = |file: &str, digest: &str| {
-                kept.get(file).filter(|p| p.digest == digest).map(|p| p.bytes.clone())
+                kept.get(file).filter(|p| p.digest == digest).map(|p| p.bytes().to_vec())
             };
             cyclonedx(&build.manifest, patch)?.into_bytes()
         }

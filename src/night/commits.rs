@@ -30,7 +30,7 @@ pub(super) fn files(
         if l.dropped {
             content.push(FileChange { path: place(&l.patch.file), bytes: None });
         } else if let Some((anew, only_drift)) = &l.rewritten {
-            let change = FileChange { path: place(&l.patch.file), bytes: Some(anew.bytes.clone()) };
+            let change = FileChange { path: place(&l.patch.file), bytes: Some(anew.bytes().to_vec()) };
             if *only_drift { drift.push(change) } else { content.push(change) }
         }
     }

@@ -65,7 +65,7 @@ impl Draft {
     /// Puts a patch's file into the queue, in the place of the one of its name.
     pub fn set_patch(&mut self, site: &Site<'_>, patch: Patch) {
         let path = format!("{}/{}", site.project.patches, patch.file);
-        self.put(FileChange { path, bytes: Some(patch.bytes.clone()) });
+        self.put(FileChange { path, bytes: Some(patch.bytes().to_vec()) });
         if let Some(there) = self.queue.patches.iter_mut().find(|p| p.file == patch.file) {
             *there = patch;
         } else {

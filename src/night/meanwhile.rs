@@ -10,6 +10,15 @@ use super::{NightError, Site};
 use crate::queue::{Queue, digest};
 use crate::workspace::{LOCK, Workspace};
 
+/// Could each patch be read that was asked for? One that somebody changed meanwhile, and git no longer has, would have been taken
+/// for one that fits nowhere.
+pub(super) fn has_all(site: &Site<'_>, queue: &Queue) -> Result<(), NightError> {
+    match queue.lost() {
+        Some(file) => Err(NightError::Meanwhile { files: vec![format!("{}/{file}", site.project.patches)] }),
+        None => Ok(()),
+    }
+}
+
 /// Is what `commits` write over still what the run read: the patch files and the series as `queue` has them, and the
 /// project's part of the lock? What else was changed, committed or not, stays as it is, and the next run looks at it.
 pub(super) fn is_as_read(
@@ -17,6 +26,7 @@ pub(super) fn is_as_read(
     queue: &Queue,
     commits: &[(String, Vec<FileChange>)],
 ) -> Result<(), NightError> {
+    has_all(site, queue)?;
     let folder = &site.project.patches;
     // On most nights no patch file changes.
     let read: LazyCell<HashMap<&str, &str>, _> = LazyCell::new(|| {

@@ -188,7 +188,7 @@ fn run_at(site: &Site<'_>, options: &Options, events: &dyn Events) -> Result<Nig
         return spend(site, options, None, events, &mut || Ok(()));
     }
     std::thread::scope(|threads| {
-        let mut asked = Some(begin_in(threads, || ready_to_write(site)));
+        let mut asked = Some(begin_in(threads, || ready_to_write(site, options)));
         let mut ready = || match asked.take() {
             Some(asked) => asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             None => Ok(()),
@@ -214,8 +214,8 @@ fn run_at(site: &Site<'_>, options: &Options, events: &dyn Events) -> Result<Nig
 }
 
 /// What must hold before a run writes.
-fn ready_to_write(site: &Site<'_>) -> Result<(), NightError> {
-    site.preflight()?;
+fn ready_to_write(site: &Site<'_>, options: &Options) -> Result<(), NightError> {
+    site.preflight_of(options.queue.as_deref().and_then(QueueAhead::unchanged))?;
     sign::signing_key(site)?;
     artifacts::settle(site)
 }
@@ -276,6 +276,7 @@ fn spend(
     broken = broken_at(lock, &tip, &broken);
     let agree = Agree { plan: &whole, tip, together: &together, events };
     planned = agree.with_partners(planned, &broken, &mut partners)?;
+    meanwhile::has_all(site, &queue)?;
     let trunk = TrunkMove {
         address: without_secrets(&address),
         branch: trunk::full_name(&project.branch),
@@ -345,6 +346,7 @@ fn spend(
             _ => {
                 let before = partners.len();
                 planned = agree.with_partners(planned, &broken, &mut partners)?;
+                meanwhile::has_all(site, &queue)?;
                 if partners.len() == before {
                     break (stacked, proved.records);
                 }

@@ -18,7 +18,7 @@ use crate::build::build_id;
 use crate::build::manifest::Manifest;
 use crate::queue::keep_readings;
 use crate::store::git::without_secrets;
-use crate::store::{Objects, RefUpdate, Repo, begin_in};
+use crate::store::{Objects, Plain, RefUpdate, Repo, begin_in};
 use crate::trunk::differences::keep;
 use crate::trunk::full_name;
 use crate::workspace::{Project, ProjectLock};
@@ -167,7 +167,7 @@ pub fn publish(
         // By the ids of trees and texts: what is kept is right, whatever comes of the transaction.
         let kept = begin_in(threads, || {
             keep(&site.differences_file(), differences)?;
-            keep_readings(&site.readings_file(), patches)
+            keep_readings(&site.readings_file(), patches, site.plain().map(Plain::hash))
         });
         let made = transact(site, &turn, head, (push, refs), made)?;
         if let Err(e) = kept.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bstr::ByteSlice;
 use gix_hash::ObjectId;
@@ -12,7 +12,7 @@ use super::turn::still;
 use super::workspace_move::{INDEX_LOCK, wait_for_index};
 use crate::queue::{Queue, QueueError, Readings};
 use crate::store::git::Git;
-use crate::store::{Drivers, Plain, Repo, end_quarantines, sweep, unlock};
+use crate::store::{Drivers, Plain, Repo, Unchanged, end_quarantines, sweep, unlock};
 use crate::trunk::{self, differences::Differences};
 use crate::workspace::{CONFIG, LOCK, Project, Workspace};
 
@@ -37,8 +37,8 @@ pub struct Site<'a> {
 }
 
 /// Where the workspace's repository keeps things.
-#[derive(Clone)]
-struct Home {
+#[derive(Debug, Clone)]
+pub(super) struct Home {
     common_dir: PathBuf,
     git_dir: PathBuf,
     prefix: String,
@@ -48,7 +48,7 @@ struct Home {
 static ASKED: Mutex<BTreeMap<PathBuf, Home>> = Mutex::new(BTreeMap::new());
 
 impl Home {
-    fn of(root: &Path) -> Result<Self, NightError> {
+    pub(super) fn of(root: &Path) -> Result<Self, NightError> {
         let known = ASKED.lock().ok().and_then(|asked| asked.get(root).cloned());
         if let Some(home) = known.filter(|home| home.git_dir.is_dir()) {
             return Ok(home);
@@ -69,6 +69,23 @@ impl Home {
             && git_dir.join("refs").is_dir()
             && !git_dir.join("commondir").exists();
         is_one.then(|| Self { common_dir: git_dir.clone(), git_dir, prefix: String::new() })
+    }
+
+    /// The tool's folder inside the git directory.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.common_dir.join("carry")
+    }
+
+    /// The workspace's root inside its repository.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The repository, where git need not be asked for every little thing; `root` is the workspace's.
+    pub(super) fn plain_at(&self, root: &Path) -> Option<Plain> {
+        let levels = self.prefix.matches('/').count();
+        let root = root.canonicalize().ok()?;
+        Plain::of(&self.git_dir, &self.common_dir, root.ancestors().nth(levels)?)
     }
 
     fn ask(root: &Path) -> Result<Self, NightError> {
@@ -136,9 +153,9 @@ impl<'a> Site<'a> {
     /// The workspace's own repository, where git need not be asked for every little thing.
     pub fn plain(&self) -> Option<&Plain> {
         let look = || {
-            let levels = self.prefix.matches('/').count();
-            let root = self.workspace.root.canonicalize().ok()?;
-            Plain::of(&self.git_dir, self.folder.parent()?, root.ancestors().nth(levels)?)
+            let (git_dir, prefix) = (self.git_dir.clone(), self.prefix.clone());
+            let home = Home { common_dir: self.folder.parent()?.to_owned(), git_dir, prefix };
+            home.plain_at(&self.workspace.root)
         };
         self.plain.get_or_init(look).as_ref()
     }
@@ -172,7 +189,9 @@ impl<'a> Site<'a> {
 
     /// The queue, with all its faults if it has some.
     pub fn queue(&self) -> Result<Queue, NightError> {
-        self.of_load(load(&self.workspace.patches(self.project), self.readings_file()))
+        let folder = format!("{}{}", self.prefix, self.project.patches);
+        let unchanged = self.plain().and_then(|plain| plain.unchanged(&folder)).map(Arc::new);
+        self.of_load(load(&self.workspace.patches(self.project), self.readings_file(), unchanged.as_ref()))
     }
 
     /// What reading the queue came to.
@@ -224,13 +243,18 @@ impl<'a> Site<'a> {
 
     /// What must hold before a run writes: nothing half-done, nothing uncommitted where it will write.
     pub fn preflight(&self) -> Result<(), NightError> {
+        self.preflight_of(None)
+    }
+
+    /// The same, after some files were seen to be unchanged.
+    pub(super) fn preflight_of(&self, seen: Option<&Unchanged>) -> Result<(), NightError> {
         // Another project of this run may be writing what is its own.
         let _still = still();
         self.nothing_begun()?;
         wait_for_index(&self.git_dir)?;
         let places = [CONFIG, LOCK, &self.project.patches, &super::settle::place(self)];
         let from_top = places.map(|place| format!("{}{place}", self.prefix));
-        if self.plain().is_some_and(|plain| plain.is_clean(&from_top).is_some()) {
+        if self.plain().is_some_and(|plain| plain.is_clean(&from_top, seen).is_some()) {
             return Ok(());
         }
         let out = self
@@ -253,8 +277,12 @@ pub(super) fn readings_file(folder: &Path, project: &str) -> PathBuf {
 }
 
 /// The queue in a folder, with what was read of it before.
-pub(super) fn load(folder: &Path, readings: PathBuf) -> Result<Queue, Vec<QueueError>> {
-    Queue::load(folder, &Readings::at(readings))
+pub(super) fn load(
+    folder: &Path,
+    readings: PathBuf,
+    unchanged: Option<&Arc<Unchanged>>,
+) -> Result<Queue, Vec<QueueError>> {
+    Queue::load(folder, &Readings::at(readings), unchanged)
 }
 
 /// An address as git is to be told it: a relative path starts at `root`, as it does for people who read carry.toml.

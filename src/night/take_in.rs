@@ -12,7 +12,7 @@ use crate::fork::{self, ForkError, Local};
 use crate::queue::import::Import;
 use crate::queue::{Queue, QueueError, Reason, file_name, keep_readings};
 use crate::replay::prepare::{Source, prepare};
-use crate::store::{RefUpdate, pack_refs};
+use crate::store::{Plain, RefUpdate, pack_refs};
 use crate::trunk::compare::Compare;
 use crate::trunk::delta::Change;
 use crate::trunk::{self, differences::keep};
@@ -147,7 +147,8 @@ fn keep_read(site: &Site<'_>) -> Result<(), NightError> {
         patch.patch_id();
     }
     let path = site.readings_file();
-    keep_readings(&path, queue.patches.iter()).map_err(|source| NightError::Io { path, source })
+    let hash = site.plain().map(Plain::hash);
+    keep_readings(&path, queue.patches.iter(), hash).map_err(|source| NightError::Io { path, source })
 }
 
 /// Keeps what each patch changes: the first night moves just that.
@@ -280,7 +281,7 @@ fn from_files(
             }
         };
         tree = after.unwrap_or(tree);
-        let (file, bytes) = (patch.file.clone(), patch.bytes.clone());
+        let (file, bytes) = (patch.file.clone(), patch.bytes().to_vec());
         files.push(One { file, bytes, tree: after });
     }
     if files.len() != import.files.len() {

@@ -363,7 +363,7 @@ pub fn begin(site: &Site<'_>, ground: &Ground, doing: Doing) -> Result<(Open, bo
     let identity = &site.workspace.config.identity;
     let clean = match &picked {
         Some(commit) => work.pick(commit, (&identity.name, &identity.email))?,
-        None => work.apply_what_fits(&ground.patch.bytes, ground.patch.strip)?,
+        None => work.apply_what_fits(ground.patch.bytes(), ground.patch.strip)?,
     };
     Ok((Open { task, work }, clean))
 }

@@ -312,7 +312,7 @@ fn links(workspace: &Workspace) -> Vec<Link> {
         if !names_another(&folder) {
             continue;
         }
-        let Ok(queue) = Queue::load(&folder, &Readings::default()) else { continue };
+        let Ok(queue) = Queue::load(&folder, &Readings::default(), None) else { continue };
         let named = |patch: &Patch| -> Vec<Link> {
             let from = Member { project: project.name.clone(), patch: patch.name().to_owned() };
             let to = |value: &String| {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use foldhash::{HashSet, HashSetExt as _};
 use rustix::fs::{Mode, OFlags};
@@ -11,7 +12,7 @@ use super::error::{QueueError, Reason};
 use super::patch::Patch;
 use super::readings::Readings;
 use super::series::{Entry, Series, stem};
-use crate::store::{begin_in, cores};
+use crate::store::{Unchanged, begin_in, cores};
 
 /// No patch is larger; a file that is would only fill the memory.
 const LARGEST: u64 = 256 << 20;
@@ -29,8 +30,12 @@ pub struct Queue {
 
 impl Queue {
     /// Reads the queue in `folder`. A folder that is not there, or is empty, is an empty queue. Patch files that are
-    /// `known` are not taken apart again.
-    pub fn load(folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
+    /// `known` are not taken apart again, and those that are `unchanged` besides not opened before their text is asked for.
+    pub fn load(
+        folder: &Path,
+        known: &Readings,
+        unchanged: Option<&Arc<Unchanged>>,
+    ) -> Result<Self, Vec<QueueError>> {
         let mut listed = Vec::new();
         list(folder, "", &mut listed).map_err(|e| vec![e])?;
         let series = match read(&folder.join("series")) {
@@ -42,7 +47,7 @@ impl Queue {
         let named: HashSet<&str> = series.entries().map(|entry| entry.file.as_str()).collect();
         listed.retain(|file| !named.contains(file.as_str()));
         listed.sort_unstable();
-        let queue = Self::from_folder(series, folder, known);
+        let queue = Self::from_folder(series, folder, known, unchanged);
         if listed.is_empty() {
             return queue;
         }
@@ -63,7 +68,12 @@ impl Queue {
     }
 
     /// The same of the files in a folder, on all cores.
-    fn from_folder(series: Series, folder: &Path, known: &Readings) -> Result<Self, Vec<QueueError>> {
+    fn from_folder(
+        series: Series,
+        folder: &Path,
+        known: &Readings,
+        unchanged: Option<&Arc<Unchanged>>,
+    ) -> Result<Self, Vec<QueueError>> {
         let entries: Vec<&Entry> = series.entries().collect();
         // The way to it is gone once, and not for each file.
         let folder = File::open(folder).map_err(|e| e.to_string());
@@ -77,7 +87,11 @@ impl Queue {
                     Err(why) => Err(why.clone()),
                 };
                 for (entry, place) in entries.iter().zip(places) {
-                    *place = Some(patch(entry, &mut read, known));
+                    let unread = unchanged.and_then(|files| known.unchanged(&entry.file, entry.strip, files));
+                    *place = Some(match unread {
+                        Some(patch) => Ok(held(patch, entry)),
+                        None => patch(entry, &mut read, known),
+                    });
                 }
             };
             let mut shares = entries.chunks(share).zip(patches.chunks_mut(share));
@@ -113,6 +127,13 @@ impl Queue {
         Ok(Self { series, patches })
     }
 
+    /// A patch file whose text was asked for and could not be had any more: it changed since the queue was read, and git no
+    /// longer has it as it was. What was worked out of the queue then holds no more.
+    pub fn lost(&self) -> Option<&str> {
+        // All that are unchanged are of one folder.
+        self.patches.iter().find_map(Patch::lost)
+    }
+
     /// The patch `name`.
     pub fn get(&self, name: &str) -> Option<&Patch> {
         self.patches.iter().find(|p| p.name() == stem(name))
@@ -126,12 +147,17 @@ fn patch(
     known: &Readings,
 ) -> Result<Patch, QueueError> {
     let bytes = read(&entry.file).map_err(|why| QueueError::new(entry.file.as_str(), 0, Reason::Io(why)))?;
-    let mut patch = match known.patch(&entry.file, entry.strip, bytes) {
+    let patch = match known.patch(&entry.file, entry.strip, bytes) {
         Ok(patch) => patch,
         Err(bytes) => Patch::parse(&entry.file, bytes, entry.strip)?,
     };
+    Ok(held(patch, entry))
+}
+
+/// The series has the first word of whether a patch is held.
+fn held(mut patch: Patch, entry: &Entry) -> Patch {
     patch.hold = entry.hold.clone().or(patch.hold);
-    Ok(patch)
+    patch
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -204,7 +230,7 @@ mod tests {
             ("bad.patch", "From: x\nSubject: y\n\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n-a\n"),
             ("sub/unlisted.patch", PATCH),
         ]);
-        let faults: Vec<String> = Queue::load(dir.path(), &Readings::default())
+        let faults: Vec<String> = Queue::load(dir.path(), &Readings::default(), None)
             .expect_err("four faults")
             .iter()
             .map(ToString::to_string)
@@ -219,13 +245,15 @@ mod tests {
     #[test]
     fn held_patches_are_loaded_and_say_why() {
         let dir = folder(&[("series", "#hold a.patch waits\n"), ("a.patch", PATCH)]);
-        let queue = Queue::load(dir.path(), &Readings::default()).expect("it is right");
+        let queue = Queue::load(dir.path(), &Readings::default(), None).expect("it is right");
         assert_eq!(queue.patches[0].hold.as_deref(), Some("waits"));
     }
 
     #[test]
     fn an_empty_folder_is_an_empty_queue_and_patches_without_series_are_a_fault() {
-        assert!(Queue::load(folder(&[]).path(), &Readings::default()).expect("empty").patches.is_empty());
-        assert!(Queue::load(folder(&[("a.patch", PATCH)]).path(), &Readings::default()).is_err());
+        assert!(
+            Queue::load(folder(&[]).path(), &Readings::default(), None).expect("empty").patches.is_empty()
+        );
+        assert!(Queue::load(folder(&[("a.patch", PATCH)]).path(), &Readings::default(), None).is_err());
     }
 }

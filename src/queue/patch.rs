@@ -15,6 +15,7 @@ use super::patch_id::patch_id;
 use super::readings::Reading;
 use super::series::stem;
 use super::text::{Parts, Text, read};
+use crate::store::{Unchanged, blob_id};
 
 /// One local change: one commit's worth, one file.
 ///
@@ -27,8 +28,6 @@ pub struct Patch {
     pub strip: usize,
     /// Why it is left out, by the series or a `Carry-Hold` trailer.
     pub hold: Option<String>,
-    /// The file's bytes.
-    pub bytes: Vec<u8>,
     /// SHA-256 of the bytes, in hex.
     pub digest: String,
     /// Author, date and message.
@@ -39,6 +38,10 @@ pub struct Patch {
     pub paths: Vec<BString>,
     /// The binary files that it names without holding their data: they are passed over.
     pub omitted: Vec<BString>,
+    /// The file's bytes, where they were asked for.
+    bytes: OnceLock<Vec<u8>>,
+    /// Where else they are.
+    stored: Option<Arc<Unchanged>>,
     patch_id: OnceLock<Option<ObjectId>>,
     parts: Parts,
     text: OnceLock<Text>,
@@ -47,8 +50,8 @@ pub struct Patch {
 /// A patch is what its file is.
 impl PartialEq for Patch {
     fn eq(&self, other: &Self) -> bool {
-        (&self.file, self.strip, &self.hold, &self.bytes)
-            == (&other.file, other.strip, &other.hold, &other.bytes)
+        (&self.file, self.strip, &self.hold, &self.digest)
+            == (&other.file, other.strip, &other.hold, &other.digest)
     }
 }
 
@@ -58,6 +61,26 @@ impl Patch {
     /// Its name: the file's stem.
     pub fn name(&self) -> &str {
         stem(&self.file)
+    }
+
+    /// The file's bytes. Nothing, if they could not be had any more ([`super::Queue::lost`]).
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get_or_init(|| {
+            let stored = self.stored.as_ref();
+            stored.and_then(|s| s.text(&self.file, |text| digest(text) == self.digest)).unwrap_or_default()
+        })
+    }
+
+    /// A file whose bytes were asked for and could not be had.
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.stored.as_ref()?.lost()
+    }
+
+    /// The blob of its bytes and their length, in a repository of these ids.
+    pub(super) fn blob(&self, hash: gix_hash::Kind) -> Option<(ObjectId, u64)> {
+        let made = || Some((blob_id(hash, self.bytes())?, u64::try_from(self.bytes().len()).ok()?));
+        let known = self.stored.as_ref().and_then(|stored| stored.blob(&self.file));
+        known.map(|blob| (blob.id, blob.len)).or_else(made)
     }
 
     /// The first line of its message, as text.
@@ -95,8 +118,8 @@ impl Patch {
     /// The text without transfer encoding: what is above the part between message and diff, that part, and the diff.
     fn divided(&self) -> (&[u8], &[u8], &[u8]) {
         let whole = match self.parts.is_encoded {
-            true => self.text().decoded.as_deref().unwrap_or(&self.bytes),
-            false => &self.bytes,
+            true => self.text().decoded.as_deref().unwrap_or(self.bytes()),
+            false => self.bytes(),
         };
         let (head, diff) = whole.split_at_checked(self.parts.diff_start).unwrap_or((whole, &[]));
         let (above, between) = head.split_at_checked(self.parts.message_end).unwrap_or((head, &[]));
@@ -106,7 +129,7 @@ impl Patch {
     fn text(&self) -> &Text {
         self.text.get_or_init(|| {
             // It was read before, or there would be no patch. Were it not so, it must change nothing.
-            Text::again(&self.file, &self.bytes, self.strip, &self.parts)
+            Text::again(&self.file, self.bytes(), self.strip, &self.parts)
                 .filter(|text| text.changes.is_empty() == self.paths.is_empty())
                 .unwrap_or_else(|| Text::that_fits_nowhere(&self.paths))
         })
@@ -135,21 +158,32 @@ impl Patch {
             patch_id: OnceLock::new(),
             parts,
             text: text.into(),
-            bytes,
+            bytes: bytes.into(),
+            stored: None,
         })
     }
 
     /// A patch whose text was read before, by what was read of it.
     pub(super) fn again(reading: Reading, digest: String, bytes: Vec<u8>) -> Self {
+        Self { bytes: bytes.into(), ..Self::known(reading, digest, None) }
+    }
+
+    /// The same of a file that is unchanged: it is read when its text is asked for.
+    pub(super) fn stored(reading: Reading, digest: String, files: Arc<Unchanged>) -> Self {
+        Self::known(reading, digest, Some(files))
+    }
+
+    fn known(reading: Reading, digest: String, stored: Option<Arc<Unchanged>>) -> Self {
         let Reading { file, strip, header, metadata, paths, omitted, patch_id, parts } = reading;
         Self {
             hold: metadata.hold.clone(),
             patch_id: patch_id.map_or_else(OnceLock::new, OnceLock::from),
             parts,
             text: OnceLock::new(),
+            bytes: OnceLock::new(),
+            stored,
             file,
             strip,
-            bytes,
             digest,
             header,
             metadata,

@@ -1,5 +1,6 @@
 //! What was read of patch files, kept in a file from run to run by the SHA-256 of their bytes: a patch file that did not
-//! change is not taken apart again. What is kept is all but the diff, which few patches of a run are asked for.
+//! change is not taken apart again, and not even opened where it is known to be a certain blob ([`Unchanged`]). What is kept is
+//! all but the diff, which few patches of a run are asked for.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use super::header::{Date, Header, Identity};
 use super::metadata::Metadata;
 use super::patch::Patch;
 use super::text::Parts;
-use crate::store::{keep, kept};
+use crate::store::{Unchanged, keep, kept};
 
 /// What reads a patch file. Read by another version of it the same text may say something else.
 const READER: [&str; 11] = [
@@ -49,11 +50,23 @@ pub struct Readings {
     known: OnceLock<Known>,
 }
 
-/// The file's bytes, and where in them each text's reading is, by the text's SHA-256.
+/// The file's bytes, and where in them each text's reading is.
 #[derive(Debug, Default)]
 struct Known {
     bytes: Vec<u8>,
-    places: HashMap<Sum, Range<usize>>,
+    places: Vec<Place>,
+    /// By the text's SHA-256, and by its blob.
+    by_sum: OnceLock<HashMap<Sum, usize>>,
+    by_blob: OnceLock<HashMap<(ObjectId, u64), usize>>,
+}
+
+/// Where the reading of a text is.
+#[derive(Debug)]
+struct Place {
+    sum: Sum,
+    /// The blob that the text is where git converts nothing, and how long it is.
+    blob: Option<(ObjectId, u64)>,
+    at: Range<usize>,
 }
 
 /// A text's SHA-256.
@@ -94,35 +107,65 @@ impl Readings {
         Self { file: Some(file), known: OnceLock::new() }
     }
 
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| self.file.as_deref().and_then(read).unwrap_or_default())
+    }
+
     /// The patch that these bytes are, if the very same were read before as this file with this strip level.
     pub(super) fn patch(&self, file: &str, strip: usize, bytes: Vec<u8>) -> Result<Patch, Vec<u8>> {
-        let known = self.known.get_or_init(|| self.file.as_deref().and_then(read).unwrap_or_default());
+        let known = self.known();
         if known.places.is_empty() {
             return Err(bytes);
         }
         let sum: Sum = Sha256::digest(&bytes).into();
-        let reading = || known.bytes.get(known.places.get(&sum)?.clone()).and_then(Reading::of_kept);
-        match reading().filter(|known| known.file == file && known.strip == strip) {
+        let numbered = || known.places.iter().enumerate().map(|(n, place)| (place.sum, n)).collect();
+        let place = known.by_sum.get_or_init(numbered).get(&sum);
+        match place.and_then(|place| known.reading(*place, file, strip)) {
             Some(reading) => Ok(Patch::again(reading, faster_hex::hex_string(&sum), bytes)),
             None => Err(bytes),
         }
     }
+
+    /// The same of a file that is unchanged, without a look at it.
+    pub(super) fn unchanged(&self, file: &str, strip: usize, files: &Arc<Unchanged>) -> Option<Patch> {
+        let (known, blob) = (self.known(), files.blob(file)?);
+        let numbered =
+            || known.places.iter().enumerate().filter_map(|(n, place)| Some((place.blob?, n))).collect();
+        let place = *known.by_blob.get_or_init(numbered).get(&(blob.id, blob.len))?;
+        let reading = known.reading(place, file, strip)?;
+        Some(Patch::stored(reading, faster_hex::hex_string(&known.places.get(place)?.sum), files.clone()))
+    }
 }
+
+impl Known {
+    fn reading(&self, place: usize, file: &str, strip: usize) -> Option<Reading> {
+        let reading = Reading::of_kept(self.bytes.get(self.places.get(place)?.at.clone())?)?;
+        (reading.file == file && reading.strip == strip).then_some(reading)
+    }
+}
+
+/// What such a file has of a text before all readings: its SHA-256, its blob, and how long its reading is.
+type Row = (Sum, Option<(ObjectId, u64)>, usize);
 
 fn read(file: &Path) -> Option<Known> {
     let bytes = kept(file, heading())?;
-    let (index, all) = postcard::take_from_bytes::<Vec<(Sum, usize)>>(&bytes).ok()?;
+    let (index, all) = postcard::take_from_bytes::<Vec<Row>>(&bytes).ok()?;
     let mut at = bytes.len() - postcard::from_bytes::<&[u8]>(all).ok()?.len();
-    let places = index.into_iter().map(|(sum, len)| {
+    let places = index.into_iter().map(|(sum, blob, len)| {
         at += len;
-        (sum, at - len..at)
+        Place { sum, blob, at: at - len..at }
     });
     let places = places.collect();
-    Some(Known { bytes, places })
+    Some(Known { bytes, places, ..Known::default() })
 }
 
-/// Keeps what was read of these patches in a file, in the place of all that it had.
-pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) -> std::io::Result<()> {
+/// Keeps what was read of these patches in a file, in the place of all that it had. `hash` says which ids the repository has
+/// that they are in.
+pub fn keep_readings<'p>(
+    file: &Path,
+    patches: impl Iterator<Item = &'p Patch>,
+    hash: Option<gix_hash::Kind>,
+) -> std::io::Result<()> {
     let (mut index, mut all) = (Vec::new(), Vec::new());
     for patch in patches {
         let before = all.len();
@@ -146,7 +189,8 @@ pub fn keep_readings<'p>(file: &Path, patches: impl Iterator<Item = &'p Patch>) 
         all = postcard::to_extend(&kept, all).map_err(std::io::Error::other)?;
         let mut sum = Sum::default();
         faster_hex::hex_decode(patch.digest.as_bytes(), &mut sum).map_err(std::io::Error::other)?;
-        index.push((sum, all.len() - before));
+        let row: Row = (sum, hash.and_then(|hash| patch.blob(hash)), all.len() - before);
+        index.push(row);
     }
     keep(file, heading(), &(index, all.as_bstr()))
 }
@@ -220,7 +264,7 @@ mod tests {
                     .filter(|_| !patch.paths.is_empty())
             );
         }
-        keep_readings(&file, patches.iter()).expect("written");
+        keep_readings(&file, patches.iter(), None).expect("written");
         let known = Readings::at(file);
         for (patch, (name, strip, text)) in patches.iter().zip(texts()) {
             let again = known.patch(name, strip, text.clone()).expect("it is known");
@@ -245,7 +289,7 @@ mod tests {
         let (name, strip, text) = texts().remove(0);
         let patch = Patch::parse(name, text.clone(), strip).expect("a patch");
         assert!(Readings::at(file.clone()).patch(name, strip, text.clone()).is_err());
-        keep_readings(&file, std::iter::once(&patch)).expect("written");
+        keep_readings(&file, std::iter::once(&patch), None).expect("written");
         let whole = std::fs::read(&file).expect("a file");
         for at in 0..whole.len() {
             let mut bytes = whole.clone();

@@ -4,19 +4,13 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice, ByteVec};
-use gix_index::entry::{Flags, Mode, Stage, Stat, stat};
-use gix_index::fs::Metadata;
-use gix_object::Kind;
 
-use super::odb::object_id;
 use super::tree::{Entry, RawTree, entry_at};
+use super::unchanged::{Sure, Unchanged, blob_id};
 use super::{Odb, Plain};
 
 /// So many files that may have changed unseen are read here.
 const READ: usize = 16;
-/// A file is compared by all that the index knows of it; disks are numbered anew when a machine starts.
-const ALL: stat::Options =
-    stat::Options { trust_ctime: true, check_stat: true, use_nsec: true, use_stdev: false };
 /// With one of these in it a path is a pattern (`git help glossary`, "pathspec").
 const PATTERN: &str = "*?[\\:";
 
@@ -25,7 +19,8 @@ type File = (BString, Entry);
 
 impl Plain {
     /// Does `git status` say nothing of these paths (from the top, with `/` between components)? None: git is to be asked.
-    pub fn is_clean(&self, paths: &[String]) -> Option<()> {
+    /// Files that were seen to be unchanged just now are not looked at again.
+    pub fn is_clean(&self, paths: &[String], seen: Option<&Unchanged>) -> Option<()> {
         let index = self.index()?;
         let odb = Odb::open(&self.common_dir).ok()?;
         let root = match self.head()? {
@@ -43,8 +38,11 @@ impl Plain {
             let all = one.or_else(|| index.prefixed_entries(inside.as_bstr())).unwrap_or_default();
             let mut known = Vec::with_capacity(all.len());
             for entry in all {
-                self.is_as_indexed(&index, entry, &mut unsure)?;
-                known.push((entry.path(&index).to_owned(), Entry { mode: entry.mode.bits(), id: entry.id }));
+                let path = entry.path(&index);
+                if !seen.is_some_and(|seen| seen.has(path, &entry.id)) {
+                    self.is_as_indexed(&index, entry, &mut unsure)?;
+                }
+                known.push((path.to_owned(), Entry { mode: entry.mode.bits(), id: entry.id }));
             }
             let mut committed = Vec::with_capacity(known.len());
             if let Some(root) = &root
@@ -68,27 +66,15 @@ impl Plain {
         entry: &gix_index::Entry,
         unsure: &mut usize,
     ) -> Option<()> {
-        let unusual = Flags::EXTENDED | Flags::ASSUME_VALID | Flags::SKIP_WORKTREE | Flags::INTENT_TO_ADD;
-        let is_file = entry.mode == Mode::FILE || entry.mode == Mode::FILE_EXECUTABLE;
-        if !is_file || entry.stage() != Stage::Unconflicted || entry.flags.intersects(unusual) {
-            return None;
+        match self.sure(index, entry)? {
+            Sure::Yes => Some(()),
+            Sure::ByItsBytes => {
+                *unsure += 1;
+                let path = self.top.join(entry.path(index).to_path().ok()?);
+                let text = if *unsure > READ { None } else { std::fs::read(path).ok() };
+                (blob_id(self.hash, &text?)? == entry.id).then_some(())
+            }
         }
-        let path = self.top.join(entry.path(index).to_path().ok()?);
-        let found = Metadata::from_path_no_follow(&path).ok().filter(Metadata::is_file)?;
-        let is_same = entry.stat.matches(&Stat::from_fs(&found).ok()?, ALL)
-            && found.is_executable() == (entry.mode == Mode::FILE_EXECUTABLE);
-        // By a size of nothing git says that it does not know ("racy git").
-        let is_told = entry.stat.size > 0 || entry.id.is_empty_blob();
-        if !is_same || !is_told {
-            return None;
-        }
-        // It may have changed unseen in the second in which the index was written.
-        if index.timestamp().unix_seconds() <= i64::from(entry.stat.mtime.secs) {
-            *unsure += 1;
-            let text = if *unsure > READ { None } else { std::fs::read(&path).ok() };
-            return (object_id(self.hash, Kind::Blob, &text?).ok()? == entry.id).then_some(());
-        }
-        Some(())
     }
 
     /// Is there no other file at and below a path than `known` ones?
@@ -144,7 +130,9 @@ fn no_others(folder: &Path, path: BString, known: &HashSet<&BStr>) -> Option<()>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use gix_index::entry::Stat;
+    use gix_index::fs::Metadata;
+
     use crate::store::lab::Tree;
 
     fn tree() -> Tree {
@@ -155,7 +143,7 @@ mod tests {
         fn is_clean(&self, paths: &[&str]) -> bool {
             let plain = self.plain().expect("it is plain");
             let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
-            plain.is_clean(&paths).is_some()
+            plain.is_clean(&paths, None).is_some()
         }
 
         /// Does git say nothing of them?

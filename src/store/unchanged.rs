@@ -1,0 +1,150 @@
+//! The files of a folder that are as the index of their work tree has them, by what the system says of them (`gitformat-index(5)`),
+//! as git itself takes them for unchanged. What such a file says is what its blob says, and it need not be opened.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use bstr::{BStr, ByteSlice};
+use foldhash::HashMap;
+use gix_hash::ObjectId;
+use gix_index::entry::{Flags, Mode, Stage, Stat, stat};
+use gix_index::fs::Metadata;
+use gix_object::Kind;
+
+use super::odb::object_id;
+use super::{Objects, Odb, Plain};
+
+/// A file is compared by all that the index knows of it; disks are numbered anew when a machine starts.
+const ALL: stat::Options =
+    stat::Options { trust_ctime: true, check_stat: true, use_nsec: true, use_stdev: false };
+
+/// How sure it is that a file is as the index has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sure {
+    /// As sure as git is.
+    Yes,
+    /// It may have changed unseen in the second in which the index was written.
+    ByItsBytes,
+}
+
+/// Files that are unchanged, and what they say.
+pub struct Unchanged {
+    folder: PathBuf,
+    /// What the paths of all begin with.
+    inside: String,
+    common_dir: PathBuf,
+    /// By their names from the folder: their blobs, and their lengths.
+    files: HashMap<String, Blob>,
+    objects: Mutex<Option<Odb>>,
+    lost: OnceLock<String>,
+}
+
+/// The blob of a file that is as the index has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob {
+    /// Its id.
+    pub id: ObjectId,
+    /// How many bytes the file has. The blob has another length where git converts it (`gitattributes(5)`).
+    pub len: u64,
+}
+
+impl Plain {
+    /// The unchanged files at and below a folder (from the top, with `/` between components). None: it is not known.
+    pub fn unchanged(&self, folder: &str) -> Option<Unchanged> {
+        let index = self.index()?;
+        let inside = format!("{}/", folder.trim_end_matches('/'));
+        let entries = index.prefixed_entries(inside.as_bytes().as_bstr()).unwrap_or_default();
+        let blob = |entry: &gix_index::Entry| {
+            let name = entry.path(&index).get(inside.len()..)?.to_str().ok()?;
+            let sure = self.sure(&index, entry).filter(|sure| *sure == Sure::Yes);
+            let blob = Blob { id: entry.id, len: entry.stat.size.into() };
+            // Of a large one the index has the length's last bits alone.
+            sure.filter(|_| entry.stat.size < u32::MAX / 2).map(|_| (name.to_owned(), blob))
+        };
+        Some(Unchanged {
+            folder: self.top.join(folder),
+            common_dir: self.common_dir.clone(),
+            files: entries.iter().filter_map(blob).collect(),
+            inside,
+            objects: Mutex::new(None),
+            lost: OnceLock::new(),
+        })
+    }
+
+    /// Is the file as the index has it, by what the system says of it? None: it is not, or not for sure.
+    pub(super) fn sure(&self, index: &gix_index::State, entry: &gix_index::Entry) -> Option<Sure> {
+        let unusual = Flags::EXTENDED | Flags::ASSUME_VALID | Flags::SKIP_WORKTREE | Flags::INTENT_TO_ADD;
+        let is_file = entry.mode == Mode::FILE || entry.mode == Mode::FILE_EXECUTABLE;
+        if !is_file || entry.stage() != Stage::Unconflicted || entry.flags.intersects(unusual) {
+            return None;
+        }
+        let path = self.top.join(entry.path(index).to_path().ok()?);
+        let found = Metadata::from_path_no_follow(&path).ok().filter(Metadata::is_file)?;
+        let is_same = entry.stat.matches(&Stat::from_fs(&found).ok()?, ALL)
+            && found.is_executable() == (entry.mode == Mode::FILE_EXECUTABLE);
+        // By a size of nothing git says that it does not know ("racy git").
+        let is_told = entry.stat.size > 0 || entry.id.is_empty_blob();
+        if !is_same || !is_told {
+            return None;
+        }
+        let is_racy = index.timestamp().unix_seconds() <= i64::from(entry.stat.mtime.secs);
+        Some(if is_racy { Sure::ByItsBytes } else { Sure::Yes })
+    }
+
+    /// Which ids the repository has.
+    pub fn hash(&self) -> gix_hash::Kind {
+        self.hash
+    }
+}
+
+impl Unchanged {
+    /// The blob of a file, by its name from the folder.
+    pub fn blob(&self, file: &str) -> Option<Blob> {
+        self.files.get(file).copied()
+    }
+
+    /// Was this file, by its path from the top, seen to be as the index has it, with this blob?
+    pub(super) fn has(&self, path: &BStr, id: &ObjectId) -> bool {
+        let name = path.strip_prefix(self.inside.as_bytes()).and_then(|name| name.to_str().ok());
+        name.and_then(|name| self.files.get(name)).is_some_and(|blob| blob.id == *id)
+    }
+
+    /// What a file says that was unchanged: as it is now, or, where somebody changed it since, as its blob has it. `is_it`
+    /// knows it.
+    pub fn text(&self, file: &str, is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let stored = || {
+            let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+            if objects.is_none() {
+                *objects = Odb::open(&self.common_dir).ok();
+            }
+            let text = objects.as_ref()?.blob(&self.files.get(file)?.id).ok()?;
+            is_it(&text).then(|| text.to_vec())
+        };
+        let now = std::fs::read(self.folder.join(file)).ok().filter(|text| is_it(text));
+        let found = now.or_else(stored);
+        if found.is_none() {
+            let _first = self.lost.set(file.to_owned());
+        }
+        found
+    }
+
+    /// A file whose text was asked for and could not be had any more.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Unchanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unchanged")
+            .field("folder", &self.folder)
+            .field("files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The id that a file of these bytes has as a blob.
+pub fn blob_id(hash: gix_hash::Kind, bytes: &[u8]) -> Option<ObjectId> {
+    object_id(hash, Kind::Blob, bytes).ok()
+}
