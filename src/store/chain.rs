@@ -191,7 +191,7 @@ impl Objects for Around<'_> {
         self.read(id).is_ok()
     }
 
-    fn adopt(&self, _: Vec<grow::Made>, _: &mut [usize]) -> Result<(), ObjectError> {
+    fn adopt(&self, _: grow::Trees, _: &mut [usize]) -> Result<(), ObjectError> {
         Err(ObjectError { id: self.hash.null(), reason: "no folder grows step by step here".into() })
     }
 

@@ -131,16 +131,17 @@ impl New {
     }
 
     /// Takes trees in where their steps end; every place after them moves.
-    pub fn adopt(&mut self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError> {
+    pub fn adopt(&mut self, trees: grow::Trees, marks: &mut [usize]) -> Result<(), ObjectError> {
         let there = |order: &[Made], places: &HashMap<ObjectId, usize>, id: &ObjectId| {
             places.get(id).copied().filter(|at| order.get(*at).is_some_and(|made| made.id == *id))
         };
         let Part { order, places, .. } = self.joined();
         let mut old = std::mem::take(order).into_iter();
-        places.reserve(trees.len());
+        let most = trees.size_hint().1.unwrap_or_default();
+        places.reserve(most);
         let (mut moved, mut taken) = (Vec::with_capacity(old.len()), 0);
-        let mut trees = trees.into_iter().peekable();
-        order.reserve(old.len() + trees.len());
+        let mut trees = trees.peekable();
+        order.reserve(old.len() + most);
         let mut move_up_to = |mark: usize, order: &mut Vec<Made>, places: &mut HashMap<ObjectId, usize>| {
             while taken < mark
                 && let Some(mut made) = old.next()

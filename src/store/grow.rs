@@ -32,7 +32,7 @@ struct Sharing {
 const FEW: usize = 16;
 
 /// A chain of differences is as long: a share can as well begin with one.
-const SHARING: Sharing = Sharing { large: 1 << 20, steps: delta::DEPTH + 1 };
+const SHARING: Sharing = Sharing { large: 1 << 18, steps: delta::DEPTH + 1 };
 
 /// A tree that was made.
 pub struct Made {
@@ -50,7 +50,61 @@ pub struct Grown {
     /// The root after each step.
     pub roots: Vec<ObjectId>,
     /// The new trees, in the order in which they were made.
-    pub trees: Vec<Made>,
+    pub trees: Trees,
+}
+
+/// New trees, step by step, and in their order in each. They are many and large: none is moved before it is taken.
+#[derive(Default)]
+pub struct Trees {
+    /// Each in the order of its steps.
+    sources: Vec<std::vec::IntoIter<Made>>,
+    /// From which of them each is, and whether it was not there before.
+    order: std::vec::IntoIter<(u32, bool)>,
+}
+
+impl Trees {
+    /// What was made in so many steps. What is `known` is left out, and these are known then.
+    fn by_step(sources: Vec<Vec<Made>>, steps: usize, known: &mut HashSet) -> Self {
+        // A step that has not ended may have made some, too.
+        let mut places = vec![0; steps + 2];
+        sources.iter().flatten().for_each(|made| places[made.step + 1] += 1);
+        for step in 1..places.len() {
+            places[step] += places[step - 1];
+        }
+        let mut order = vec![(0, false); sources.iter().map(Vec::len).sum()];
+        for (source, made) in (0..).zip(&sources) {
+            for made in made {
+                let place = &mut places[made.step];
+                order[*place].0 = source;
+                *place += 1;
+            }
+        }
+        known.reserve(order.len());
+        let mut open: Vec<_> = sources.iter().map(|made| made.iter()).collect();
+        for (source, is_new) in &mut order {
+            *is_new = open[*source as usize].next().is_some_and(|made| known.insert(made.id));
+        }
+        let sources = sources.into_iter().map(Vec::into_iter).collect();
+        Self { sources, order: order.into_iter() }
+    }
+}
+
+impl Iterator for Trees {
+    type Item = Made;
+
+    fn next(&mut self) -> Option<Made> {
+        loop {
+            let (source, is_new) = self.order.next()?;
+            let made = self.sources.get_mut(source as usize)?.next()?;
+            if is_new {
+                return Some(made);
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.order.len()))
+    }
 }
 
 /// The open folders under one root.
@@ -162,9 +216,7 @@ impl Growing {
             }
         }
         // What differs from another was made in a step after it.
-        let mut trees = by_step(trees, self.ended);
-        self.known.reserve(trees.len());
-        trees.retain(|made| self.known.insert(made.id));
+        let trees = Trees::by_step(trees, self.ended, &mut self.known);
         let after = |step| {
             self.root = roots.get(&step).copied().unwrap_or(self.root);
             self.root
@@ -198,23 +250,6 @@ impl Growing {
         }
         tasks
     }
-}
-
-/// What was made, step by step, and in its order in each.
-fn by_step(trees: Vec<Vec<Made>>, steps: usize) -> Vec<Made> {
-    // A step that has not ended may have made some, too.
-    let mut places = vec![0; steps + 2];
-    trees.iter().flatten().for_each(|made| places[made.step + 1] += 1);
-    for step in 1..places.len() {
-        places[step] += places[step - 1];
-    }
-    let mut sorted: Vec<Option<Made>> = trees.iter().flatten().map(|_| None).collect();
-    for made in trees.into_iter().flatten() {
-        let place = &mut places[made.step];
-        *place += 1;
-        sorted[*place - 1] = Some(made);
-    }
-    sorted.into_iter().flatten().collect()
 }
 
 /// Does all tasks, each folder's in order; what came of them, in the same order.
@@ -340,9 +375,10 @@ mod tests {
                 roots.push(raw(&entries));
             }
             let grown = grower.tell().expect("all is made");
-            let wholes = grown.trees.iter().filter(|made| matches!(made.body, Body::Whole(_))).count();
+            let trees: Vec<Made> = grown.trees.collect();
+            let wholes = trees.iter().filter(|made| matches!(made.body, Body::Whole(_))).count();
             assert!((1..=most).contains(&wholes), "{wholes} are whole");
-            let bytes = bytes_of(grown.trees).expect("ids");
+            let bytes = bytes_of(trees).expect("ids");
             let made: Vec<&Vec<u8>> = grown.roots.iter().map(|id| &bytes[id]).collect();
             assert!(made == roots.iter().collect::<Vec<_>>());
             entries = (0..300).map(|n| (name(n), entry(1, MODE_TREE))).collect();

@@ -113,7 +113,7 @@ pub trait Objects {
     fn has(&self, id: &ObjectId) -> bool;
     /// Keeps trees that grew step by step. `marks` has, for each step, how many objects there were after it without
     /// its trees; they are taken in where their step ends, and counted in `marks`.
-    fn adopt(&self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError>;
+    fn adopt(&self, trees: grow::Trees, marks: &mut [usize]) -> Result<(), ObjectError>;
     /// How many objects are kept in memory, for [`Odb::rewind`].
     fn mark(&self) -> usize;
     /// Writes what is kept in memory, where git is to see it.

@@ -303,7 +303,7 @@ impl Objects for Odb {
         Self::has(self, id)
     }
 
-    fn adopt(&self, trees: Vec<grow::Made>, marks: &mut [usize]) -> Result<(), ObjectError> {
+    fn adopt(&self, trees: grow::Trees, marks: &mut [usize]) -> Result<(), ObjectError> {
         self.new.borrow_mut().adopt(trees, marks)
     }
 

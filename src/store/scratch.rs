@@ -70,7 +70,7 @@ impl Objects for Scratch<'_> {
         self.new.borrow().contains_key(id) || self.under.has(id)
     }
 
-    fn adopt(&self, trees: Vec<grow::Made>, _: &mut [usize]) -> Result<(), ObjectError> {
+    fn adopt(&self, trees: grow::Trees, _: &mut [usize]) -> Result<(), ObjectError> {
         for Made { id, body, .. } in trees {
             let data = match body {
                 Body::Whole(data) => data,
