@@ -71,6 +71,12 @@ impl Patch {
         })
     }
 
+    /// Were its bytes asked for?
+    #[cfg(test)]
+    pub(super) fn is_read(&self) -> bool {
+        self.bytes.get().is_some()
+    }
+
     /// A file whose bytes were asked for and could not be had.
     pub(super) fn lost(&self) -> Option<&str> {
         self.stored.as_ref()?.lost()

@@ -221,6 +221,7 @@ impl Reading {
 mod tests {
     use super::*;
     use crate::queue::patch_id;
+    use crate::store::lab::Tree;
 
     const DIFF: &str = "diff --git a/x b/x\nindex 1..2 100644\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
 
@@ -280,6 +281,98 @@ mod tests {
                 assert_eq!(known.patch(name, strip, text.clone()).expect_err("it is another"), text);
             }
         }
+    }
+
+    /// A work tree with these texts as its committed files, in `q`.
+    fn committed(texts: &[(&'static str, usize, Vec<u8>)]) -> Tree {
+        let tree = Tree::new(&["else"]);
+        for (name, _, text) in texts {
+            let path = tree.path("q").join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("written");
+        }
+        tree.git(&["add", "."]);
+        tree.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "two"]);
+        tree.settled();
+        tree
+    }
+
+    #[test]
+    fn a_file_that_is_unchanged_is_as_if_it_were_read_and_is_read_when_its_text_is_asked_for() {
+        let texts = texts();
+        let tree = committed(&texts);
+        let plain = tree.plain().expect("it is plain");
+        let parse = |(name, strip, text): &(&str, usize, Vec<u8>)| Patch::parse(name, text.clone(), *strip);
+        let patches: Vec<Patch> = texts.iter().map(parse).collect::<Result<_, _>>().expect("all are right");
+        let file = tree.path(".git/p.patches");
+        let files = Arc::new(plain.unchanged("q").expect("it is known"));
+        // Without ids none is known so.
+        keep_readings(&file, patches.iter(), None).expect("written");
+        assert_eq!(Readings::at(file.clone()).unchanged(texts[0].0, texts[0].1, &files), None);
+        keep_readings(&file, patches.iter(), Some(plain.hash())).expect("written");
+        let known = Readings::at(file.clone());
+        let again: Vec<Patch> = texts
+            .iter()
+            .map(|(name, strip, _)| known.unchanged(name, *strip, &files).expect("it is known"))
+            .collect();
+        assert!(again.iter().all(|patch| !patch.is_read()), "none is read yet");
+        for (name, strip, _) in &texts {
+            assert_eq!(known.unchanged(name, strip + 1, &files), None);
+        }
+        // What is kept of them is the same, though nobody reads them.
+        keep_readings(&tree.path("again"), again.iter(), Some(plain.hash())).expect("written");
+        let kept = [file, tree.path("again")].map(|file| std::fs::read(file).expect("it is there"));
+        assert_eq!(kept[0], kept[1]);
+        assert!(again.iter().all(|patch| !patch.is_read()), "none is read yet");
+        // One is changed meanwhile.
+        tree.write(&format!("q/{}", texts[0].0), "something else\n");
+        for (patch, again) in patches.iter().zip(&again) {
+            assert_eq!((told(again), again.bytes()), (told(patch), patch.bytes()), "{}", patch.file);
+            assert_eq!(again, patch);
+        }
+        assert_eq!(again[0].lost(), None);
+        let files = Arc::new(plain.unchanged("q").expect("it is known"));
+        assert_eq!(known.unchanged(texts[0].0, texts[0].1, &files), None, "it is not what it was");
+    }
+
+    #[test]
+    fn a_file_that_git_converts_is_another_text_than_its_blob() {
+        let texts = texts();
+        let tree = committed(&texts[..1]);
+        let (name, strip, text) = &texts[0];
+        let plain = tree.plain().expect("it is plain");
+        let file = tree.path(".git/p.patches");
+        let patch = Patch::parse(name, text.clone(), *strip).expect("a patch");
+        keep_readings(&file, std::iter::once(&patch), Some(plain.hash())).expect("written");
+        tree.write(".git/info/attributes", "*.patch text eol=crlf\n");
+        let path = format!("q/{name}");
+        std::fs::remove_file(tree.path(&path)).expect("gone");
+        tree.git(&["checkout", "--", &path]);
+        assert!(std::fs::read(tree.path(&path)).expect("it is there").contains(&b'\r'));
+        tree.settled();
+        let files = Arc::new(plain.unchanged("q").expect("it is known"));
+        assert!(files.blob(name).is_some(), "to git it is unchanged");
+        assert_eq!(Readings::at(file).unchanged(name, *strip, &files), None);
+    }
+
+    /// Git has lost the blob, and the file is changed: the patch is told to be lost.
+    #[test]
+    fn a_text_that_is_nowhere_any_more_is_told() {
+        let texts = texts();
+        let tree = committed(&texts[..1]);
+        let (name, strip, text) = &texts[0];
+        let plain = tree.plain().expect("it is plain");
+        let file = tree.path(".git/p.patches");
+        let patch = Patch::parse(name, text.clone(), *strip).expect("a patch");
+        keep_readings(&file, std::iter::once(&patch), Some(plain.hash())).expect("written");
+        let files = Arc::new(plain.unchanged("q").expect("it is known"));
+        let again = Readings::at(file).unchanged(name, *strip, &files).expect("it is known");
+        let id = files.blob(name).expect("it is unchanged").id.to_string();
+        std::fs::remove_file(tree.path(".git/objects").join(&id[..2]).join(&id[2..])).expect("it was there");
+        std::fs::remove_file(tree.path(&format!("q/{name}"))).expect("it was there");
+        assert_eq!(again.lost(), None);
+        assert_eq!(again.changes()[0].path(), "x", "it must not be taken for one that changes nothing");
+        assert_eq!(again.lost(), Some(*name));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod grow;
 mod index;
 mod kept;
 #[cfg(test)]
-mod lab;
+pub mod lab;
 mod locks;
 mod loose;
 mod mails;

@@ -148,3 +148,92 @@ impl fmt::Debug for Unchanged {
 pub fn blob_id(hash: gix_hash::Kind, bytes: &[u8]) -> Option<ObjectId> {
     object_id(hash, Kind::Blob, bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::lab::Tree;
+
+    fn tree() -> Tree {
+        Tree::new(&["p/a", "p/sub/b", "p/c", "q"])
+    }
+
+    fn unchanged(tree: &Tree, folder: &str) -> Unchanged {
+        tree.plain().and_then(|plain| plain.unchanged(folder)).expect("it is known")
+    }
+
+    fn told(tree: &Tree) -> Vec<&'static str> {
+        let files = unchanged(tree, "p");
+        ["a", "sub/b", "c", "new", "q"].into_iter().filter(|file| files.blob(file).is_some()).collect()
+    }
+
+    #[test]
+    fn files_that_git_takes_for_unchanged_are_known_by_their_blobs() {
+        let tree = tree();
+        assert_eq!(told(&tree), ["a", "sub/b", "c"]);
+        let blob = unchanged(&tree, "p/").blob("sub/b").expect("it is unchanged");
+        assert_eq!((blob.id.to_string(), blob.len), (tree.git(&["rev-parse", "HEAD:p/sub/b"]), 4));
+        assert!(unchanged(&tree, "none").files.is_empty());
+
+        type Make<'m> = &'m dyn Fn(&Tree);
+        let differs: [(&str, Make<'_>); 6] = [
+            ("a change", &|t| t.write("p/a", "two\n")),
+            ("one as long", &|t| t.write("p/a", "ONE\n")),
+            ("gone", &|t| std::fs::remove_file(t.path("p/a")).expect("gone")),
+            ("a link to the same", &|t| {
+                std::fs::remove_file(t.path("p/a")).expect("gone");
+                std::os::unix::fs::symlink("sub/b", t.path("p/a")).expect("linked");
+            }),
+            ("not looked at", &|t| drop(t.git(&["update-index", "--assume-unchanged", "p/a"]))),
+            ("taken out of the index", &|t| drop(t.git(&["rm", "-q", "--cached", "p/a"]))),
+        ];
+        for (what, make) in differs {
+            let tree = self::tree();
+            make(&tree);
+            tree.write("p/new", "new\n");
+            assert_eq!(told(&tree), ["sub/b", "c"], "{what}");
+        }
+        // In the second in which the index was written it may have changed unseen.
+        let racy = self::tree();
+        let (index, time) =
+            (racy.path(".git/index"), std::fs::metadata(racy.path("p/a")).expect("it is there"));
+        let index = std::fs::File::options().append(true).open(index).expect("it opens");
+        index.set_modified(time.modified().expect("a time")).expect("its time is set");
+        assert!(told(&racy).is_empty());
+    }
+
+    #[test]
+    fn the_text_is_what_was_there_when_it_was_seen_or_it_is_lost() {
+        let tree = tree();
+        let files = unchanged(&tree, "p");
+        let text = |file: &str| files.text(file, |text| text == b"one\n");
+        assert_eq!(text("a").as_deref(), Some(b"one\n".as_slice()));
+        // Somebody changes it: git has it still.
+        tree.write("p/a", "two\n");
+        assert_eq!(text("a").as_deref(), Some(b"one\n".as_slice()));
+        std::fs::remove_file(tree.path("p/sub/b")).expect("gone");
+        assert_eq!(text("sub/b").as_deref(), Some(b"one\n".as_slice()));
+        assert_eq!(files.lost(), None);
+        // What is no text of it is not taken for one, wherever it comes from.
+        assert_eq!(files.text("c", |_| false), None);
+        assert_eq!(files.lost(), Some("c"));
+    }
+
+    #[test]
+    fn what_was_seen_is_not_looked_at_again_but_the_index_is() {
+        let tree = tree();
+        let plain = tree.plain().expect("it is plain");
+        let seen = unchanged(&tree, "p");
+        let is_clean = |seen| plain.is_clean(&["p".to_owned(), "q".to_owned()], seen).is_some();
+        assert!(is_clean(Some(&seen)) && is_clean(None));
+        tree.write("p/a", "two\n");
+        assert!(is_clean(Some(&seen)) && !is_clean(None));
+        tree.git(&["add", "p/a"]);
+        assert!(!is_clean(Some(&seen)), "it is staged");
+        // And what was not among them is.
+        let tree = self::tree();
+        let (plain, seen) = (tree.plain().expect("it is plain"), unchanged(&tree, "p"));
+        tree.write("q", "two\n");
+        assert!(plain.is_clean(&["q".to_owned()], Some(&seen)).is_none());
+    }
+}
