@@ -9,7 +9,9 @@ use super::{FileStat, Plain};
 
 /// A repository with a work tree, in a folder of its own.
 pub struct Tree {
+    /// Its folder.
     pub dir: tempfile::TempDir,
+    /// Git, at work in it.
     pub git: Git,
 }
 
@@ -28,14 +30,17 @@ impl Tree {
         tree
     }
 
+    /// What git says; it must succeed.
     pub fn git(&self, args: &[&str]) -> String {
         self.git.call(args).line().expect("git does it")
     }
 
+    /// Where a file is.
     pub fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
 
+    /// Writes a file, and makes its folders.
     pub fn write(&self, file: &str, text: &str) {
         let path = self.path(file);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

@@ -5,6 +5,8 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -56,9 +58,6 @@ struct Place {
 
 /// So many bytes are written at once.
 const BLOCK: usize = 64 << 10;
-
-/// So many items are deflated at once: what they become is held in memory.
-const AT_ONCE: usize = 2048;
 
 /// A pack on its way out.
 struct Out<W> {
@@ -152,9 +151,8 @@ fn encode(
     out.put(&count.to_be_bytes())?;
     let mut places: Vec<Place> = Vec::with_capacity(items.len());
     let mut head = Vec::new();
-    for items in items.chunks(AT_ONCE) {
-        let deflated = deflate_all(items, is_deflated)?;
-        for (item, deflated) in items.iter().zip(deflated.iter().flat_map(Deflated::each)) {
+    let mut write = |piece: &[Item<'_>], deflated: &Deflated| {
+        for (item, deflated) in piece.iter().zip(deflated.each()) {
             let offset = out.offset();
             head.clear();
             match item.body {
@@ -171,7 +169,9 @@ fn encode(
             }
             places.push(Place { offset, crc: crc.finalize() });
         }
-    }
+        Ok(())
+    };
+    deflate_all(items, is_deflated, &mut write)?;
     out.flush()?;
     let checksum = match out.sum {
         Some(sum) => sum.try_finalize().map_err(io::Error::other)?,
@@ -231,34 +231,103 @@ impl Deflated {
     }
 }
 
-/// Deflates each item's data, on as many cores as there are, if that is worth it.
-fn deflate_all(items: &[Item<'_>], is_deflated: bool) -> io::Result<Vec<Deflated>> {
-    let share = items.len().div_ceil(cores()).max(64);
-    std::thread::scope(|threads| {
-        let work = |part: &'_ [Item<'_>]| {
-            // One for all: a new one takes and clears its memory.
-            let (mut deflate, mut room) = (compressor(), Vec::new());
-            let mut out = Deflated::default();
-            for item in part {
-                match item.body.data() {
-                    data if !is_deflated
-                        || data.len() <= SHORT
-                        || item.kind == Kind::Tree && data.len() >= LONG =>
-                    {
-                        stored(&mut out.bytes, data);
-                    }
-                    data => deflated(&mut deflate, &mut room, &mut out.bytes, data)?,
+/// Deflates some items after the other.
+struct Deflater {
+    is_deflated: bool,
+    /// One for all: a new one takes and clears its memory.
+    deflate: Compressor,
+    room: Vec<u8>,
+}
+
+impl Deflater {
+    fn of(is_deflated: bool) -> Self {
+        Self { is_deflated, deflate: compressor(), room: Vec::new() }
+    }
+
+    fn piece(&mut self, items: &[Item<'_>]) -> io::Result<Deflated> {
+        let mut out = Deflated::default();
+        for item in items {
+            match item.body.data() {
+                data if !self.is_deflated
+                    || data.len() <= SHORT
+                    || item.kind == Kind::Tree && data.len() >= LONG =>
+                {
+                    stored(&mut out.bytes, data);
                 }
-                out.ends.push(out.bytes.len());
+                data => deflated(&mut self.deflate, &mut self.room, &mut out.bytes, data)?,
             }
-            Ok(out)
-        };
-        let mut shares = items.chunks(share);
-        let first = shares.next().unwrap_or_default();
-        let others: Vec<_> = shares.map(|part| begin_in(threads, move || work(part))).collect();
-        let mut all = vec![work(first)];
-        all.extend(others.into_iter().map(|o| o.join().unwrap_or_else(|p| std::panic::resume_unwind(p))));
-        all.into_iter().collect()
+            out.ends.push(out.bytes.len());
+        }
+        Ok(out)
+    }
+}
+
+/// Items that are deflated on one core: so many, or of so many bytes.
+const PIECE: usize = 64;
+const BYTES: usize = 128 << 10;
+/// So many pieces wait for their turn, each of them in memory.
+const WAITING: usize = 32;
+
+/// Items in pieces.
+fn pieces<'i, 'd>(items: &'i [Item<'d>]) -> Vec<&'i [Item<'d>]> {
+    let mut bytes = 0;
+    let mut all: Vec<&[Item<'_>]> = Vec::with_capacity(items.len() / PIECE + 1);
+    let mut from = 0;
+    for (at, item) in items.iter().enumerate() {
+        bytes += item.body.data().len();
+        if bytes >= BYTES || at + 1 - from == PIECE || at + 1 == items.len() {
+            all.push(&items[from..=at]);
+            (from, bytes) = (at + 1, 0);
+        }
+    }
+    all
+}
+
+/// Deflates the data of all items on all cores, and gives each piece to `write` in its turn while others go on.
+fn deflate_all(
+    items: &[Item<'_>],
+    is_deflated: bool,
+    write: &mut dyn FnMut(&[Item<'_>], &Deflated) -> io::Result<()>,
+) -> io::Result<()> {
+    let (pieces, next) = (pieces(items), AtomicUsize::new(0));
+    let claim = || {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        pieces.get(at).map(|piece| (at, *piece))
+    };
+    let others = if is_deflated { cores().min(pieces.len()).saturating_sub(1) } else { 0 };
+    std::thread::scope(|threads| {
+        let (teller, told) = sync_channel(WAITING);
+        for teller in vec![teller; others] {
+            let claim = &claim;
+            begin_in(threads, move || {
+                let mut own = Deflater::of(is_deflated);
+                while let Some((at, piece)) = claim() {
+                    // Nobody listens any more when something could not be written.
+                    if teller.send((at, own.piece(piece))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let mut own = Deflater::of(is_deflated);
+        let mut ready: Vec<Option<Deflated>> = pieces.iter().map(|_| None).collect();
+        for turn in 0..pieces.len() {
+            let deflated = loop {
+                if let Some(deflated) = ready[turn].take() {
+                    break deflated;
+                }
+                let (at, deflated) = match told.try_recv() {
+                    Ok(told) => told,
+                    Err(_) => match claim() {
+                        Some((at, piece)) => (at, own.piece(piece)),
+                        None => told.recv().map_err(io::Error::other)?,
+                    },
+                };
+                ready[at] = Some(deflated?);
+            };
+            write(pieces[turn], &deflated)?;
+        }
+        Ok(())
     })
 }
 
@@ -342,7 +411,44 @@ fn distance(out: &mut Vec<u8>, mut n: usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn each_piece_is_written_in_its_turn_and_says_what_it_said(
+            lens in proptest::collection::vec(prop_oneof![8 => 0usize..900, 1 => 0usize..300_000], 0..400),
+            fails in proptest::option::of(0usize..12),
+        ) {
+            use std::io::Read;
+            let id = ObjectId::null(gix_hash::Kind::Sha1);
+            let data: Vec<Vec<u8>> =
+                lens.iter().enumerate().map(|(n, len)| (0..*len).map(|at| (at * 7 / (n + 1)) as u8).collect()).collect();
+            let items: Vec<Item<'_>> =
+                data.iter().map(|data| Item { id, kind: Kind::Blob, body: Body::Whole(data) }).collect();
+            prop_assert_eq!(pieces(&items).iter().map(|piece| piece.len()).sum::<usize>(), items.len());
+            let (mut read, mut written) = (Vec::new(), 0);
+            let ended = deflate_all(&items, true, &mut |piece, deflated| {
+                if fails == Some(written) {
+                    return Err(io::Error::other("full"));
+                }
+                written += 1;
+                assert_eq!(piece.len(), deflated.ends.len());
+                for deflated in deflated.each() {
+                    let mut out = Vec::new();
+                    flate2::read::ZlibDecoder::new(deflated).read_to_end(&mut out)?;
+                    read.push(out);
+                }
+                Ok(())
+            });
+            if ended.is_ok() {
+                prop_assert!(read == data);
+            } else {
+                prop_assert!(fails.is_some_and(|at| at == written && data.starts_with(&read)));
+            }
+        }
+    }
 
     #[test]
     fn what_is_stored_is_read_by_zlib() {

@@ -304,6 +304,10 @@ impl Repo {
 
     /// `git describe` of a commit, where a tag reaches it.
     pub fn describe(&self, commit: &ObjectId) -> Option<String> {
+        // Most often git knows no more of it where it would have nothing to say.
+        if refs::under(&self.path, &["refs/tags/"]).is_some_and(|tags| tags.is_empty()) {
+            return None;
+        }
         let answer =
             self.git.call(["describe", "--tags", "--abbrev=12", &commit.to_string()]).answer().ok()?;
         let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
