@@ -71,18 +71,22 @@ impl Ground<'_> {
         left.iter().map(record).collect()
     }
 
-    /// The project's part of the lock. `landed` are those that left the queue before.
+    /// The project's part of the lock, and the records of those that leave the queue. `landed` are those that left it before.
     pub fn lock(
         &self,
         left: &[Left<'_>],
-        records: &[PatchLock],
+        records: Vec<PatchLock>,
         mut landed: Vec<LandedLock>,
         pushed: bool,
-    ) -> ProjectLock {
+    ) -> (ProjectLock, Vec<PatchLock>) {
         landed.extend(gone(left));
         landed.drain(..landed.len().saturating_sub(KNOWN));
-        let kept = records.iter().zip(left).filter(|(_, l)| !l.dropped).map(|(r, _)| r.clone()).collect();
-        ProjectLock {
+        let (mut kept, mut leaving) = (records, Vec::new());
+        if left.iter().any(|l| l.dropped) {
+            let all = std::mem::take(&mut kept).into_iter().zip(left);
+            all.for_each(|(record, l)| if l.dropped { leaving.push(record) } else { kept.push(record) });
+        }
+        let lock = ProjectLock {
             base: self.tip.to_string(),
             // Only what is published is recorded as deployed: the lease of the next push is held against it.
             deploy: if pushed { Some(self.commit.to_string()) } else { self.previous() },
@@ -90,7 +94,8 @@ impl Ground<'_> {
             patches: kept,
             landed,
             ..ProjectLock::default()
-        }
+        };
+        (lock, leaving)
     }
 
     /// The manifest, without what the patches and the move ask for ([`complete`]). `commits` are those of the patches that are
@@ -98,7 +103,7 @@ impl Ground<'_> {
     pub fn manifest(
         &self,
         left: &[Left<'_>],
-        records: &[PatchLock],
+        (lock, leaving): (&ProjectLock, &[PatchLock]),
         commits: &[(String, ObjectId)],
         proofs: Proofs,
     ) -> Manifest {
@@ -106,6 +111,9 @@ impl Ground<'_> {
         let (project, identity) = (site.project, &site.workspace.config.identity);
         let Proofs { verdict, checks, artifacts } = proofs;
         let commits = commits.iter().map(|(name, id)| (name.as_str(), id)).collect();
+        let (mut kept, mut leaving) = (lock.patches.iter(), leaving.iter());
+        let mut next = |l: &Left<'_>| if l.dropped { leaving.next() } else { kept.next() };
+        let patches = left.iter().filter_map(|l| Some(patch_record(l, next(l)?, &commits))).collect();
         Manifest {
             version: manifest::VERSION,
             project: project.name.clone(),
@@ -138,7 +146,7 @@ impl Ground<'_> {
                 .then(|| UpstreamRange::of(&base.unwrap_or(**tip), tip, &range.commits)),
             edges: Vec::new(),
             gates: Vec::new(),
-            patches: left.iter().zip(records).map(|(l, r)| patch_record(l, r, &commits)).collect(),
+            patches,
         }
     }
 }

@@ -149,7 +149,8 @@ pub fn build(
         let records = ground.records(&left);
         let mut verdict = verdict(&left, &checks);
         policy::forbid(&mut verdict, fate.breaches);
-        let locked = Arc::new(ground.lock(&left, &records, landed, fate.pushed));
+        let (locked, leaving) = ground.lock(&left, records, landed, fate.pushed);
+        let locked = Arc::new(locked);
         let changes = files(site, &left, &queue.series.to_bytes(), &series.to_bytes(), trunk);
         let made = {
             let (head, changes, locked) = (head.clone(), changes.clone(), locked.clone());
@@ -157,7 +158,7 @@ pub fn build(
         };
         let made = (may_be_made && verdict.publishable).then(|| begin_in(threads, made));
         let proofs = Proofs { verdict, checks, artifacts };
-        let manifest = ground.manifest(&left, &records, &commits, proofs);
+        let manifest = ground.manifest(&left, (&locked, &leaving), &commits, proofs);
         let manifest = complete(manifest, project, joined(found)?);
         let rendered = manifest
             .render()

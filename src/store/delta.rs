@@ -43,15 +43,14 @@ pub(super) fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 /// The same for a text that was written over at some places, in order; each has its new bytes.
-pub(super) fn delta_over(old: &[u8], over: &[(usize, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn delta_over<'o>(old: &[u8], over: impl Iterator<Item = (usize, &'o [u8])> + Clone) -> Vec<u8> {
     // What stands before and after each is a copy, of at most so many bytes as a rule.
-    let mut out = Vec::with_capacity(over.iter().map(|(_, bytes)| bytes.len() + 8).sum::<usize>() + 16);
+    let mut out = Vec::with_capacity(over.clone().map(|(_, bytes)| bytes.len() + 8).sum::<usize>() + 16);
     number(&mut out, old.len());
     number(&mut out, old.len());
     let mut at = 0;
     for (place, bytes) in over {
-        // The start of an entry, its mode and name, seldom changes.
-        let same = bytes.iter().zip(&old[*place..]).take_while(|(a, b)| a == b).count();
+        let same = bytes.iter().zip(&old[place..]).take_while(|(a, b)| a == b).count();
         copy(&mut out, at, place + same - at);
         insert(&mut out, &bytes[same..]);
         at = place + bytes.len();
@@ -290,13 +289,16 @@ mod tests {
     fn a_difference_made_of_what_was_written_over_is_one() {
         let old: Vec<u8> = (0..3000u32).flat_map(|n| (n * 7919).to_le_bytes()).collect();
         let over = vec![(0, old[..8].to_vec()), (40, vec![9; 30]), (70, vec![1; 300]), (11_990, vec![2; 10])];
+        let made = |over: &[(usize, Vec<u8>)]| {
+            delta_over(&old, over.iter().map(|(at, bytes)| (*at, bytes.as_slice())))
+        };
         let mut new = old.clone();
         over.iter().for_each(|(at, bytes)| new[*at..at + bytes.len()].copy_from_slice(bytes));
-        assert_eq!(patched(&old, &delta_over(&old, &over)), Some(new));
+        assert_eq!(patched(&old, &made(&over)), Some(new));
         let apart = [over[1].clone(), over[3].clone()];
-        assert_eq!(super::over(&delta_over(&old, &apart)), Some(apart.to_vec()));
+        assert_eq!(super::over(&made(&apart)), Some(apart.to_vec()));
         assert_eq!(super::over(&delta(&old, &old[1..])), None);
-        assert_eq!(patched(&old, &delta_over(&old, &[])), Some(old));
+        assert_eq!(patched(&old, &made(&[])), Some(old.clone()));
     }
 
     /// A difference to so many bytes: what it copies and what is new, as numbers say.

@@ -91,8 +91,8 @@ impl Folder {
         }
         // The last word on a name counts.
         let changes: BTreeMap<BString, Option<Entry>> = changes.into_iter().collect();
-        // Entries of one length are written over; anything else moves what follows.
-        let mut over: Vec<(usize, Vec<u8>)> = Vec::with_capacity(changes.len());
+        // Ids are written over; anything else moves what follows.
+        let mut over: Vec<(usize, ObjectId)> = Vec::with_capacity(changes.len());
         let mut moving = Vec::new();
         for (name, entry) in changes {
             match entry.and_then(|entry| over_itself(&index, &self.raw, &name, &entry)) {
@@ -107,9 +107,7 @@ impl Folder {
         }
         let old = self.raw.clone();
         let mut raw = old.to_vec();
-        for (at, bytes) in over {
-            raw[at..at + bytes.len()].copy_from_slice(&bytes);
-        }
+        write_over(&mut raw, &over);
         for (name, entry) in moving {
             if let Some((range, _)) = index.find(&raw, name.as_ref()) {
                 raw.drain(range);
@@ -129,15 +127,13 @@ impl Folder {
         Ok(Some(delta))
     }
 
-    /// Writes bytes over those at some places, in order; the difference to what it was.
-    fn overwrite(&mut self, over: &[(usize, Vec<u8>)]) -> Vec<u8> {
-        let delta = delta::delta_over(&self.raw, over);
+    /// Writes ids over those at some places, in order; the difference to what it was.
+    fn overwrite(&mut self, over: &[(usize, ObjectId)]) -> Vec<u8> {
+        let delta = delta::delta_over(&self.raw, over.iter().map(|(at, id)| (*at, id.as_slice())));
         let first = over.first().map_or(self.raw.len(), |(at, _)| *at);
         self.marks.truncate(self.marks.partition_point(|(at, _)| *at <= first));
-        let raw = Arc::make_mut(&mut self.raw);
-        for (at, bytes) in over {
-            raw[*at..at + bytes.len()].copy_from_slice(bytes);
-        }
+        let raw: &mut Vec<u8> = Arc::make_mut(&mut self.raw);
+        write_over(raw, over);
         delta
     }
 
@@ -162,13 +158,15 @@ impl Folder {
     }
 }
 
-/// The place and the bytes of a new entry of a name that has one of the same kind and length.
-fn over_itself(index: &Index, raw: &[u8], name: &BString, entry: &Entry) -> Option<(usize, Vec<u8>)> {
-    let (range, was) = index.find(raw, name.as_ref())?;
-    if was.is_tree() != entry.is_tree() {
-        return None;
+fn write_over(raw: &mut [u8], over: &[(usize, ObjectId)]) {
+    for (at, id) in over {
+        raw[*at..at + id.as_slice().len()].copy_from_slice(id.as_slice());
     }
-    let mut bytes = Vec::with_capacity(range.len());
-    entry.write(name.as_ref(), &mut bytes);
-    (bytes.len() == range.len()).then_some((range.start, bytes))
+}
+
+/// The new id of a name, and its place, where nothing else of what stands there changes.
+fn over_itself(index: &Index, raw: &[u8], name: &BString, entry: &Entry) -> Option<(usize, ObjectId)> {
+    let (range, was) = index.find(raw, name.as_ref())?;
+    let is_same = was.mode == entry.mode && was.id.kind() == entry.id.kind();
+    is_same.then(|| (range.end - entry.id.as_slice().len(), entry.id))
 }

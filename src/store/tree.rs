@@ -193,6 +193,9 @@ impl RawTree {
     }
 }
 
+/// What a folder's entry begins with.
+const FOLDER: &[u8] = b"40000 ";
+
 /// Where the entries of a stored tree begin, for a tree that is asked many times.
 #[derive(Clone)]
 pub struct Index {
@@ -226,10 +229,19 @@ impl Index {
 
     /// The bytes of the entry called `name`, and the entry. `raw` is what the index was made of, but for ids.
     pub fn find(&self, raw: &[u8], name: &BStr) -> Option<(std::ops::Range<usize>, Entry)> {
-        [false, true].into_iter().find_map(|is_tree| {
-            let range = self.range(raw, self.search(raw, name, is_tree).ok()?);
-            Some((range.clone(), parsed(&raw[range], self.id_len)?.1))
-        })
+        let at = match self.search(raw, name, false) {
+            Ok(at) => at,
+            // A folder of the name comes after a file of it, mostly just there.
+            Err(from) if self.is_folder(raw, from, name) => from,
+            Err(from) => self.search_from(from, raw, name, true).ok()?,
+        };
+        let range = self.range(raw, at);
+        Some((range.clone(), parsed(&raw[range], self.id_len)?.1))
+    }
+
+    fn is_folder(&self, raw: &[u8], at: usize, name: &BStr) -> bool {
+        let stored = if at < self.starts.len() { &raw[self.range(raw, at)] } else { return false };
+        stored.starts_with(FOLDER) && name_of(stored, self.id_len) == name
     }
 
     /// What is stored in the bytes of one entry.
@@ -255,12 +267,15 @@ impl Index {
     }
 
     fn search(&self, raw: &[u8], name: &BStr, is_tree: bool) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.starts.len());
+        self.search_from(0, raw, name, is_tree)
+    }
+
+    fn search_from(&self, mut low: usize, raw: &[u8], name: &BStr, is_tree: bool) -> Result<usize, usize> {
+        let mut high = self.starts.len();
         while low < high {
             let middle = low + (high - low) / 2;
             let stored = &raw[self.range(raw, middle)];
-            let order =
-                name_order(name_of(stored, self.id_len), stored.starts_with(b"40000 "), name, is_tree);
+            let order = name_order(name_of(stored, self.id_len), stored.starts_with(FOLDER), name, is_tree);
             match order {
                 Ordering::Equal => return Ok(middle),
                 Ordering::Less => low = middle + 1,
