@@ -94,7 +94,7 @@ pub fn run(ui: &Ui, from: &Path, args: Args) -> Result<u8, CliError> {
 }
 
 fn status(site: &Site<'_>) -> Result<Status, CliError> {
-    let queue = site.queue()?;
+    let queue = site.queue_unread()?;
     let lock = site.workspace.lock.projects.get(&site.project.name);
     let tip = trunk::known(&site.store).map_err(NightError::from)?;
     let behind = match (lock, &tip) {

@@ -213,6 +213,7 @@ pub fn put_out(
     (outlet, options): (&dyn Outlet, &Options),
     events: &dyn Events,
 ) -> Result<(), NightError> {
+    meanwhile::has_all(site, &built.queue)?;
     let Moves { branch, commit, immutable, refs } = Moves::of(site, &built);
     let address =
         site.deploy_address().ok_or_else(|| NightError::NoRemote { project: site.project.name.clone() })?;

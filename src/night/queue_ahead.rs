@@ -66,10 +66,10 @@ impl QueueAhead {
     }
 }
 
-/// The queue of a run: what was read ahead, if it was.
+/// The queue of a run: what was read ahead, if it was. [`super::meanwhile::has_all`] is to be asked of it before anything goes out.
 pub(super) fn queue(site: &Site<'_>, options: &Options) -> Result<Queue, NightError> {
     match options.queue.as_deref().and_then(QueueAhead::told) {
         Some(loaded) => site.of_load(loaded),
-        None => site.queue(),
+        None => site.queue_unread(),
     }
 }

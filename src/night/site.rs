@@ -189,6 +189,12 @@ impl<'a> Site<'a> {
 
     /// The queue, with all its faults if it has some.
     pub fn queue(&self) -> Result<Queue, NightError> {
+        self.of_load(load(&self.workspace.patches(self.project), self.readings_file(), None))
+    }
+
+    /// The same, but patch files that are what they were are read when their text is asked for. Whoever makes something of
+    /// their text has to ask whether it could be read ([`Queue::lost`]).
+    pub fn queue_unread(&self) -> Result<Queue, NightError> {
         let folder = format!("{}{}", self.prefix, self.project.patches);
         let unchanged = self.plain().and_then(|plain| plain.unchanged(&folder)).map(Arc::new);
         self.of_load(load(&self.workspace.patches(self.project), self.readings_file(), unchanged.as_ref()))
