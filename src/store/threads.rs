@@ -71,8 +71,20 @@ mod tests {
         range.expect("it lies somewhere")
     }
 
+    /// In a program of its own: what other tests' threads left behind would serve these here.
     #[test]
     fn a_thread_has_room_that_stays() {
+        let program = std::env::current_exe().expect("it runs");
+        let test = "store::threads::tests::room_that_stays";
+        let out = std::process::Command::new(program).args(["--exact", "--ignored", test]).output();
+        let out = out.expect("it runs");
+        let told = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success() && told.contains("1 passed"), "{told}");
+    }
+
+    #[test]
+    #[ignore = "it is run by the one above"]
+    fn room_that_stays() {
         make_room();
         // One beside the other, so that each has a heap of its own.
         let both = begin(|| (room(), std::thread::scope(|threads| begin_in(threads, room).join())));

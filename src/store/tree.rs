@@ -435,3 +435,33 @@ pub fn edit(
     }
     write(objects, out, tree.as_ref()).map(Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_found_wherever_files_of_like_names_stand() {
+        let id = ObjectId::null(gix_hash::Kind::Sha1);
+        // In git's order: a folder's name ends in a slash.
+        let all: [(&str, u32); 7] = [
+            ("a", MODE_TREE),
+            ("b-c", 0o100644),
+            ("b.c", 0o100644),
+            ("b", MODE_TREE),
+            ("b0", 0o100644),
+            ("c", 0o100644),
+            ("c.d", MODE_TREE),
+        ];
+        let mut raw = Vec::new();
+        all.iter().for_each(|(name, mode)| Entry { mode: *mode, id }.write((*name).into(), &mut raw));
+        let index = Index::of(&raw, gix_hash::Kind::Sha1).expect("a tree");
+        for (at, (name, mode)) in all.iter().enumerate() {
+            let (range, entry) = index.find(&raw, (*name).into()).expect(name);
+            assert_eq!((entry.mode, range), (*mode, index.range(&raw, at)), "{name}");
+        }
+        for name in ["", "a0", "b-", "b/", "bb", "c.", "c.d0", "d"] {
+            assert_eq!(index.find(&raw, name.into()), None, "{name}");
+        }
+    }
+}
