@@ -230,6 +230,14 @@ mod tests {
         assert!(is_clean(Some(&seen)) && !is_clean(None));
         tree.git(&["add", "p/a"]);
         assert!(!is_clean(Some(&seen)), "it is staged");
+        // Committed it is another blob than was seen, and to be looked at.
+        tree.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "two"]);
+        tree.aged("p/a", 60);
+        tree.git(&["update-index", "-q", "--refresh"]);
+        tree.aged(".git/index", 30);
+        assert!(is_clean(Some(&seen)) && is_clean(None));
+        tree.write("p/a", "three\n");
+        assert!(!is_clean(Some(&seen)), "it is not as it was seen");
         // And what was not among them is.
         let tree = self::tree();
         let (plain, seen) = (tree.plain().expect("it is plain"), unchanged(&tree, "p"));
