@@ -221,6 +221,7 @@ impl Reading {
 mod tests {
     use super::*;
     use crate::queue::patch_id;
+    use crate::store::Plain;
     use crate::store::lab::Tree;
 
     const DIFF: &str = "diff --git a/x b/x\nindex 1..2 100644\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
@@ -297,6 +298,16 @@ mod tests {
         tree
     }
 
+    /// The first of the texts, committed, and the file in which its reading is kept.
+    fn one_kept() -> (Tree, Plain, PathBuf) {
+        let tree = committed(&texts()[..1]);
+        let (name, strip, text) = texts().remove(0);
+        let (plain, file) = (tree.plain().expect("it is plain"), tree.path(".git/p.patches"));
+        let patch = Patch::parse(name, text, strip).expect("a patch");
+        keep_readings(&file, std::iter::once(&patch), Some(plain.hash())).expect("written");
+        (tree, plain, file)
+    }
+
     #[test]
     fn a_file_that_is_unchanged_is_as_if_it_were_read_and_is_read_when_its_text_is_asked_for() {
         let texts = texts();
@@ -337,13 +348,8 @@ mod tests {
 
     #[test]
     fn a_file_that_git_converts_is_another_text_than_its_blob() {
-        let texts = texts();
-        let tree = committed(&texts[..1]);
-        let (name, strip, text) = &texts[0];
-        let plain = tree.plain().expect("it is plain");
-        let file = tree.path(".git/p.patches");
-        let patch = Patch::parse(name, text.clone(), *strip).expect("a patch");
-        keep_readings(&file, std::iter::once(&patch), Some(plain.hash())).expect("written");
+        let (tree, plain, file) = one_kept();
+        let (name, strip, _) = texts().remove(0);
         tree.write(".git/info/attributes", "*.patch text eol=crlf\n");
         let path = format!("q/{name}");
         std::fs::remove_file(tree.path(&path)).expect("gone");
@@ -352,27 +358,22 @@ mod tests {
         tree.settled();
         let files = Arc::new(plain.unchanged("q").expect("it is known"));
         assert!(files.blob(name).is_some(), "to git it is unchanged");
-        assert_eq!(Readings::at(file).unchanged(name, *strip, &files), None);
+        assert_eq!(Readings::at(file).unchanged(name, strip, &files), None);
     }
 
     /// Git has lost the blob, and the file is changed: the patch is told to be lost.
     #[test]
     fn a_text_that_is_nowhere_any_more_is_told() {
-        let texts = texts();
-        let tree = committed(&texts[..1]);
-        let (name, strip, text) = &texts[0];
-        let plain = tree.plain().expect("it is plain");
-        let file = tree.path(".git/p.patches");
-        let patch = Patch::parse(name, text.clone(), *strip).expect("a patch");
-        keep_readings(&file, std::iter::once(&patch), Some(plain.hash())).expect("written");
+        let (tree, plain, file) = one_kept();
+        let (name, strip, _) = texts().remove(0);
         let files = Arc::new(plain.unchanged("q").expect("it is known"));
-        let again = Readings::at(file).unchanged(name, *strip, &files).expect("it is known");
+        let again = Readings::at(file).unchanged(name, strip, &files).expect("it is known");
         let id = files.blob(name).expect("it is unchanged").id.to_string();
         std::fs::remove_file(tree.path(".git/objects").join(&id[..2]).join(&id[2..])).expect("it was there");
         std::fs::remove_file(tree.path(&format!("q/{name}"))).expect("it was there");
         assert_eq!(again.lost(), None);
         assert_eq!(again.changes()[0].path(), "x", "it must not be taken for one that changes nothing");
-        assert_eq!(again.lost(), Some(*name));
+        assert_eq!(again.lost(), Some(name));
     }
 
     #[test]

@@ -167,6 +167,7 @@ fn write_over(raw: &mut [u8], over: &[(usize, ObjectId)]) {
 /// The new id of a name, and its place, where nothing else of what stands there changes.
 fn over_itself(index: &Index, raw: &[u8], name: &BString, entry: &Entry) -> Option<(usize, ObjectId)> {
     let (range, was) = index.find(raw, name.as_ref())?;
-    let is_same = was.mode == entry.mode && was.id.kind() == entry.id.kind();
+    // What begins with a zero is a mode as very old programs wrote it (git help fsck, "zeroPaddedFilemode").
+    let is_same = was.mode == entry.mode && was.id.kind() == entry.id.kind() && raw[range.start] != b'0';
     is_same.then(|| (range.end - entry.id.as_slice().len(), entry.id))
 }

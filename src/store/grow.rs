@@ -357,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn a_mode_that_a_very_old_program_wrote_is_written_as_git_writes_it() {
+        let old = [b"040000 d\0".as_slice(), &[1; 20]].concat();
+        let new = entry(2, MODE_TREE);
+        let grower = Grower::open(object_id(SHA1, Kind::Tree, &old).expect("an id"), Arc::new(old));
+        grower.set(0, "d".into(), Some(new));
+        grower.end();
+        let grown = grower.tell().expect("it is made");
+        let bytes = bytes_of(grown.trees.collect()).expect("ids");
+        assert_eq!(bytes[&grown.roots[0]], raw(&BTreeMap::from([("d".into(), new)])));
+    }
+
+    #[test]
     fn a_folder_is_kept_whole_once_however_often_it_changes() {
         let name = |n: u16| BString::from(format!("folder {n:04}"));
         let mut entries: BTreeMap<BString, Entry> =

@@ -53,6 +53,11 @@ impl Plain {
         is_plain.then_some(Self { git_dir, common_dir, top, hash })
     }
 
+    /// Which ids the repository has.
+    pub fn hash(&self) -> gix_hash::Kind {
+        self.hash
+    }
+
     /// Is a program called at this event (`githooks(5)`)?
     pub(super) fn is_heard(&self, hook: &str) -> bool {
         self.common_dir.join("hooks").join(hook).symlink_metadata().is_ok()

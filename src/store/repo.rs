@@ -304,7 +304,7 @@ impl Repo {
 
     /// `git describe` of a commit, where a tag reaches it.
     pub fn describe(&self, commit: &ObjectId) -> Option<String> {
-        // Most often git knows no more of it where it would have nothing to say.
+        // Without a tag there is nothing to be said, and git need not be asked.
         if refs::under(&self.path, &["refs/tags/"]).is_some_and(|tags| tags.is_empty()) {
             return None;
         }

@@ -57,10 +57,8 @@ impl Plain {
         let entries = index.prefixed_entries(inside.as_bytes().as_bstr()).unwrap_or_default();
         let blob = |entry: &gix_index::Entry| {
             let name = entry.path(&index).get(inside.len()..)?.to_str().ok()?;
-            let sure = self.sure(&index, entry).filter(|sure| *sure == Sure::Yes);
             let blob = Blob { id: entry.id, len: entry.stat.size.into() };
-            // Of a large one the index has the length's last bits alone.
-            sure.filter(|_| entry.stat.size < u32::MAX / 2).map(|_| (name.to_owned(), blob))
+            (self.sure(&index, entry)? == Sure::Yes).then(|| (name.to_owned(), blob))
         };
         Some(Unchanged {
             folder: self.top.join(folder),
@@ -90,11 +88,6 @@ impl Plain {
         }
         let is_racy = index.timestamp().unix_seconds() <= i64::from(entry.stat.mtime.secs);
         Some(if is_racy { Sure::ByItsBytes } else { Sure::Yes })
-    }
-
-    /// Which ids the repository has.
-    pub fn hash(&self) -> gix_hash::Kind {
-        self.hash
     }
 }
 
